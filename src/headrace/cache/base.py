@@ -1,0 +1,54 @@
+"""The port of the cache, and what an entry is made of."""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Final, Protocol
+
+KEY_BYTES: Final = 32
+
+
+class Cache(Protocol):
+    """Remembers bytes by key, as long as there is room.
+
+    Best effort: ``get_many`` may miss what was put, and an outage is a miss, never an error. Values come back
+    as they were put or not at all.
+    """
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """Return a value or nothing for each key, in the order of the keys."""
+        ...
+
+    async def put_many(self, entries: Mapping[bytes, bytes]) -> None:
+        """Remember values."""
+        ...
+
+
+def make_key(*, revision: str, task: str, options: str, scope: str, text: str) -> bytes:
+    """Return the SHA-256 over all that decides an answer.
+
+    Each part is preceded by its length, so no two lists of parts can spell the same key. ``scope`` keeps
+    tenants apart: a shared entry would tell one caller, by its speed, what another has asked.
+    """
+    digest = hashlib.sha256()
+    for part in (revision, task, options, scope, text):
+        # A lone surrogate cannot come from JSON we accept; from Python it still gets a key of its own.
+        data = part.encode("utf-8", "surrogatepass")
+        digest.update(len(data).to_bytes(8, "big"))
+        digest.update(data)
+    return digest.digest()
+
+
+def seal(key: bytes, value: bytes) -> bytes:
+    """Put the key before the value, so that a reader can tell whose value it got."""
+    return key + value
+
+
+def unseal(key: bytes, entry: bytes | None) -> bytes | None:
+    """Return the value if the entry belongs to the key, else nothing.
+
+    A connection that was cancelled in the middle can hand out the answer to another question
+    (redis-py CVE-2023-28858); an entry that names its key cannot be mistaken.
+    """
+    if entry is None or entry[:KEY_BYTES] != key:
+        return None
+    return entry[KEY_BYTES:]

@@ -1,0 +1,1 @@
+"""How a model runs: texts in, arrays out. Nothing here knows what a task means."""

@@ -1,0 +1,99 @@
+"""What this machine allows us: CPUs, memory, instruction sets, as the kernel and the container say it.
+
+``os.cpu_count()`` counts the host's cores, also in a container that may use two of them; runtimes that
+trust it start dozens of threads and are throttled (microsoft/onnxruntime#10038, text-embeddings-inference#170).
+"""
+
+import math
+import os
+import platform
+from dataclasses import dataclass
+from pathlib import Path
+
+# The extensions that decide which precisions are fast; names as Linux spells them in /proc/cpuinfo.
+_TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+
+
+@dataclass(frozen=True, slots=True)
+class Machine:
+    """The facts that sizing decisions rest on.
+
+    Attributes:
+        cpus: Cores this process may keep busy; a container limit of 1.5 gives 1.5.
+        memory_bytes: Memory limit of the container, or the machine's memory.
+        cpu_model: Name of the processor.
+        cpu_flags: The instruction sets among those that matter for inference.
+    """
+
+    cpus: float
+    memory_bytes: int
+    cpu_model: str
+    cpu_flags: tuple[str, ...]
+
+    @property
+    def threads(self) -> int:
+        """Whole threads that fit into the CPU limit, at least one."""
+        return max(1, math.floor(self.cpus))
+
+
+def read_machine(root: Path = Path("/")) -> Machine:
+    """Read the machine's facts; ``root`` is where ``/proc`` and ``/sys`` are found."""
+    model, flags = _read_cpuinfo(root / "proc/cpuinfo")
+    limits = [limit for limit in (_affinity(), _cgroup_cpus(root)) if limit is not None]
+    return Machine(
+        cpus=min(limits, default=1.0),
+        memory_bytes=min(_memory_total(root), _cgroup_memory(root)),
+        cpu_model=model,
+        cpu_flags=flags,
+    )
+
+
+def _affinity() -> float | None:
+    if hasattr(os, "sched_getaffinity"):
+        return float(len(os.sched_getaffinity(0)))
+    return float(os.cpu_count() or 1)
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace").strip()
+    except OSError:
+        return ""
+
+
+def _cgroup_cpus(root: Path) -> float | None:
+    """Return the CPU limit of cgroup v2, else of v1, else nothing."""
+    quota, _, period = _read(root / "sys/fs/cgroup/cpu.max").partition(" ")
+    if not quota:
+        quota = _read(root / "sys/fs/cgroup/cpu/cpu.cfs_quota_us")
+        period = _read(root / "sys/fs/cgroup/cpu/cpu.cfs_period_us")
+    if not quota.isdigit() or not period.isdigit() or int(period) == 0:
+        return None  # "max" in v2 and -1 in v1 mean: no limit
+    return int(quota) / int(period)
+
+
+def _cgroup_memory(root: Path) -> int:
+    for name in ("memory.max", "memory/memory.limit_in_bytes"):
+        text = _read(root / "sys/fs/cgroup" / name)
+        if text.isdigit():
+            return int(text)
+    return 1 << 62
+
+
+def _memory_total(root: Path) -> int:
+    for line in _read(root / "proc/meminfo").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _read_cpuinfo(path: Path) -> tuple[str, tuple[str, ...]]:
+    facts: dict[str, str] = {}
+    for line in _read(path).splitlines():
+        key, _, value = line.partition(":")
+        facts.setdefault(key.strip(), value.strip())
+    flags = set(facts.get("flags", "").split())
+    return (
+        facts.get("model name") or platform.processor() or platform.machine(),
+        tuple(flag for flag in _TELLING_FLAGS if flag in flags),
+    )

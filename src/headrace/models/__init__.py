@@ -1,0 +1,1 @@
+"""The model folder: the only thing that passes between import and serving."""

@@ -1,0 +1,106 @@
+"""A model folder on disk: checked when it is read, whole when it is written.
+
+Layout of a store::
+
+    models/<name>/<revision>/manifest.json, model.onnx, tokenizer.json, card.md
+    models/<name>/current          the revision that is served unless another is asked for
+
+A folder is built beside its place and renamed into it, and ``current`` is replaced in one step, so a crash
+leaves the old state or the new one.
+"""
+
+import hashlib
+import os
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from headrace.errors import ModelCorrupt
+from headrace.models.manifest import FILE_NAME, MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
+
+GRAPH: Final = "model.onnx"
+TOKENIZER: Final = "tokenizer.json"
+CARD: Final = "card.md"
+_CHUNK: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ModelFolder:
+    """A folder whose every byte was compared with its manifest."""
+
+    path: Path
+    manifest: Manifest
+
+    @property
+    def graph(self) -> Path:
+        """The ONNX graph, weights inside."""
+        return self.path / GRAPH
+
+    @property
+    def tokenizer(self) -> Path:
+        """The ``tokenizers`` file."""
+        return self.path / TOKENIZER
+
+
+def open_folder(path: Path) -> ModelFolder:
+    """Read a model folder and compare every file with the manifest.
+
+    Raises:
+        ModelCorrupt: A file is missing, changed, not listed, or no plain file; the message names it.
+    """
+    manifest = parse_manifest(_read_small(path / FILE_NAME))
+    expected = set(manifest.files) | {FILE_NAME}
+    for name in sorted(expected):
+        if Path(name).name != name or name in {".", ".."}:
+            raise ModelCorrupt(f"{FILE_NAME} lists {name!r}, which leads outside the folder; import the model again")
+    present = {entry.name for entry in os.scandir(path)}
+    if present - expected:
+        raise ModelCorrupt(f"{path}: {min(present - expected)!r} is not in the manifest; import the model again")
+    for name, entry in sorted(manifest.files.items()):
+        _compare(path / name, entry)
+    if not {GRAPH, TOKENIZER} <= set(manifest.files):
+        raise ModelCorrupt(f"{path}: the manifest lists no {GRAPH} or no {TOKENIZER}; import the model again")
+    return ModelFolder(path, manifest)
+
+
+def describe_file(path: Path) -> FileEntry:
+    """Return a file's digest and size."""
+    digest = hashlib.sha256()
+    size = 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+            size += len(chunk)
+    return FileEntry(sha256=digest.hexdigest(), size_bytes=size)
+
+
+def describe_files(folder: Path) -> Mapping[str, FileEntry]:
+    """Return what the manifest says of each file of a folder that is being written."""
+    return {path.name: describe_file(path) for path in sorted(folder.iterdir()) if path.name != FILE_NAME}
+
+
+def _require_plain(path: Path) -> os.stat_result:
+    try:
+        found = path.lstat()
+    except OSError as error:
+        raise ModelCorrupt(f"{path} is missing; import the model again") from error
+    if not stat.S_ISREG(found.st_mode):
+        raise ModelCorrupt(f"{path} is no plain file (a link or a folder); import the model again")
+    return found
+
+
+def _read_small(path: Path) -> bytes:
+    if _require_plain(path).st_size > MAX_MANIFEST_BYTES:
+        raise ModelCorrupt(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes; import the model again")
+    return path.read_bytes()
+
+
+def _compare(path: Path, entry: FileEntry) -> None:
+    size = _require_plain(path).st_size
+    if size != entry.size_bytes:
+        raise ModelCorrupt(f"{path} has {size} bytes instead of {entry.size_bytes}; import the model again")
+    found = describe_file(path)
+    if found.sha256 != entry.sha256:
+        raise ModelCorrupt(f"{path} has another SHA-256 than its manifest says; import the model again")

@@ -1,0 +1,131 @@
+"""``manifest.json``: what a model folder says about itself.
+
+Written once by ``headrace import``, read by everything else. The revision is a digest of what decides the
+answers (files and how to use them), not of names, dates or measurements: the same model imported twice has
+the same revision, and a cache key that holds the revision can never serve another model's answer.
+"""
+
+import hashlib
+import json
+from typing import Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from headrace.errors import ModelCorrupt
+from headrace.types import MODEL_NAME, TaskName
+
+FORMAT: Final = 1
+FILE_NAME: Final = "manifest.json"
+MAX_MANIFEST_BYTES: Final = 1 << 20
+
+Pooling = Literal["mean", "cls", "max"]
+# Not part of the revision: they say where a model came from and how it did, not what it answers.
+_NOT_CONTENT: Final = {"revision", "name", "lineage", "gate"}
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class FileEntry(_Frozen):
+    """A file of the folder, as it was written."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
+    size_bytes: int = Field(ge=0)
+
+
+class Tensor(_Frozen):
+    """A named input or output of the graph; ``shape`` uses names for the axes that vary."""
+
+    name: str = Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")
+    dtype: Literal["int64", "float32"]
+    shape: tuple[int | str, ...]
+
+
+class GateOutput(_Frozen):
+    """How far one output of the exported graph is from the original model's."""
+
+    name: str
+    min_cosine: float
+    mean_cosine: float
+    max_difference: float
+
+
+class GateReport(_Frozen):
+    """The accuracy gate's verdict: the original model against the graph, through the engine that serves."""
+
+    passed: bool
+    texts: int
+    min_cosine_required: float
+    max_difference_allowed: float
+    outputs: tuple[GateOutput, ...]
+    worst_text: str = Field(description="Label of the probe that differed most")
+
+
+class Lineage(_Frozen):
+    """Where a model came from and what made it."""
+
+    source: str
+    source_revision: str | None
+    weights_sha256: str
+    architecture: str
+    license: str | None
+    created_at: str
+    tools: dict[str, str]
+
+
+class Manifest(_Frozen):
+    """The whole of ``manifest.json``."""
+
+    format: Literal[1] = 1
+    name: str = Field(pattern=f"^{MODEL_NAME.pattern}$")
+    revision: str = Field(pattern=r"^[0-9a-f]{64}$")
+    task: TaskName
+    precision: Literal["fp32"] = "fp32"
+    dimensions: int = Field(ge=1, le=65536)
+    max_tokens: int = Field(ge=1, le=131072)
+    pooling: Pooling
+    normalize: bool
+    labels: tuple[str, ...] = ()
+    prompts: dict[str, str] = {}
+    opset: int
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    files: dict[str, FileEntry]
+    lineage: Lineage
+    gate: GateReport
+
+    @model_validator(mode="after")
+    def _check_revision(self) -> "Manifest":
+        if self.revision != content_digest(self.model_dump(mode="json")):
+            raise ValueError("the revision does not match the content")
+        return self
+
+
+def content_digest(fields: dict[str, Any]) -> str:
+    """Return the SHA-256 of the fields that decide a model's answers, as lower-case hex."""
+    content = {key: value for key, value in fields.items() if key not in _NOT_CONTENT}
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def make_manifest(**fields: Any) -> Manifest:
+    """Build a manifest and give it its revision.
+
+    Takes every field of ``Manifest`` but ``revision``.
+    """
+    draft = Manifest.model_construct(revision="", **fields).model_dump(mode="json", warnings="error")
+    return Manifest(**{**draft, "revision": content_digest(draft)})
+
+
+def parse_manifest(data: bytes) -> Manifest:
+    """Read ``manifest.json``.
+
+    Raises:
+        ModelCorrupt: Not JSON, a wrong or missing field, or a revision that does not match the content.
+    """
+    try:
+        return Manifest.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise ModelCorrupt(f"{FILE_NAME}: {place}: {first['msg']}; import the model again", field=place) from error

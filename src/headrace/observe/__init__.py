@@ -1,0 +1,1 @@
+"""Logs and metrics. Observers watch, they do not act."""

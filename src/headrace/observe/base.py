@@ -1,0 +1,104 @@
+"""Facts about what happened, and who wants to hear them.
+
+Business code states facts and counts nothing; a metric or a log line is made of facts here. An observer
+that fails is reported once and never fails a request.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from headrace.types import Timings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestFinished:
+    """A request left the service.
+
+    Attributes:
+        model: Name of a model that exists, or ``""``: never what a caller made up, so labels stay bounded.
+        outcome: ``ok`` or the error's code.
+    """
+
+    task: str
+    model: str
+    outcome: str
+    inputs: int
+    cached: int
+    tokens: int
+    timings: Timings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchFinished:
+    """A batch left a runtime.
+
+    Attributes:
+        tokens: Tokens of the texts.
+        padded_tokens: Tokens computed, padding included.
+        failed: Texts of the batch that got an error.
+    """
+
+    model: str
+    texts: int
+    tokens: int
+    padded_tokens: int
+    failed: int
+    run_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueChanged:
+    """The number of texts that wait for a model changed."""
+
+    model: str
+    waiting: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseSent:
+    """An HTTP response was sent, or its client left (``status`` 499).
+
+    Attributes:
+        route: The route's template (``/api/v1/models/{name}``), or ``""`` for a path that is no route.
+    """
+
+    route: str
+    method: str
+    path: str
+    status: int
+    request_id: str
+    caller: str
+    duration_s: float
+
+
+Fact = RequestFinished | BatchFinished | QueueChanged | ResponseSent
+
+
+class Observer(Protocol):
+    """Hears facts; must be quick and must not block."""
+
+    def observe(self, fact: Fact) -> None:
+        """Take note of a fact."""
+        ...
+
+
+class Observers:
+    """Tells several observers; one that fails is logged the first time and does not disturb the rest."""
+
+    def __init__(self, observers: Sequence[Observer]) -> None:
+        self._observers = tuple(observers)
+        self._failed: set[str] = set()
+
+    def observe(self, fact: Fact) -> None:
+        """Pass a fact on."""
+        for observer in self._observers:
+            try:
+                observer.observe(fact)
+            except Exception:  # noqa: BLE001 - whatever an observer does, it must not fail the request
+                name = type(observer).__name__
+                if name not in self._failed:
+                    self._failed.add(name)
+                    structlog.get_logger().exception("observer.failed", observer=name)

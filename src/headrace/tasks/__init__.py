@@ -1,0 +1,1 @@
+"""What a task means: pure functions, no I/O."""

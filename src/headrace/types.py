@@ -1,0 +1,125 @@
+"""Frozen values that cross layers.
+
+They are parsed once at the border and trusted inside. Times are seconds on the monotonic clock unless a
+name says otherwise; a deadline is a point on that clock, never a duration.
+"""
+
+import enum
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+FloatArray = NDArray[np.float32]
+Arrays = Mapping[str, NDArray[Any]]
+"""Named arrays of one text: the model's outputs with the batch axis taken away."""
+
+TaskName = Literal["embed"]
+Truncate = Literal["error", "truncate"]
+
+MODEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+"""The whole grammar of a model name. It has no separator of any file system or URL, so a name can be a folder."""
+
+
+class Scope(enum.StrEnum):
+    """What a caller may do."""
+
+    INFER = "infer"
+    MODELS_READ = "models:read"
+    METRICS_READ = "metrics:read"
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """Who is asking, as the guard established it.
+
+    Attributes:
+        name: Identifier for limits and logs; never the key itself.
+        scopes: What this caller may do.
+    """
+
+    name: str
+    scopes: frozenset[Scope]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """What a caller may choose about one request.
+
+    Attributes:
+        truncate: What to do with a text over the model's window: refuse it, or cut it and say so.
+        normalize: Scale embeddings to length 1; ``None`` means as the model was trained to be used.
+    """
+
+    truncate: Truncate = "truncate"
+    normalize: bool | None = None
+
+    def canonical(self) -> str:
+        """Return the one spelling of these options that cache keys are made of."""
+        return f"truncate={self.truncate},normalize={self.normalize}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One call, whichever way it came in.
+
+    Attributes:
+        deadline: Point on the monotonic clock after which nobody waits for the answer any more.
+    """
+
+    task: TaskName
+    inputs: tuple[str, ...]
+    caller: Caller
+    request_id: str
+    deadline: float
+    model: str | None = None
+    options: Options = field(default_factory=Options)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedding:
+    """One text's answer.
+
+    Attributes:
+        values: Shape ``(d,)``, float32.
+        tokens: Tokens that were computed, special tokens included.
+        truncated: Whether the text was longer than the model's window and was cut.
+    """
+
+    values: FloatArray
+    tokens: int
+    truncated: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Timings:
+    """Where the time of one request went, in seconds.
+
+    The texts of a request run in several batches at once, so the parts are the maximum over its texts and
+    need not add up to the total.
+    """
+
+    queue_s: float = 0.0
+    tokenize_s: float = 0.0
+    run_s: float = 0.0
+    total_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a request gets back: one result for each input, in the order of the inputs."""
+
+    model: str
+    revision: str
+    task: TaskName
+    results: tuple[Embedding, ...]
+    timings: Timings
+    cached: int
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of all results together, those from the cache included."""
+        return sum(result.tokens for result in self.results)
