@@ -27,10 +27,20 @@ CONFIG_VARIABLE: Final = "HEADRACE_CONFIG"
 DEFAULT_FILE: Final = "headrace.toml"
 
 
-def option(default: Any, help_text: str, *, flag: str | None = None, **constraints: Any) -> Any:
-    """Declare an option: its default (or what makes it), its one-sentence help, a short flag if it deserves one."""
+def option(
+    default: Any, help_text: str, *, flag: str | None = None, shown: str | None = None, **constraints: Any
+) -> Any:
+    """Declare an option.
+
+    Args:
+        default: Its default, or what makes it.
+        help_text: One sentence.
+        flag: A short flag, if it deserves one.
+        shown: How help and documentation spell a default that differs from machine to machine.
+        constraints: What pydantic checks.
+    """
     given = {"default_factory": default} if callable(default) else {"default": default}
-    return Field(**given, description=help_text, json_schema_extra={"flag": flag}, **constraints)
+    return Field(**given, description=help_text, json_schema_extra={"flag": flag, "shown": shown}, **constraints)
 
 
 def default_home() -> Path:
@@ -56,8 +66,6 @@ class ServerSettings(Section):
     linger_s: float = option(1.0, "How long idle connections stay open after shutdown began.", ge=0, le=60)
     max_body_bytes: int = option(2 << 20, "Largest request body, after decompression.", ge=1024, le=1 << 30)
     max_header_bytes: int = option(16 << 10, "Largest request line and headers.", ge=1024, le=1 << 20)
-    max_inputs: int = option(256, "Most texts in one request.", ge=1, le=65536)
-    max_text_chars: int = option(32_768, "Longest single text, in characters.", ge=1, le=1 << 24)
 
 
 class EngineSettings(Section):
@@ -76,7 +84,7 @@ class EngineSettings(Section):
 class StoreSettings(Section):
     """Where models are kept."""
 
-    home: Path = option(default_home, "Folder for models; default: the user's data folder.", flag="--home")
+    home: Path = option(default_home, "Folder for models.", flag="--home", shown="$XDG_DATA_HOME/headrace")
 
     @property
     def models(self) -> Path:
@@ -93,6 +101,8 @@ class CacheSettings(Section):
 class LimitSettings(Section):
     """How much one caller may use."""
 
+    max_inputs: int = option(256, "Most texts in one request.", ge=1, le=65536)
+    max_text_chars: int = option(32_768, "Longest single text, in characters.", ge=1, le=1 << 24)
     requests_per_s: float | None = option(None, "Sustained requests per second for one caller.", gt=0)
     burst: int = option(64, "Requests a caller may send at once before the rate applies.", ge=1, le=1 << 20)
     max_callers: int = option(10_000, "Callers whose rate is remembered.", ge=1, le=10_000_000)
@@ -139,13 +149,13 @@ class Settings(BaseSettings):
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option as users see it."""
+    """One option as users see it; ``default`` is empty where there is none to name."""
 
     section: str
     name: str
     help: str
     annotation: Any
-    default: Any
+    default: str
     short_flag: str | None
 
     @property
@@ -186,15 +196,19 @@ def options() -> Iterator[Option]:
             raise TypeError(f"the section {section!r} must be a Section")
         for name, field in model.model_fields.items():
             extra = field.json_schema_extra
-            short = extra.get("flag") if isinstance(extra, dict) else None
+            told = extra if isinstance(extra, dict) else {}
             yield Option(
                 section,
                 name,
                 field.description or "",
                 field.rebuild_annotation(),
-                field.default,
-                str(short) if short else None,
+                str(told.get("shown") or _spell(field.default)),
+                str(told["flag"]) if told.get("flag") else None,
             )
+
+
+def _spell(default: Any) -> str:
+    return "" if default is None or default == () else str(default)
 
 
 def load_settings(flags: Mapping[str, Any] | None = None, file: Path | None = None) -> LoadedSettings:

@@ -7,7 +7,7 @@ name says otherwise; a deadline is a point on that clock, never a duration.
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -56,6 +56,10 @@ class Options:
 
     truncate: Truncate = "truncate"
     normalize: bool | None = None
+
+    def resolved(self, *, normalize: bool) -> "Options":
+        """Return the options with the model's own choice wherever the caller made none."""
+        return self if self.normalize is not None else replace(self, normalize=normalize)
 
     def canonical(self) -> str:
         """Return the one spelling of these options that cache keys are made of."""

@@ -1,0 +1,140 @@
+"""Reading a request body: bounded in bytes and in time, strict in what it is.
+
+Limits apply to what arrives and to what it expands to, so neither a chunked body without a length nor a
+compressed one gets around them.
+"""
+
+import asyncio
+import zlib
+from typing import Any, Final, TypeVar
+
+import orjson
+from pydantic import BaseModel, ValidationError
+from starlette.requests import ClientDisconnect, Request
+
+from headrace.errors import RequestInvalid, RequestMalformed, RequestTimeout, RequestTooLarge, RequestUnsupported
+from headrace.settings import ServerSettings
+
+Body = TypeVar("Body", bound=BaseModel)
+
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_CHARSETS: Final = {"utf-8", "utf8"}
+
+
+class ClientLeft(Exception):
+    """The client closed the connection before it had its answer."""
+
+
+async def read_model(request: Request, model: type[Body], settings: ServerSettings) -> Body:
+    """Read, decompress, parse and validate the JSON body of a request.
+
+    Raises:
+        RequestUnsupported: Another content type, charset or content encoding.
+        RequestTooLarge: Over the limit, before or after decompression.
+        RequestTimeout: It did not arrive in time.
+        RequestMalformed: Not JSON in UTF-8.
+        RequestInvalid: JSON of another shape; ``field`` says where.
+        ClientLeft: The client went away in the middle.
+    """
+    _check_content_type(request.headers.getlist("content-type"))
+    data = await _read(request, settings)
+    try:
+        content = orjson.loads(data)
+    except orjson.JSONDecodeError as error:
+        where = f"at character {error.pos}" if data else "it is empty"
+        raise RequestMalformed(f"the body is no valid JSON in UTF-8 ({where}); send one JSON object") from error
+    try:
+        return model.model_validate(content, strict=True)
+    except ValidationError as error:
+        raise _explain(error) from None  # the original holds the input
+
+
+def _check_content_type(values: list[str]) -> None:
+    """Only JSON is read: a body that says it is something else could come from a form on a foreign page."""
+    media_type, _, parameters = (values[0] if len(values) == 1 else "").partition(";")
+    name, _, charset = parameters.strip().partition("=")
+    accepted = not parameters.strip() or (
+        name.strip().lower() == "charset" and charset.strip().strip('"').lower() in _CHARSETS
+    )
+    if media_type.strip().lower() != "application/json" or not accepted:
+        shown = ", ".join(values)[:80]
+        raise RequestUnsupported(
+            f"the content type is {shown!r}; send 'content-type: application/json'", field="content-type"
+        )
+
+
+async def _read(request: Request, settings: ServerSettings) -> bytes:
+    limit = settings.max_body_bytes
+    length = request.headers.get("content-length", "")
+    if length.isdigit() and int(length[:20]) > limit:
+        raise _too_large(limit)
+    encoding = ",".join(request.headers.getlist("content-encoding")).strip().lower()
+    if encoding not in {"", "identity", "gzip"}:
+        raise RequestUnsupported(
+            f"the content encoding is {encoding[:80]!r}; send plain JSON or gzip", field="content-encoding"
+        )
+    try:
+        async with asyncio.timeout(settings.receive_timeout_s):
+            data = await _collect(request, limit)
+    except TimeoutError as error:
+        raise RequestTimeout(
+            f"the body did not arrive within {settings.receive_timeout_s:g} s; send it faster or send less"
+        ) from error
+    return _decompress(data, limit) if encoding == "gzip" else data
+
+
+async def _collect(request: Request, limit: int) -> bytes:
+    data = bytearray()
+    try:
+        async for chunk in request.stream():
+            data += chunk
+            if len(data) > limit:
+                raise _too_large(limit)
+    except ClientDisconnect as error:
+        raise ClientLeft from error
+    return bytes(data)
+
+
+def _decompress(data: bytes, limit: int) -> bytes:
+    stream = zlib.decompressobj(_GZIP)
+    try:
+        plain = stream.decompress(data, limit + 1)
+    except zlib.error as error:
+        raise RequestMalformed("the body is no valid gzip; send it again or send plain JSON") from error
+    if len(plain) > limit:
+        raise _too_large(limit)
+    if not stream.eof or stream.unused_data:
+        raise RequestMalformed("the body is cut off or holds more than one gzip stream; send exactly one")
+    return plain
+
+
+def _too_large(limit: int) -> RequestTooLarge:
+    return RequestTooLarge(f"the body is larger than {limit} bytes, decompressed; send fewer texts at once")
+
+
+def _explain(error: ValidationError) -> RequestInvalid:
+    """Say what is wrong with the first offending value, without repeating the value: it may be a text."""
+    first = error.errors(include_url=False, include_context=False)[0]
+    field = field_path(first["loc"])
+    found = "" if first["type"] in {"missing", "extra_forbidden"} else f", got {_json_type(first['input'])}"
+    return RequestInvalid(f"{field or 'the body'}: {first['msg'].lower()}{found}; see /docs", field=field or None)
+
+
+def field_path(parts: tuple[int | str, ...]) -> str:
+    """Spell a place in a JSON document: ``("inputs", 3)`` becomes ``inputs[3]``."""
+    path = ""
+    for part in parts:
+        path += f"[{part}]" if isinstance(part, int) else f".{part[:80]}"
+    return path.lstrip(".")
+
+
+def _json_type(value: Any) -> str:
+    names = {
+        bool: "a boolean",
+        int: "a number",
+        float: "a number",
+        str: "a string",
+        list: "an array",
+        dict: "an object",
+    }
+    return names.get(type(value), "null")

@@ -1,0 +1,151 @@
+"""The outermost layer of the REST door: what happens to every HTTP request before and after its route.
+
+It gives the request its id, refuses a Host that is none of ours, turns what nobody foresaw into a 500
+without details, and states one fact about each response. It is plain ASGI: Starlette's ``BaseHTTPMiddleware``
+costs a task and two queues a request.
+"""
+
+import asyncio
+import ipaddress
+import re
+import time
+import uuid
+from typing import Final
+
+import structlog
+from starlette.requests import HTTPConnection
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from headrace.api.rest.body import ClientLeft
+from headrace.api.rest.context import Context
+from headrace.api.rest.problems import internal_problem, problem
+from headrace.errors import HeadraceError, HostForbidden, HostInvalid, ServiceStopping
+from headrace.observe.base import ResponseSent
+
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{1,5})?")
+CLIENT_LEFT: Final = 499
+"""What a request whose client left is counted as; nginx's number for the same."""
+
+
+class Edge:
+    """Wraps the REST application.
+
+    Args:
+        app: The application with the routes.
+        context: What the routes share.
+        local_hosts_only: Answer only for names of this machine. Set when no key protects the server: a page
+            from elsewhere that a browser here is made to resolve to 127.0.0.1 must not reach it.
+    """
+
+    def __init__(self, app: ASGIApp, context: Context, *, local_hosts_only: bool) -> None:
+        self._app = app
+        self._context = context
+        self._local_hosts_only = local_hosts_only
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request."""
+        if scope["type"] != "http":
+            return  # no WebSocket is spoken here; the server closes the connection
+        exchange = _Exchange(self._context, scope, send)
+        with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
+            try:
+                check_host(HTTPConnection(scope).headers.getlist("host"), local_only=self._local_hosts_only)
+                await self._app(scope, receive, exchange.send)
+            except HeadraceError as error:
+                await exchange.answer(problem(error, exchange.request_id))
+            except ClientLeft:
+                exchange.status = CLIENT_LEFT
+            except asyncio.CancelledError:
+                stopping = ServiceStopping("the server stopped before the answer was there; ask again", retry_after_s=1)
+                await exchange.answer(problem(stopping, exchange.request_id))
+                raise
+            except Exception:  # noqa: BLE001 - the last line: the client gets an answer, the log gets the rest
+                structlog.get_logger().exception("request.failed")
+                await exchange.answer(internal_problem(exchange.request_id))
+            finally:
+                exchange.finish()
+
+
+class _Exchange:
+    """One request and its response."""
+
+    def __init__(self, context: Context, scope: Scope, send: Send) -> None:
+        self._context = context
+        self._scope = scope
+        self._send = send
+        self._started = time.monotonic()
+        self._is_answered = False
+        self.status = 0
+        self.request_id = _request_id(HTTPConnection(scope).headers.get("x-request-id"))
+        scope.setdefault("state", {}).update(request_id=self.request_id, caller="")
+
+    async def send(self, message: Message) -> None:
+        """Pass a part of the response on; the first part gets the headers that every response has."""
+        if message["type"] == "http.response.start":
+            self._is_answered = True
+            self.status = message["status"]
+            headers = [header for header in message["headers"] if header[0] != b"x-request-id"]
+            headers.append((b"x-request-id", self.request_id.encode()))
+            if self._context.is_draining:
+                headers.append((b"connection", b"close"))
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+    async def answer(self, response: Response) -> None:
+        """Send a whole response, unless one has begun."""
+        if not self._is_answered:
+            await response(self._scope, _nothing, self.send)
+
+    def finish(self) -> None:
+        """State the fact."""
+        route = self._scope.get("route")
+        self._context.observer.observe(
+            ResponseSent(
+                route=getattr(route, "path", ""),
+                method=self._scope["method"],
+                path=self._scope["path"],
+                status=self.status,
+                request_id=self.request_id,
+                caller=self._scope["state"]["caller"],
+                duration_s=time.monotonic() - self._started,
+            )
+        )
+
+
+def check_host(values: list[str], *, local_only: bool) -> None:
+    """Check the Host header.
+
+    A malformed one makes frameworks build a URL whose path is not the one that was routed (CVE-2026-48710),
+    so it is refused before anything looks at it.
+
+    Raises:
+        HostInvalid: Not exactly one, or one that names no host.
+        HostForbidden: One that is not this machine, while only this machine is answered.
+    """
+    found = _HOST.fullmatch(values[0]) if len(values) == 1 else None
+    if found is None:
+        raise HostInvalid("send exactly one Host header with a host name or address and, if needed, a port")
+    if local_only and not _is_local(found[1].strip("[]")):
+        raise HostForbidden(
+            "without API keys this server answers for localhost only; call it as 127.0.0.1, or set auth.keys"
+        )
+
+
+def _is_local(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _request_id(given: str | None) -> str:
+    """Keep the caller's id if it can do no harm in a header or a log, else make one."""
+    return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}

@@ -1,0 +1,88 @@
+"""The native dialect under ``/api/v1``."""
+
+import time
+from typing import Any, Final
+
+import orjson
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from headrace.api.rest.body import read_model
+from headrace.api.rest.context import KnownCaller, context_of, identify, while_connected
+from headrace.api.rest.openapi import PROBLEMS, json_body
+from headrace.api.rest.schemas import EmbedRequest, EmbedResponse, Model, Models
+from headrace.types import Answer, Options
+from headrace.types import Request as ServiceRequest
+
+router: Final = APIRouter(prefix="/api/v1", dependencies=[Depends(identify)], tags=["native"], responses=PROBLEMS)
+
+
+@router.post(
+    "/embed",
+    summary="Embed texts",
+    responses={200: {"model": EmbedResponse}},
+    openapi_extra=json_body(EmbedRequest),
+)
+async def embed(request: Request, caller: KnownCaller) -> Response:
+    """Turn texts into vectors: one result for each input, in the order of the inputs."""
+    context = context_of(request)
+    deadline = time.monotonic() + context.settings.server.request_timeout_s
+    body = await read_model(request, EmbedRequest, context.settings.server)
+    answer = await while_connected(
+        request,
+        context.service.run(
+            ServiceRequest(
+                task="embed",
+                inputs=tuple(body.inputs),
+                model=body.model,
+                options=Options(truncate=body.options.truncate, normalize=body.options.normalize),
+                caller=caller,
+                request_id=request.state.request_id,
+                deadline=deadline,
+            )
+        ),
+    )
+    return json_response(_embed_response(answer))
+
+
+@router.get("/models", summary="List the models", response_model=Models)
+async def list_models(request: Request, caller: KnownCaller) -> Response:
+    """Return the models that are served; the first is the one a request without a model gets."""
+    manifests = context_of(request).service.list_models(caller)
+    return json_response({"models": [Model.of(manifest).model_dump() for manifest in manifests]})
+
+
+@router.get("/models/{name}", summary="Show a model", response_model=Model)
+async def show_model(request: Request, caller: KnownCaller, name: str) -> Response:
+    """Return one of the models that are served."""
+    return json_response(Model.of(context_of(request).service.show_model(caller, name)).model_dump())
+
+
+def json_response(content: Any) -> Response:
+    """Return JSON; NumPy arrays are written without a detour over lists."""
+    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
+
+
+def _embed_response(answer: Answer) -> dict[str, Any]:
+    timings = answer.timings
+    return {
+        "model": answer.model,
+        "revision": answer.revision,
+        "task": answer.task,
+        "results": [
+            {"embedding": result.values, "tokens": result.tokens, "truncated": result.truncated}
+            for result in answer.results
+        ],
+        "usage": {"tokens": answer.tokens, "cached": answer.cached},
+        "timings_ms": {
+            "queue": _ms(timings.queue_s),
+            "tokenize": _ms(timings.tokenize_s),
+            "run": _ms(timings.run_s),
+            "total": _ms(timings.total_s),
+        },
+    }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)

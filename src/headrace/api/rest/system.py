@@ -1,0 +1,88 @@
+"""What an operator asks: is it alive, is it ready, how is it doing, what does it speak."""
+
+from importlib import resources
+from typing import Final
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+
+from headrace.api.rest.context import KnownCaller, context_of, identify, open_to_all
+from headrace.api.rest.native import json_response
+from headrace.api.rest.openapi import PROBLEMS
+from headrace.api.rest.schemas import Probe
+from headrace.auth.base import require
+from headrace.errors import RouteUnknown, ServiceUnready
+from headrace.types import Scope
+
+probes: Final = APIRouter(dependencies=[Depends(open_to_all)], tags=["operation"], responses=PROBLEMS)
+router: Final = APIRouter(dependencies=[Depends(identify)], tags=["operation"], responses=PROBLEMS)
+
+_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_ASSETS: Final = {
+    "swagger-ui-bundle.js": "text/javascript",
+    "swagger-ui.css": "text/css",
+    "favicon-32x32.png": "image/png",
+}
+_DOCS_PAGE: Final = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><title>Headrace API</title>
+<link rel="stylesheet" href="docs/swagger-ui.css"><link rel="icon" href="docs/favicon-32x32.png">
+</head><body><div id="swagger-ui"></div><script src="docs/swagger-ui-bundle.js"></script><script src="docs/start.js">
+</script></body></html>
+"""
+_DOCS_START: Final = """SwaggerUIBundle({url: "../openapi.json", dom_id: "#swagger-ui", deepLinking: true,
+tryItOutEnabled: true, validatorUrl: null});
+"""
+# The page loads nothing from elsewhere and cannot be framed; Swagger UI sets styles and images inline.
+_DOCS_HEADERS: Final = {
+    "content-security-policy": (
+        "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    ),
+    "x-content-type-options": "nosniff",
+}
+
+
+@probes.get("/livez", summary="Is the process alive?", response_model=Probe)
+async def livez() -> Response:
+    """Answer as long as the event loop runs; a failing answer means: restart me."""
+    return json_response({"status": "live"})
+
+
+@probes.get("/readyz", summary="Would a request be answered?", response_model=Probe)
+async def readyz(request: Request) -> Response:
+    """Answer 200 after every model has passed a real probe inference and until the server stops."""
+    context = context_of(request)
+    if context.is_draining or not context.service.is_ready:
+        raise ServiceUnready("the models are loading or the server is stopping; ask again later", retry_after_s=1)
+    return json_response({"status": "ready"})
+
+
+@router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
+async def metrics(request: Request, caller: KnownCaller) -> Response:
+    """Return the metrics in Prometheus' text format."""
+    require(caller, Scope.METRICS_READ)
+    return Response(context_of(request).metrics.render(), headers={"content-type": _METRICS_TYPE})
+
+
+@router.get("/openapi.json", include_in_schema=False)
+async def openapi(request: Request) -> Response:
+    """Return the OpenAPI document."""
+    return json_response(request.app.openapi())
+
+
+@router.get("/docs", include_in_schema=False)
+async def docs() -> Response:
+    """Return the page that shows the API and tries it out."""
+    return HTMLResponse(_DOCS_PAGE, headers=_DOCS_HEADERS)
+
+
+@router.get("/docs/{name}", include_in_schema=False)
+async def docs_asset(name: str) -> Response:
+    """Return a file of the docs page, from the installed package: it works without a network."""
+    if name == "start.js":
+        return Response(_DOCS_START, media_type="text/javascript", headers=_DOCS_HEADERS)
+    if name not in _ASSETS:
+        raise RouteUnknown("the docs page has no such file")
+    data = resources.files("fastapi_swagger.resources").joinpath(name).read_bytes()
+    return Response(data, media_type=_ASSETS[name], headers={**_DOCS_HEADERS, "cache-control": "max-age=3600"})

@@ -1,0 +1,154 @@
+"""Wires settings to implementations, and starts and stops them in order.
+
+The only module that picks implementations. Start-up is a stack; stopping is that stack from the top: not
+ready, stop accepting, drain, close the engines.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import socket
+import sys
+from collections.abc import AsyncIterator, Callable, Sequence
+from typing import Final
+
+import structlog
+
+from headrace.api.rest.app import build_app
+from headrace.api.rest.context import Context
+from headrace.api.rest.server import RestServer, base_url, bind
+from headrace.auth.base import Guard
+from headrace.auth.keys import KeyGuard, read_keys
+from headrace.auth.loopback import LoopbackGuard, is_loopback
+from headrace.cache.memory import MemoryCache
+from headrace.engine.loaded import load_engine
+from headrace.engine.registry import LoadedModel, Registry
+from headrace.errors import BindRefused
+from headrace.limits.memory import MemoryLimiter
+from headrace.models.store import LocalStore
+from headrace.observe.base import Observer, Observers
+from headrace.observe.logs import LogObserver, configure_logs
+from headrace.observe.metrics import Metrics
+from headrace.service import Service
+from headrace.settings import LoadedSettings, Settings
+
+_CLOSE_LIMIT_S: Final = 5.0  # for an engine whose requests were all answered or cancelled already
+
+if sys.platform == "win32":
+    new_event_loop = asyncio.new_event_loop
+else:
+    from uvloop import new_event_loop
+
+
+def open_store(settings: Settings) -> LocalStore:
+    """Return the model store."""
+    return LocalStore(settings.store.models)
+
+
+@contextlib.asynccontextmanager
+async def open_service(
+    loaded: LoadedSettings, models: Sequence[str], observer: Observer | None = None
+) -> AsyncIterator[Service]:
+    """Load models into this process and give the service that answers with them.
+
+    Args:
+        loaded: All options.
+        models: Names in the store; the first is the default.
+        observer: Hears what happens, if anybody does.
+
+    Raises:
+        ModelUnknown: A name is not in the store.
+        ModelCorrupt: A model folder is not as it was written.
+    """
+    settings = loaded.settings
+    observer = observer or Observers([])
+    store = open_store(settings)
+    registry = Registry([_load(store, name, settings, observer) for name in models])
+    try:
+        await registry.start()
+        yield Service(
+            models=registry,
+            limiter=MemoryLimiter(settings.limits.requests_per_s, settings.limits.burst, settings.limits.max_callers),
+            cache=MemoryCache(settings.cache.max_bytes),
+            observer=observer,
+            bounds=settings.limits,
+        )
+    finally:
+        async with asyncio.timeout(_CLOSE_LIMIT_S):
+            await registry.aclose()
+
+
+async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callable[[str], None]) -> None:
+    """Serve models over REST until SIGTERM or Ctrl-C; every request accepted before is answered.
+
+    Args:
+        loaded: All options.
+        models: Names in the store; the first is the default.
+        announce: Told the base URL when requests are answered.
+
+    Raises:
+        HeadraceError: Why the server cannot start.
+    """
+    settings = loaded.settings
+    configure_logs(settings.log, sys.stderr)
+    metrics = Metrics()
+    observer = Observers([metrics, LogObserver()])
+    stop = _stop_on_signals()
+    async with contextlib.AsyncExitStack() as stack:
+        guard, has_keys = _make_guard(settings)
+        listener = stack.enter_context(contextlib.closing(bind(settings.server)))
+        _refuse_public(listener, has_keys=has_keys)
+        service = await stack.enter_async_context(open_service(loaded, models, observer))
+        context = Context(service=service, guard=guard, settings=settings, observer=observer, metrics=metrics)
+        server = RestServer(build_app(context, local_hosts_only=not has_keys), context)
+        await server.run_on(listener, stop, lambda: announce(base_url(listener)))
+        structlog.get_logger().info("server.stopped")
+
+
+def run_server(loaded: LoadedSettings, models: Sequence[str], announce: Callable[[str], None]) -> None:
+    """Run ``serve`` on the fastest event loop of this platform."""
+    try:
+        with asyncio.Runner(loop_factory=new_event_loop) as runner:
+            runner.run(serve(loaded, models, announce))
+    except TimeoutError:
+        # A native call that hangs cannot be interrupted, and Python would wait for its thread for ever.
+        structlog.get_logger().error("server.stop_timed_out", limit_s=_CLOSE_LIMIT_S)
+        os._exit(1)
+
+
+def _load(store: LocalStore, name: str, settings: Settings, observer: Observer) -> LoadedModel:
+    folder = store.open(name)
+    return LoadedModel(folder.manifest, load_engine(folder.path, folder.manifest, settings.engine, observer))
+
+
+def _make_guard(settings: Settings) -> tuple[Guard, bool]:
+    keys = read_keys(settings.auth)
+    return (KeyGuard(keys), True) if keys else (LoopbackGuard(), False)
+
+
+def _refuse_public(listener: socket.socket, *, has_keys: bool) -> None:
+    """Refuse to listen where others can reach a server that asks nobody for a key."""
+    host = str(listener.getsockname()[0])
+    if not has_keys and not is_loopback(host):
+        raise BindRefused(
+            f"{host!r} can be reached from other machines and no API key is set; "
+            "set HEADRACE_AUTH__KEYS or HEADRACE_AUTH__KEYS_FILE, or listen on 127.0.0.1"
+        )
+
+
+def _stop_on_signals() -> asyncio.Event:
+    """Return an event that the first SIGTERM or Ctrl-C sets; the second Ctrl-C kills."""
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+
+    def interrupt() -> None:
+        if stop.is_set():
+            loop.remove_signal_handler(signal.SIGINT)
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            os.kill(os.getpid(), signal.SIGINT)
+        structlog.get_logger().info("server.stopping", hint="Ctrl-C again to kill")
+        stop.set()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    return stop

@@ -1,0 +1,91 @@
+"""An engine without a model: deterministic, quick, and able to fail on purpose.
+
+It ships with the product: an application that uses Headrace can test itself without weights.
+"""
+
+import hashlib
+import threading
+import time
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.engine.base import Encoding, TokenBatch
+from headrace.errors import EngineFailed, HeadraceError, InputTooLong
+from headrace.types import Truncate
+
+_VOCABULARY: Final = 1 << 20
+_SPECIAL: Final = (101, 102)  # a first and a last token, as BERT has them
+
+
+class FakeTokenizer:
+    """One token for each word, by digest, between two special tokens."""
+
+    def __init__(self, max_tokens: int = 64) -> None:
+        self._max_tokens = max_tokens
+
+    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[Encoding | HeadraceError]:
+        """Return one encoding for each text, or ``InputTooLong`` for a text over the window."""
+        return [self._encode(text, truncate) for text in texts]
+
+    def _encode(self, text: str, truncate: Truncate) -> Encoding | HeadraceError:
+        words = [token_id(word) for word in text.split()]
+        room = self._max_tokens - len(_SPECIAL)
+        if len(words) > room and truncate == "error":
+            return InputTooLong(f"the text has {len(words)} words and the window has room for {room}")
+        return Encoding(ids=[_SPECIAL[0], *words[:room], _SPECIAL[1]], truncated=len(words) > room)
+
+
+class FakeBackend:
+    """A vector for each text, made from its token ids alone.
+
+    Attributes:
+        batches: Shapes ``(n, s)`` of the batches it ran, in order.
+        delay_s: Time each batch takes.
+        poison: Words; a batch that holds one raises.
+        nan: Words; a text that holds one gets NaN.
+        gate: While cleared, batches wait, so that a test can fill the queue.
+    """
+
+    def __init__(self, dimensions: int = 8) -> None:
+        self.dimensions = dimensions
+        self.batches: list[tuple[int, int]] = []
+        self.delay_s = 0.0
+        self.poison: frozenset[str] = frozenset()
+        self.nan: frozenset[str] = frozenset()
+        self.gate = threading.Event()
+        self.gate.set()
+        self.is_closed = False
+
+    def run(self, batch: TokenBatch) -> dict[str, NDArray[Any]]:
+        """Return ``embedding`` of shape ``(n, dimensions)`` and ``norm`` of shape ``(n,)``."""
+        self.batches.append((batch.input_ids.shape[0], batch.input_ids.shape[1]))
+        self.gate.wait()
+        time.sleep(self.delay_s)
+        rows = [ids[mask == 1] for ids, mask in zip(batch.input_ids, batch.attention_mask, strict=True)]
+        if any(_holds(row, self.poison) for row in rows):
+            raise EngineFailed("the model failed on this text")
+        vectors = np.stack([self._vector(row) for row in rows])
+        norms = np.linalg.norm(vectors, axis=1)
+        return {"embedding": vectors / norms[:, None], "norm": norms.astype(np.float32)}
+
+    def close(self) -> None:
+        """Remember that it was closed."""
+        self.is_closed = True
+
+    def _vector(self, row: NDArray[np.int64]) -> NDArray[np.float32]:
+        if _holds(row, self.nan):
+            return np.full(self.dimensions, np.nan, dtype=np.float32)
+        seed = int.from_bytes(hashlib.sha256(row.tobytes()).digest()[:8], "big")
+        return np.random.default_rng(seed).normal(size=self.dimensions).astype(np.float32)
+
+
+def token_id(word: str) -> int:
+    """Return the id the fake tokenizer gives a word; 103 and above, so never a special token."""
+    return len(_SPECIAL) + 101 + int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big") % _VOCABULARY
+
+
+def _holds(row: NDArray[np.int64], words: frozenset[str]) -> bool:
+    return any(token_id(word) in row for word in words)

@@ -1,0 +1,59 @@
+"""ONNX Runtime on the CPU."""
+
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from headrace.engine.base import TokenBatch
+from headrace.errors import EngineFailed, ModelCorrupt
+
+_SEVERITY_ERROR: Final = 3
+
+
+class OnnxBackend:
+    """One session on one graph.
+
+    Args:
+        path: The ``.onnx`` file, weights inside.
+        threads: Threads of one inference.
+
+    Raises:
+        ModelCorrupt: ONNX Runtime cannot load the graph.
+    """
+
+    def __init__(self, path: Path, threads: int) -> None:
+        try:
+            self._session = onnxruntime.InferenceSession(
+                path, _session_options(threads), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:
+            raise ModelCorrupt(f"ONNX Runtime cannot load {path}; import the model again") from error
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self, batch: TokenBatch) -> dict[str, NDArray[Any]]:
+        """Return the outputs by name; the first axis of each is the batch."""
+        feeds = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        try:
+            arrays = self._session.run(self._outputs, feeds)
+        except Exception as error:
+            raise EngineFailed("the model failed on this text") from error
+        return {name: np.asarray(array) for name, array in zip(self._outputs, arrays, strict=True)}
+
+    def close(self) -> None:
+        """Release the model."""
+        del self._session
+
+
+def _session_options(threads: int) -> onnxruntime.SessionOptions:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1  # encoder graphs are chains: there is nothing to run side by side
+    options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
+    # The arena keeps the largest shape it ever saw and grows with each new one (onnxruntime#9313).
+    options.enable_cpu_mem_arena = False
+    options.log_severity_level = _SEVERITY_ERROR
+    return options

@@ -1,0 +1,207 @@
+"""Runs batches: one thread for each session, and no text waits for ever.
+
+Whatever a backend does, every future is resolved: a batch that fails is split until the culprit stands
+alone, so a poison text costs its neighbours some milliseconds and nothing else.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import numpy as np
+import structlog
+from numpy.typing import NDArray
+
+from headrace.engine.base import Backend, Encoding, Output, TokenBatch
+from headrace.engine.batcher import Batcher, Waiting
+from headrace.errors import DeadlineExceeded, EngineFailed, HeadraceError, OutputInvalid, ServiceStopping
+from headrace.observe.base import BatchFinished, Observer, QueueChanged
+
+_RATE_MEMORY: Final = 0.8  # share of the old estimate that stays when a new one comes in
+
+
+class Runner:
+    """Takes batches from the queue and runs them on its sessions, as soon as one is free.
+
+    Args:
+        model: Name for the facts it states.
+        make_backend: Loads the model; called once for each session, in the session's thread.
+        sessions: Batches that run at the same time.
+        token_budget: Most tokens of one batch.
+    """
+
+    def __init__(
+        self, model: str, make_backend: Callable[[], Backend], *, sessions: int, token_budget: int, observer: Observer
+    ) -> None:
+        self._model = model
+        self._make_backend = make_backend
+        self._sessions = sessions
+        self._batcher = Batcher(token_budget)
+        self._observer = observer
+        self._arrived = asyncio.Event()
+        self._texts_per_s = 0.0
+        self._is_stopping = False
+        self._threads: list[ThreadPoolExecutor] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def texts_per_s(self) -> float | None:
+        """Texts that all sessions together finish in a second, by the last batches; nothing before the first."""
+        return self._texts_per_s * self._sessions or None
+
+    async def start(self) -> None:
+        """Load the model into every session."""
+        loop = asyncio.get_running_loop()
+        for number in range(self._sessions):
+            thread = ThreadPoolExecutor(1, thread_name_prefix=f"headrace-{self._model}-{number}")
+            self._threads.append(thread)
+            backend = await loop.run_in_executor(thread, self._make_backend)
+            self._tasks.append(asyncio.create_task(self._serve(backend, thread)))
+
+    def put(self, waiting: Waiting) -> None:
+        """Add a text to the queue.
+
+        Raises:
+            ServiceStopping: ``aclose`` was called.
+        """
+        if self._is_stopping or not self._tasks:
+            raise ServiceStopping(f"{self._model!r} is not running; ask another replica, or again later")
+        self._batcher.put(waiting)
+        self._arrived.set()
+        self._observer.observe(QueueChanged(model=self._model, waiting=len(self._batcher)))
+
+    async def aclose(self) -> None:
+        """Finish the texts in the queue, then release the sessions."""
+        self._is_stopping = True
+        self._arrived.set()
+        try:
+            await asyncio.gather(*self._tasks)
+        finally:
+            self.abort()
+
+    def abort(self) -> None:
+        """Stop at once: fail the texts in the queue and wait for nothing."""
+        self._is_stopping = True
+        for task in self._tasks:
+            task.cancel()
+        while len(self._batcher):
+            _fail(self._batcher.take(), ServiceStopping("the service stopped before the answer was there; ask again"))
+        for thread in self._threads:
+            thread.shutdown(wait=False)
+
+    async def _serve(self, backend: Backend, thread: ThreadPoolExecutor) -> None:
+        try:
+            while batch := await self._next():
+                await self._run(backend, thread, batch)
+        finally:
+            with contextlib.suppress(RuntimeError):  # the thread is gone when the stop was cut off
+                await asyncio.get_running_loop().run_in_executor(thread, backend.close)
+
+    async def _next(self) -> list[Waiting]:
+        """Wait for a batch; an empty one means that the runner stops."""
+        while True:
+            batch = _drop_late(self._batcher.take())
+            if batch:
+                self._observer.observe(QueueChanged(model=self._model, waiting=len(self._batcher)))
+                return batch
+            if len(self._batcher):
+                continue  # all of that batch was late
+            if self._is_stopping:
+                return []
+            self._arrived.clear()
+            await self._arrived.wait()
+
+    async def _run(self, backend: Backend, thread: ThreadPoolExecutor, batch: list[Waiting]) -> None:
+        """Compute a batch and resolve its futures; split it if it fails."""
+        loop = asyncio.get_running_loop()
+        started = time.monotonic()
+        try:
+            outputs = await loop.run_in_executor(thread, _compute, backend, [waiting.encoding for waiting in batch])
+        except asyncio.CancelledError:
+            _fail(batch, ServiceStopping("the service stopped before the answer was there; ask again"))
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever the runtime raises, its callers must hear
+            await self._split(backend, thread, batch, error)
+        else:
+            run_s = time.monotonic() - started
+            self._learn_rate(len(batch) / max(run_s, 1e-6))
+            self._finish(batch, outputs, run_s, started)
+
+    def _learn_rate(self, texts_per_s: float) -> None:
+        old = self._texts_per_s or texts_per_s
+        self._texts_per_s = _RATE_MEMORY * old + (1 - _RATE_MEMORY) * texts_per_s
+
+    async def _split(
+        self, backend: Backend, thread: ThreadPoolExecutor, batch: list[Waiting], error: Exception
+    ) -> None:
+        if len(batch) > 1:
+            middle = len(batch) // 2
+            await self._run(backend, thread, batch[:middle])
+            await self._run(backend, thread, batch[middle:])
+            return
+        structlog.get_logger().warning("engine.text_failed", model=self._model, tokens=batch[0].tokens, exc_info=error)
+        known = error if isinstance(error, HeadraceError) else EngineFailed("the model failed on this text")
+        self._finish(batch, [known], 0.0, time.monotonic())
+
+    def _finish(
+        self, batch: list[Waiting], outputs: Sequence[Output | HeadraceError], run_s: float, started: float
+    ) -> None:
+        for waiting, output in zip(batch, outputs, strict=True):
+            waiting.started_at, waiting.run_s = started, run_s
+            if waiting.future.done():
+                continue  # the caller left while it was computed
+            if isinstance(output, HeadraceError):
+                waiting.future.set_exception(output)
+            else:
+                waiting.future.set_result(output)
+        self._observer.observe(
+            BatchFinished(
+                model=self._model,
+                texts=len(batch),
+                tokens=sum(waiting.tokens for waiting in batch),
+                padded_tokens=len(batch) * max(waiting.tokens for waiting in batch),
+                failed=sum(isinstance(output, HeadraceError) for output in outputs),
+                run_s=run_s,
+            )
+        )
+
+
+def pad(encodings: Sequence[Encoding]) -> TokenBatch:
+    """Lay texts into one rectangle, padded on the right with 0."""
+    shape = (len(encodings), max(len(encoding.ids) for encoding in encodings))
+    input_ids = np.zeros(shape, dtype=np.int64)
+    attention_mask = np.zeros(shape, dtype=np.int64)
+    for row, encoding in enumerate(encodings):
+        input_ids[row, : len(encoding.ids)] = encoding.ids
+        attention_mask[row, : len(encoding.ids)] = 1
+    return TokenBatch(input_ids=input_ids, attention_mask=attention_mask)
+
+
+def _compute(backend: Backend, encodings: Sequence[Encoding]) -> list[Output | HeadraceError]:
+    arrays = backend.run(pad(encodings))
+    return [_pick(arrays, row, encoding) for row, encoding in enumerate(encodings)]
+
+
+def _pick(arrays: dict[str, NDArray[Any]], row: int, encoding: Encoding) -> Output | HeadraceError:
+    """Return one text's part of the outputs, copied so that it does not keep the whole batch in memory."""
+    own = {name: array[row].copy() for name, array in arrays.items()}
+    if not all(np.isfinite(array).all() for array in own.values()):
+        return OutputInvalid("the model answered NaN or infinity for this text; it cannot be used with this model")
+    return Output(arrays=own, tokens=len(encoding.ids), truncated=encoding.truncated)
+
+
+def _drop_late(batch: list[Waiting]) -> list[Waiting]:
+    """Fail the texts whose deadline has passed, and return the others."""
+    now = time.monotonic()
+    late = [waiting for waiting in batch if waiting.deadline <= now]
+    _fail(late, DeadlineExceeded("the deadline passed while the text waited; send less at once, or ask later"))
+    return [waiting for waiting in batch if waiting.deadline > now]
+
+
+def _fail(batch: list[Waiting], error: HeadraceError) -> None:
+    for waiting in batch:
+        if not waiting.future.done():
+            waiting.future.set_exception(type(error)(error.message))

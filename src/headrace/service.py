@@ -1,0 +1,192 @@
+"""The spine: what happens to a request, whichever way it came in.
+
+REST, gRPC, a Kafka record, a job and the command line all turn their input into a ``Request``, call
+``Service.run`` and turn the ``Answer`` back. Nothing else decides what a request gets.
+"""
+
+import asyncio
+import contextlib
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+
+from headrace.auth.base import require
+from headrace.cache.base import Cache, make_key, seal, unseal
+from headrace.engine.base import Job, JobResult, Output
+from headrace.engine.registry import LoadedModel, Registry
+from headrace.errors import (
+    DeadlineExceeded,
+    HeadraceError,
+    RequestInvalid,
+    RequestTooLarge,
+    TaskUnsupported,
+)
+from headrace.limits.base import Limiter
+from headrace.models.manifest import Manifest
+from headrace.observe.base import Observer, RequestFinished
+from headrace.settings import LimitSettings
+from headrace.tasks import TASKS
+from headrace.tasks.base import Task
+from headrace.types import Answer, Caller, Embedding, Request, Scope, Timings
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What an observer is told at the end, as far as the request came."""
+
+    model: str = ""
+    answer: Answer | None = None
+
+
+class Service:
+    """Answers requests. Holds no state of its own but what its parts hold."""
+
+    def __init__(
+        self, *, models: Registry, limiter: Limiter, cache: Cache, observer: Observer, bounds: LimitSettings
+    ) -> None:
+        self._models = models
+        self._limiter = limiter
+        self._cache = cache
+        self._observer = observer
+        self._bounds = bounds
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a request sent now would be answered: every model has passed a real probe."""
+        return self._models.is_ready
+
+    async def run(self, request: Request) -> Answer:
+        """Answer a request.
+
+        Raises:
+            HeadraceError: Why there is no answer; ``field`` names the input that is to blame, if one is.
+        """
+        started = time.monotonic()
+        with self._observed(request, started) as seen:
+            require(request.caller, Scope.INFER)  # authorise
+            await self._limiter.acquire(request.caller.name)  # limit
+            model = self._models.get(request.model)  # look up the model
+            seen.model = model.name
+            request, task = self._prepare(request, model)  # prepare
+            keys = _keys(request, model)
+            known = await self._recall(keys, task)  # look up what is remembered
+            fresh, timings = await self._compute(request, model, task, keys, known)  # run and finish
+            await self._cache.put_many({key: seal(key, task.pack(value)) for key, value in fresh.items()})  # store
+            found = {**known, **fresh}
+            seen.answer = Answer(  # observe: on leaving the block
+                model=model.name,
+                revision=model.manifest.revision,
+                task=request.task,
+                results=tuple(found[key] for key in keys),
+                timings=replace(timings, total_s=time.monotonic() - started),
+                cached=sum(key in known for key in keys),
+            )
+            return seen.answer
+
+    def list_models(self, caller: Caller) -> list[Manifest]:
+        """Return what the loaded models say about themselves.
+
+        Raises:
+            AccessDenied: The caller may not see them.
+        """
+        require(caller, Scope.MODELS_READ)
+        return [model.manifest for model in self._models]
+
+    def show_model(self, caller: Caller, name: str) -> Manifest:
+        """Return what one loaded model says about itself.
+
+        Raises:
+            AccessDenied: The caller may not see it.
+            ModelUnknown: It is not loaded.
+        """
+        require(caller, Scope.MODELS_READ)
+        return self._models.get(name).manifest
+
+    def _prepare(self, request: Request, model: LoadedModel) -> tuple[Request, Task]:
+        """Check what every door must check alike, and settle what the caller left open."""
+        if model.manifest.task != request.task:
+            raise TaskUnsupported(
+                f"{model.name!r} does {model.manifest.task!r}, not {request.task!r}; name another model", field="model"
+            )
+        count, longest = len(request.inputs), self._bounds.max_text_chars
+        if not count:
+            raise RequestInvalid("inputs is empty; send at least one text", field="inputs")
+        if count > self._bounds.max_inputs:
+            raise RequestTooLarge(
+                f"{count} inputs are more than the {self._bounds.max_inputs} of one request; send several requests",
+                field="inputs",
+            )
+        for index, text in enumerate(request.inputs):
+            if len(text) > longest:
+                raise RequestTooLarge(
+                    f"the text has {len(text)} characters and at most {longest} are read; send less of it",
+                    field=f"inputs[{index}]",
+                )
+        options = request.options.resolved(normalize=model.manifest.normalize)
+        return replace(request, options=options), TASKS[request.task]
+
+    async def _recall(self, keys: list[bytes], task: Task) -> dict[bytes, Embedding]:
+        entries = await self._cache.get_many(keys)
+        values = {key: unseal(key, entry) for key, entry in zip(keys, entries, strict=True)}
+        return {key: task.unpack(value) for key, value in values.items() if value is not None}
+
+    async def _compute(
+        self, request: Request, model: LoadedModel, task: Task, keys: list[bytes], known: Mapping[bytes, Embedding]
+    ) -> tuple[dict[bytes, Embedding], Timings]:
+        """Run the texts that are not remembered, each different one once."""
+        missing = {key: text for key, text in zip(keys, request.inputs, strict=True) if key not in known}
+        if not missing:
+            return {}, Timings()
+        job = Job(texts=tuple(missing.values()), truncate=request.options.truncate, deadline=request.deadline)
+        result = await _run_until(request.deadline, model, job)
+        values: dict[bytes, Embedding] = {}
+        for key, item in zip(missing, result.items, strict=True):
+            if not isinstance(item, Output):
+                raise item.at(f"inputs[{keys.index(key)}]") from item
+            values[key] = task.finish(item.arrays, item.tokens, item.truncated, request.options)
+        return values, result.timings
+
+    @contextlib.contextmanager
+    def _observed(self, request: Request, started: float) -> Iterator[_Seen]:
+        seen, outcome = _Seen(), "ok"
+        try:
+            yield seen
+        except HeadraceError as error:
+            outcome = error.code
+            raise
+        except asyncio.CancelledError:
+            outcome = "caller.left"
+            raise
+        except BaseException:
+            outcome = "internal.error"
+            raise
+        finally:
+            answer = seen.answer
+            self._observer.observe(
+                RequestFinished(
+                    task=request.task,
+                    model=seen.model,
+                    outcome=outcome,
+                    inputs=len(request.inputs),
+                    cached=answer.cached if answer else 0,
+                    tokens=answer.tokens if answer else 0,
+                    timings=answer.timings if answer else Timings(total_s=time.monotonic() - started),
+                )
+            )
+
+
+def _keys(request: Request, model: LoadedModel) -> list[bytes]:
+    options = request.options.canonical()
+    return [
+        make_key(revision=model.manifest.revision, task=request.task, options=options, scope="", text=text)
+        for text in request.inputs
+    ]
+
+
+async def _run_until(deadline: float, model: LoadedModel, job: Job) -> JobResult:
+    """Run a job, and give up at the deadline also when its texts are being computed already."""
+    try:
+        async with asyncio.timeout(deadline - time.monotonic()):
+            return await model.engine.run(job)
+    except TimeoutError as error:
+        raise DeadlineExceeded("the answer was not there in time; send less at once, or ask again later") from error
