@@ -141,14 +141,17 @@ def _stop_on_signals() -> asyncio.Event:
     """Return an event that the first SIGTERM or Ctrl-C sets; the second Ctrl-C kills."""
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
+    def terminate() -> None:
+        structlog.get_logger().info("server.stopping", hint="answering what was accepted; Ctrl-C kills")
+        stop.set()
+
     def interrupt() -> None:
         if stop.is_set():
             loop.remove_signal_handler(signal.SIGINT)
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             os.kill(os.getpid(), signal.SIGINT)
-        structlog.get_logger().info("server.stopping", hint="Ctrl-C again to kill")
-        stop.set()
+        terminate()
 
     loop.add_signal_handler(signal.SIGINT, interrupt)
-    loop.add_signal_handler(signal.SIGTERM, stop.set)
+    loop.add_signal_handler(signal.SIGTERM, terminate)
     return stop

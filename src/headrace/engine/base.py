@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, RequestInvalid
 from headrace.types import Arrays, Timings, Truncate
 
 IntArray = NDArray[np.int64]
@@ -113,6 +113,15 @@ class TokenBatch:
 
     input_ids: IntArray
     attention_mask: IntArray
+
+
+def unicode_error(text: str) -> RequestInvalid | None:
+    """Return what is wrong with a text that is no Unicode: Python strings can hold lone surrogates, UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        return RequestInvalid(f"the text has a lone surrogate at character {error.start}; send valid Unicode")
+    return None
 
 
 class Tokenizer(Protocol):

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engine.base import Encoding, TokenBatch
+from headrace.engine.base import Encoding, TokenBatch, unicode_error
 from headrace.errors import EngineFailed, HeadraceError, InputTooLong
 from headrace.types import Truncate
 
@@ -28,7 +28,7 @@ class FakeTokenizer:
 
     def encode(self, texts: Sequence[str], truncate: Truncate) -> list[Encoding | HeadraceError]:
         """Return one encoding for each text, or ``InputTooLong`` for a text over the window."""
-        return [self._encode(text, truncate) for text in texts]
+        return [unicode_error(text) or self._encode(text, truncate) for text in texts]
 
     def _encode(self, text: str, truncate: Truncate) -> Encoding | HeadraceError:
         words = [token_id(word) for word in text.split()]

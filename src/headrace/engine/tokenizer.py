@@ -5,8 +5,8 @@ from pathlib import Path
 
 import tokenizers
 
-from headrace.engine.base import Encoding
-from headrace.errors import HeadraceError, InputTooLong, ModelCorrupt, RequestInvalid
+from headrace.engine.base import Encoding, unicode_error
+from headrace.errors import HeadraceError, InputTooLong, ModelCorrupt
 from headrace.types import Truncate
 
 
@@ -40,11 +40,7 @@ class FastTokenizer:
         return [self._convert(encoding) for encoding in encodings]
 
     def _encode_alone(self, text: str, truncate: Truncate) -> Encoding | HeadraceError:
-        try:
-            text.encode()
-        except UnicodeEncodeError as error:
-            return RequestInvalid(f"the text has a lone surrogate at character {error.start}; send valid Unicode")
-        return self.encode([text], truncate)[0]
+        return unicode_error(text) or self.encode([text], truncate)[0]
 
     def _convert(self, encoding: tokenizers.Encoding) -> Encoding | HeadraceError:
         if len(encoding.ids) > self._max_tokens:

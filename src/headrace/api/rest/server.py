@@ -104,7 +104,6 @@ class RestServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop as the class says."""
-        self._context.is_draining = True
         for server in self.servers:
             server.close()
         limit = time.monotonic() + self._linger_s
@@ -114,4 +113,5 @@ class RestServer(uvicorn.Server):
 
     async def _exit_on(self, stop: asyncio.Event) -> None:
         await stop.wait()
+        self._context.is_draining = True
         self.should_exit = True

@@ -1,0 +1,108 @@
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.engine.base import Encoding, Output
+from headrace.engine.batcher import Batcher, Waiting
+
+LOOP = asyncio.new_event_loop()
+LENGTHS = st.integers(min_value=1, max_value=300)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _close_loop():
+    yield
+    LOOP.close()
+
+
+def text(tokens: int, deadline: float = 0.0) -> Waiting:
+    future: asyncio.Future[Output] = LOOP.create_future()
+    return Waiting(
+        encoding=Encoding(ids=range(tokens), truncated=False), deadline=deadline, queued_at=0.0, future=future
+    )
+
+
+def fill(batcher: Batcher, texts: list[Waiting]) -> None:
+    for waiting in texts:
+        batcher.put(waiting)
+
+
+def drain(batcher: Batcher) -> list[list[Waiting]]:
+    batches = []
+    while len(batcher):
+        batches.append(batcher.take())
+    return batches
+
+
+def cost(batch: list[Waiting]) -> int:
+    return len(batch) * max(waiting.tokens for waiting in batch)
+
+
+@given(st.lists(st.tuples(LENGTHS, st.floats(0, 100)), max_size=80), st.integers(1, 1000))
+def test_every_text_is_taken_once(shapes: list[tuple[int, float]], budget: int):
+    batcher = Batcher(budget)
+    texts = [text(tokens, deadline) for tokens, deadline in shapes]
+    fill(batcher, texts)
+    taken = [waiting for batch in drain(batcher) for waiting in batch]
+    assert sorted(map(id, taken)) == sorted(map(id, texts))
+
+
+@given(st.lists(LENGTHS, max_size=80), st.integers(1, 1000))
+def test_a_batch_keeps_to_the_budget_unless_one_text_alone_is_over_it(lengths: list[int], budget: int):
+    batcher = Batcher(budget)
+    fill(batcher, [text(tokens) for tokens in lengths])
+    assert all(cost(batch) <= budget or len(batch) == 1 for batch in drain(batcher))
+
+
+@given(st.lists(LENGTHS, min_size=1, max_size=80))
+def test_padding_never_makes_a_text_much_longer(lengths: list[int]):
+    batcher = Batcher(10_000)
+    fill(batcher, [text(tokens) for tokens in lengths])
+    for batch in drain(batcher):
+        longest = max(waiting.tokens for waiting in batch)
+        assert all(longest <= waiting.tokens * 1.25 + 8 for waiting in batch)
+
+
+@given(st.lists(st.tuples(LENGTHS, st.floats(0, 100)), min_size=1, max_size=80))
+def test_the_most_urgent_text_is_always_in_the_next_batch(shapes: list[tuple[int, float]]):
+    batcher = Batcher(500)
+    waiting = [text(tokens, deadline) for tokens, deadline in shapes]
+    fill(batcher, waiting)
+    while waiting:
+        batch = batcher.take()
+        assert min(one.deadline for one in waiting) == min(one.deadline for one in batch)
+        waiting = [one for one in waiting if one not in batch]
+
+
+@given(st.lists(st.tuples(LENGTHS, st.booleans()), max_size=80))
+def test_texts_nobody_waits_for_are_dropped(shapes: list[tuple[int, bool]]):
+    batcher = Batcher(500)
+    texts = [(text(tokens), left) for tokens, left in shapes]
+    fill(batcher, [waiting for waiting, _ in texts])
+    for waiting, left in texts:
+        if left:
+            waiting.future.cancel()
+    taken = [waiting for batch in drain(batcher) for waiting in batch]
+    assert sorted(map(id, taken)) == sorted(id(waiting) for waiting, left in texts if not left)
+
+
+def test_texts_of_one_length_run_together_whatever_their_order():
+    batcher = Batcher(400)
+    fill(batcher, [text(tokens) for tokens in (10, 100, 10, 100, 10, 100)])
+    assert sorted([waiting.tokens for waiting in batch] for batch in drain(batcher)) == [[10] * 3, [100] * 3]
+
+
+def test_nothing_comes_from_an_empty_queue():
+    assert Batcher(100).take() == []
+
+
+def test_texts_that_left_with_a_neighbour_do_not_gather_in_the_order_of_deadlines():
+    batcher = Batcher(1 << 20)
+    for round_number in range(200):
+        fill(batcher, [text(5, deadline=1e9 + number) for number in range(20)])
+        fill(batcher, [text(5, deadline=round_number)])
+        while len(batcher):
+            batcher.take()
+    assert len(batcher._by_deadline) <= 1024 + 21

@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+from tests.support.facts import Recorder
+from tests.support.models import add_model, build_tokenizer, write_files
+
+from headrace.engine.loaded import load_engine
+from headrace.engine.onnx import OnnxBackend
+from headrace.engine.registry import LoadedModel, Registry
+from headrace.engine.tokenizer import FastTokenizer
+from headrace.errors import ModelCorrupt, ModelUnknown
+from headrace.models.store import LocalStore
+from headrace.settings import EngineSettings
+
+
+def test_a_file_that_is_no_graph_is_refused(tmp_path: Path):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(b"not a graph")
+    with pytest.raises(ModelCorrupt, match="import the model again"):
+        OnnxBackend(path, 1)
+
+
+def test_a_file_that_is_no_tokenizer_is_refused(tmp_path: Path):
+    path = tmp_path / "tokenizer.json"
+    path.write_text("{}")
+    with pytest.raises(ModelCorrupt, match="import the model again"):
+        FastTokenizer(path, 8)
+
+
+def test_truncation_and_padding_in_the_file_do_not_matter(tmp_path: Path):
+    write_files(tmp_path)
+    plain = FastTokenizer(tmp_path / "tokenizer.json", 16).encode(["w1 w2"] * 2, "error")
+    tokenizer = build_tokenizer()
+    tokenizer.enable_truncation(max_length=3)
+    tokenizer.enable_padding(length=12)
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    assert FastTokenizer(tmp_path / "tokenizer.json", 16).encode(["w1 w2"] * 2, "error") == plain
+
+
+async def test_a_registry_serves_several_models_and_the_first_by_default(tmp_path: Path):
+    store = LocalStore(tmp_path)
+    stored = [add_model(store, name, seed) for seed, name in enumerate(["one", "two"])]
+    registry = Registry(
+        [
+            LoadedModel(s.manifest, load_engine(s.path, s.manifest, EngineSettings(threads=1), Recorder()))
+            for s in stored
+        ]
+    )
+    assert not registry.is_ready
+    await registry.start()
+    assert registry.is_ready
+    assert registry.get(None).name == "one"
+    assert registry.get("two").name == "two"
+    assert [model.name for model in registry] == ["one", "two"]
+    with pytest.raises(ModelUnknown, match="'three'"):
+        registry.get("three")
+    await registry.aclose()
+    assert not registry.is_ready

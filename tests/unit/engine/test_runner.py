@@ -1,0 +1,147 @@
+import asyncio
+import time
+
+import numpy as np
+import pytest
+from tests.support.facts import Recorder
+
+from headrace.engine.base import Encoding, Job, Output, TokenBatch
+from headrace.engine.fake import FakeBackend, FakeTokenizer
+from headrace.engine.loaded import LoadedEngine
+from headrace.engine.runner import pad
+from headrace.errors import DeadlineExceeded, EngineFailed, ServiceStopping
+from headrace.observe.base import BatchFinished, QueueChanged
+from headrace.settings import EngineSettings
+
+
+def make_engine(backend: FakeBackend, recorder: Recorder | None = None, **settings: int) -> LoadedEngine:
+    return LoadedEngine(
+        "fake", lambda: FakeTokenizer(64), lambda: backend, EngineSettings(**settings), recorder or Recorder()
+    )
+
+
+def job(*texts: str, seconds: float = 30) -> Job:
+    return Job(texts=texts, truncate="truncate", deadline=time.monotonic() + seconds)
+
+
+class Broken(FakeBackend):
+    def run(self, batch: TokenBatch):
+        raise MemoryError
+
+
+class Slow(FakeBackend):
+    def close(self) -> None:
+        self.gate.wait()
+        super().close()
+
+
+def test_texts_are_laid_into_a_rectangle_padded_on_the_right():
+    batch = pad([Encoding(ids=[5, 6, 7], truncated=False), Encoding(ids=[8], truncated=False)])
+    np.testing.assert_array_equal(batch.input_ids, [[5, 6, 7], [8, 0, 0]])
+    np.testing.assert_array_equal(batch.attention_mask, [[1, 1, 1], [1, 0, 0]])
+
+
+async def test_an_error_the_backend_does_not_know_is_the_error_of_each_text():
+    engine = make_engine(Broken())
+    await engine.start()
+    items = (await engine.run(job("a", "b"))).items
+    assert [type(item) for item in items] == [EngineFailed, EngineFailed]
+    with pytest.raises(EngineFailed):
+        await engine.probe()
+    await engine.aclose()
+
+
+async def test_a_free_session_does_not_wait_and_a_busy_one_gathers():
+    backend, recorder = FakeBackend(), Recorder()
+    engine = make_engine(backend, recorder)
+    await engine.start()
+    backend.gate.clear()
+    first = asyncio.create_task(engine.run(job("a")))
+    while not backend.batches:
+        await asyncio.sleep(0.001)
+    rest = [asyncio.create_task(engine.run(job(word))) for word in "bcdef"]
+    while len(recorder.of(QueueChanged)) < 7:
+        await asyncio.sleep(0.001)
+    backend.gate.set()
+    await asyncio.gather(first, *rest)
+    await engine.aclose()
+    assert [texts for texts, _ in backend.batches] == [1, 5]
+    assert [fact.texts for fact in recorder.of(BatchFinished)] == [1, 5]
+    assert recorder.of(QueueChanged)[-1].waiting == 0
+
+
+async def test_a_text_that_became_late_in_the_queue_is_not_computed():
+    backend = FakeBackend()
+    engine = make_engine(backend)
+    await engine.start()
+    backend.gate.clear()
+    first = asyncio.create_task(engine.run(job("a")))
+    while not backend.batches:
+        await asyncio.sleep(0.001)
+    late = asyncio.create_task(engine.run(job("b b b b", seconds=0.01)))
+    fresh = asyncio.create_task(engine.run(job("c")))
+    await asyncio.sleep(0.05)
+    backend.gate.set()
+    assert isinstance((await late).items[0], DeadlineExceeded)
+    assert isinstance((await fresh).items[0], Output)
+    assert isinstance((await first).items[0], Output)
+    await engine.aclose()
+    assert backend.batches == [(1, 3), (1, 3)]
+
+
+async def test_facts_about_a_batch_tell_padding_and_failures():
+    backend, recorder = FakeBackend(), Recorder()
+    backend.nan = frozenset({"nan"})
+    engine = make_engine(backend, recorder)
+    await engine.start()
+    await engine.run(job("a", "b c", "nan"))
+    await engine.aclose()
+    fact = recorder.of(BatchFinished)[0]
+    assert (fact.texts, fact.tokens, fact.padded_tokens, fact.failed) == (3, 10, 12, 1)
+    assert fact.run_s > 0
+
+
+async def test_a_stop_that_is_cut_off_leaves_nobody_waiting():
+    backend = Slow()
+    engine = make_engine(backend, token_budget=4)
+    await engine.start()
+    backend.gate.clear()
+    running = asyncio.create_task(engine.run(job("a")))
+    while not backend.batches:
+        await asyncio.sleep(0.001)
+    queued = asyncio.create_task(engine.run(job("b")))
+    await asyncio.sleep(0.01)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await engine.aclose()
+    outcomes = [(await task).items[0] for task in (running, queued)]
+    assert [type(outcome) for outcome in outcomes] == [ServiceStopping, ServiceStopping]
+    backend.gate.set()
+
+
+async def test_the_backend_is_closed_in_the_end():
+    backend = FakeBackend()
+    engine = make_engine(backend)
+    await engine.start()
+    await engine.aclose()
+    assert backend.is_closed
+
+
+async def test_an_engine_that_was_not_started_refuses():
+    engine = make_engine(FakeBackend())
+    with pytest.raises(ServiceStopping):
+        await engine.run(job("a"))
+    await engine.aclose()
+
+
+async def test_each_session_has_a_backend_of_its_own():
+    made: list[FakeBackend] = []
+
+    def make_backend() -> FakeBackend:
+        made.append(FakeBackend())
+        return made[-1]
+
+    engine = LoadedEngine("fake", FakeTokenizer, make_backend, EngineSettings(sessions=3), Recorder())
+    await engine.start()
+    await engine.aclose()
+    assert [backend.is_closed for backend in made] == [True] * 3
