@@ -28,7 +28,7 @@ from headrace.errors import BindRefused
 from headrace.limits.memory import MemoryLimiter
 from headrace.models.store import LocalStore
 from headrace.observe.base import Observer, Observers
-from headrace.observe.logs import LogObserver, configure_logs
+from headrace.observe.logs import LogObserver
 from headrace.observe.metrics import Metrics
 from headrace.service import Service
 from headrace.settings import LoadedSettings, Settings
@@ -91,7 +91,6 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callabl
         HeadraceError: Why the server cannot start.
     """
     settings = loaded.settings
-    configure_logs(settings.log, sys.stderr)
     metrics = Metrics()
     observer = Observers([metrics, LogObserver()])
     stop = _stop_on_signals()

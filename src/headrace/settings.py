@@ -52,7 +52,9 @@ def default_home() -> Path:
 class Section(BaseModel):
     """A group of options."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, hide_input_in_errors=True
+    )
 
 
 class ServerSettings(Section):
@@ -303,5 +305,6 @@ def _refuse_unknown(name: str, known: set[str], where: str) -> None:
 
 
 def _nearest(name: str, known: set[str]) -> str:
-    near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.0)
-    return f"did you mean {near[0]!r}? See headrace config"
+    folded = {candidate.lower(): candidate for candidate in sorted(known)}
+    near = difflib.get_close_matches(name.lower(), list(folded), n=1, cutoff=0.0)
+    return f"did you mean {folded[near[0]]!r}? See headrace config"

@@ -80,13 +80,13 @@ class RunningServer:
 
 
 @contextlib.contextmanager
-def running_server(home: Path, *models: str, **variables: str) -> Iterator[RunningServer]:
+def running_server(home: Path, *models: str, python: str = sys.executable, **variables: str) -> Iterator[RunningServer]:
     """Start ``headrace serve`` on a free port with the models of a home."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
     environment |= {"HEADRACE_STORE__HOME": str(home), "HEADRACE_SERVER__PORT": "0", **variables}
     with tempfile.NamedTemporaryFile("w", suffix=".log", dir=home, delete=False) as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "headrace", "serve", "--json", *models],
+            [python, "-m", "headrace", "serve", "--json", *models],
             env=environment,
             stdout=subprocess.PIPE,
             stderr=log,

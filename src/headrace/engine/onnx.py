@@ -29,7 +29,7 @@ class OnnxBackend:
             self._session = onnxruntime.InferenceSession(
                 path, _session_options(threads), providers=["CPUExecutionProvider"]
             )
-        except Exception as error:
+        except Exception as error:  # onnxruntime's errors share no base but Exception
             raise ModelCorrupt(f"ONNX Runtime cannot load {path}; import the model again") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
 
@@ -38,7 +38,7 @@ class OnnxBackend:
         feeds = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
         try:
             arrays = self._session.run(self._outputs, feeds)
-        except Exception as error:
+        except Exception as error:  # as above
             raise EngineFailed("the model failed on this text") from error
         return {name: np.asarray(array) for name, array in zip(self._outputs, arrays, strict=True)}
 

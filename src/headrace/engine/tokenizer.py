@@ -54,7 +54,7 @@ class FastTokenizer:
 def _load(path: Path) -> tokenizers.Tokenizer:
     try:
         tokenizer = tokenizers.Tokenizer.from_file(str(path))
-    except Exception as error:
+    except Exception as error:  # the library raises a bare Exception for a bad file
         raise ModelCorrupt(f"{path} is no tokenizer: import the model again") from error
     tokenizer.no_padding()
     tokenizer.no_truncation()

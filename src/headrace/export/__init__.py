@@ -1,1 +1,1 @@
-"""From a PyTorch checkpoint to a gated ONNX model folder. Needs the extra ``export``; serving never imports it."""
+"""From a checkpoint to a gated model folder in the store."""

@@ -22,7 +22,6 @@ from headrace.models.manifest import FILE_NAME, MAX_MANIFEST_BYTES, FileEntry, M
 
 GRAPH: Final = "model.onnx"
 TOKENIZER: Final = "tokenizer.json"
-CARD: Final = "card.md"
 _CHUNK: Final = 1 << 20
 
 

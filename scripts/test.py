@@ -1,0 +1,33 @@
+"""Run all tests with branch coverage, on all cores, and fail below the gate.
+
+Usage: python scripts/test.py [PYTEST ARGUMENT...]
+"""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def run(*command: str) -> int:
+    """Run a Python module of this environment, in the project's folder."""
+    return subprocess.run([sys.executable, "-m", *command], cwd=ROOT, check=False).returncode
+
+
+def main(arguments: list[str]) -> int:
+    """Run the tests, then the coverage report; the exit code is the first that is not 0."""
+    print("== tests", flush=True)
+    for old in ROOT.glob(".coverage*"):
+        old.unlink()
+    cores = str(len(os.sched_getaffinity(0)))
+    chosen = arguments or ["-m", "not connected", "-n", cores, "--dist", "loadgroup"]
+    failed = run("coverage", "run", "-m", "pytest", "-q", "--durations=5", *chosen)
+    print("== coverage", flush=True)
+    run("coverage", "combine", "--quiet")
+    return failed or run("coverage", "report")
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

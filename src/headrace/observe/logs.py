@@ -1,0 +1,132 @@
+"""Log lines: one format for our own and for the libraries', JSON for machines or a console for people.
+
+What is never in a line: an input text (facts have none, tracebacks come without local variables), a key, a
+line break that a value brought along.
+"""
+
+import logging
+import traceback
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Final, TextIO
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+from headrace.observe.base import BatchFinished, Fact, ResponseSent
+from headrace.settings import LogSettings
+
+LEVELS: Final[Mapping[str, int]] = {
+    "debug": logging.DEBUG,
+    "info": logging.INFO,
+    "warning": logging.WARNING,
+    "error": logging.ERROR,
+}
+# Asked every few seconds by what watches the server: at info they would be most of the log.
+QUIET_ROUTES: Final = frozenset({"/livez", "/readyz", "/metrics"})
+# A path that is no route may be as long as a request line, and an access line needs no more to be recognised.
+_MAX_PATH_CHARS: Final = 256
+# They bring handlers of their own, which would write every line a second time.
+_LIBRARIES: Final = ("asyncio", "huggingface_hub", "py.warnings", "uvicorn", "uvicorn.access", "uvicorn.error")
+
+_ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+
+def configure_logs(settings: LogSettings, stream: TextIO) -> None:
+    """Send every log line of the process to ``stream``.
+
+    Lines of libraries (anything that uses ``logging`` or ``warnings``) come in the same format, from level warning
+    on. A library that is imported later and brings a handler of its own writes with that, too.
+
+    Args:
+        settings: Least severe level, and the format; ``auto`` is ``console`` on a terminal and ``json`` elsewhere.
+        stream: Usually standard error; UTF-8 or ASCII.
+    """
+    is_console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
+    before: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    render = _console(colors=stream.isatty()) if is_console else _json()
+    structlog.configure(
+        processors=[*before, *render],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.level]),
+        logger_factory=structlog.WriteLoggerFactory(stream),
+        cache_logger_on_first_use=False,
+    )
+    handler = logging.StreamHandler(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *before],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *render],
+        )
+    )
+    _route_libraries(handler, max(LEVELS[settings.level], logging.WARNING))
+
+
+def _route_libraries(handler: logging.Handler, level: int) -> None:
+    logging.captureWarnings(capture=True)
+    for name in _LIBRARIES:
+        library = logging.getLogger(name)
+        library.handlers.clear()
+        library.setLevel(logging.NOTSET)
+        library.propagate = True
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level)
+
+
+def _json() -> list[Processor]:
+    # structlog's own ``dict_tracebacks`` shows local variables, and a local variable can be somebody's text.
+    transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, use_rich=False)
+    return [structlog.processors.ExceptionRenderer(transformer), structlog.processors.JSONRenderer()]
+
+
+def _console(*, colors: bool) -> list[Processor]:
+    renderer = structlog.dev.ConsoleRenderer(colors=colors, exception_formatter=_write_traceback)
+    return [_escape_values, renderer]
+
+
+def _escape_values(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    # Everything that is no string is shown by its repr, which escapes already.
+    return {key: escape(value) if isinstance(value, str) else value for key, value in event.items()}
+
+
+def escape(text: str) -> str:
+    r"""Return the text with all that does not print (line breaks, terminal codes, text direction) as ``\x..``."""
+    if text.isprintable():
+        return text
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+
+
+def _write_traceback(out: TextIO, error: _ExcInfo) -> None:
+    # Indented, so that no line of it, an exception's message included, can pass for a log line.
+    out.writelines("\n    " + escape(line) for line in "".join(traceback.format_exception(*error)).splitlines())
+
+
+class LogObserver:
+    """Writes an access line for each response, and a warning for each batch with failed texts."""
+
+    def __init__(self) -> None:
+        self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+
+    def observe(self, fact: Fact) -> None:
+        """Write a line, if the fact is worth one."""
+        match fact:
+            case ResponseSent():
+                self._response(fact)
+            case BatchFinished() if fact.failed:
+                self._log.warning("batch.failed", model=fact.model, texts=fact.texts, failed=fact.failed)
+
+    def _response(self, fact: ResponseSent) -> None:
+        write = self._log.debug if fact.route in QUIET_ROUTES else self._log.info
+        write(
+            "response.sent",
+            method=fact.method,
+            path=fact.path[:_MAX_PATH_CHARS],
+            status=fact.status,
+            duration_ms=round(fact.duration_s * 1000, 3),
+            caller=fact.caller,
+            request_id=fact.request_id,
+        )

@@ -1,0 +1,166 @@
+"""Every metric, and the page that shows them in the Prometheus text format.
+
+Labels are bounded: tasks, models, routes and error codes exist in the program or in the store, callers are no
+label, and a method or route that a client made up becomes ``other``.
+"""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
+from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.registry import Collector
+
+from headrace import __version__
+from headrace.observe.base import BatchFinished, Fact, QueueChanged, RequestFinished, ResponseSent
+
+CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
+
+# From a cached answer (under 1 ms) over one short text on one core (5 to 10 ms) to the default request timeout (30 s);
+# at most a factor of 2.5 apart, so a quantile between two of them is off by that at worst.
+_SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30)
+# Powers of two, as sequence lengths and token budgets are; the default budget of 2048 tokens is in the middle.
+_BATCH_TEXTS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
+_BATCH_TOKENS: Final = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+_METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+_OTHER: Final = "other"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricDescription:
+    """One metric, as the reference page shows it."""
+
+    name: str
+    type: Literal["counter", "gauge", "histogram"]
+    labels: tuple[str, ...]
+    help: str
+
+
+class Metrics:
+    """Turns facts into metrics, in a registry of its own: two in one process do not meet."""
+
+    def __init__(self) -> None:
+        self._registry = CollectorRegistry()
+        self.descriptions: list[MetricDescription] = []
+        self._make_request_metrics()
+        self._make_batch_metrics()
+        self._make_http_metrics()
+        self._gauge("headrace_build_info", "Always 1; the label says which version runs.", "version").labels(
+            __version__
+        ).set(1)
+        ProcessCollector(registry=self._registry)  # CPU, memory, open files, under their customary names
+
+    def observe(self, fact: Fact) -> None:
+        """Count a fact."""
+        match fact:
+            case RequestFinished():
+                self._request(fact)
+            case BatchFinished():
+                self._batch(fact)
+            case QueueChanged():
+                self._queue_texts.labels(fact.model).set(fact.waiting)
+            case ResponseSent():
+                self._response(fact)
+
+    def render(self) -> bytes:
+        """Return all metrics as they are now; its media type is ``CONTENT_TYPE``."""
+        return generate_latest(_WithoutCreated(self._registry))
+
+    def _make_request_metrics(self) -> None:
+        self._requests = self._counter(
+            "headrace_requests_total", "Requests; the outcome is ok or the error's code.", "task", "model", "outcome"
+        )
+        self._request_seconds = self._histogram(
+            "headrace_request_duration_seconds", "Time of a request in the service.", _SECONDS, "task", "model"
+        )
+        self._queue_seconds = self._histogram(
+            "headrace_request_queue_seconds", "Longest wait of a request's texts for a batch.", _SECONDS, "model"
+        )
+        self._tokenize_seconds = self._histogram(
+            "headrace_request_tokenize_seconds", "Longest tokenization of a request's texts.", _SECONDS, "model"
+        )
+        self._run_seconds = self._histogram(
+            "headrace_request_run_seconds", "Longest inference of a request's texts.", _SECONDS, "model"
+        )
+        self._texts = self._counter("headrace_texts_total", "Texts in answered requests.", "model")
+        self._cached = self._counter("headrace_cached_texts_total", "Texts answered without inference.", "model")
+        self._tokens = self._counter("headrace_tokens_total", "Tokens of answered texts, cached included.", "model")
+
+    def _make_batch_metrics(self) -> None:
+        self._batch_texts = self._histogram("headrace_batch_texts", "Texts in a batch.", _BATCH_TEXTS, "model")
+        self._batch_tokens = self._histogram(
+            "headrace_batch_tokens", "Tokens in a batch, padding not included.", _BATCH_TOKENS, "model"
+        )
+        self._batch_seconds = self._histogram(
+            "headrace_batch_run_seconds", "Time of a batch in the runtime.", _SECONDS, "model"
+        )
+        self._batch_padding = self._counter(
+            "headrace_batch_padding_tokens_total", "Tokens computed for padding alone.", "model"
+        )
+        self._batch_failed = self._counter(
+            "headrace_batch_failed_texts_total", "Texts that got an error from a batch.", "model"
+        )
+        self._queue_texts = self._gauge("headrace_queue_texts", "Texts that wait for a batch.", "model")
+
+    def _make_http_metrics(self) -> None:
+        self._responses = self._counter(
+            "headrace_http_responses_total", "Responses; 499: the client left first.", "route", "method", "status"
+        )
+        self._response_seconds = self._histogram(
+            "headrace_http_response_duration_seconds", "Time from a request's head to its answer.", _SECONDS, "route"
+        )
+
+    def _request(self, fact: RequestFinished) -> None:
+        self._requests.labels(fact.task, fact.model, fact.outcome).inc()
+        self._request_seconds.labels(fact.task, fact.model).observe(fact.timings.total_s)
+        if fact.outcome == "ok":
+            self._texts.labels(fact.model).inc(fact.inputs)
+            self._cached.labels(fact.model).inc(fact.cached)
+            self._tokens.labels(fact.model).inc(fact.tokens)
+        if fact.timings.run_s > 0:  # an answer from the cache waited for no batch: its zeros would hide the others
+            self._queue_seconds.labels(fact.model).observe(fact.timings.queue_s)
+            self._tokenize_seconds.labels(fact.model).observe(fact.timings.tokenize_s)
+            self._run_seconds.labels(fact.model).observe(fact.timings.run_s)
+
+    def _batch(self, fact: BatchFinished) -> None:
+        self._batch_texts.labels(fact.model).observe(fact.texts)
+        self._batch_tokens.labels(fact.model).observe(fact.tokens)
+        self._batch_seconds.labels(fact.model).observe(fact.run_s)
+        self._batch_padding.labels(fact.model).inc(fact.padded_tokens - fact.tokens)
+        self._batch_failed.labels(fact.model).inc(fact.failed)
+
+    def _response(self, fact: ResponseSent) -> None:
+        route = fact.route or _OTHER
+        method = fact.method if fact.method in _METHODS else _OTHER
+        self._responses.labels(route, method, str(fact.status)).inc()
+        self._response_seconds.labels(route).observe(fact.duration_s)
+
+    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+        self.descriptions.append(MetricDescription(name, "counter", labels, help_text))
+        return Counter(name, help_text, labels, registry=self._registry)
+
+    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+        self.descriptions.append(MetricDescription(name, "gauge", labels, help_text))
+        return Gauge(name, help_text, labels, registry=self._registry)
+
+    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+        self.descriptions.append(MetricDescription(name, "histogram", labels, help_text))
+        return Histogram(name, help_text, labels, registry=self._registry, buckets=buckets)
+
+
+def describe() -> Iterator[MetricDescription]:
+    """Yield every metric of our own, in the order they are made."""
+    yield from Metrics().descriptions
+
+
+class _WithoutCreated(Collector):
+    """A registry without the time at which each series began: Prometheus does not use it, and it is half the page."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        for metric in self._registry.collect():
+            metric.samples = [sample for sample in metric.samples if not sample.name.endswith("_created")]
+            yield metric

@@ -1,0 +1,127 @@
+"""Rules about who may import what. Each takes a source tree and returns one line for each violation."""
+
+from fnmatch import fnmatch
+from sys import stdlib_module_names
+from typing import Final
+
+from tests.architecture.graph import PACKAGE, Import, Tree, cycles, imports, module_name
+
+# The package itself holds the version and the base error, nothing else.
+_ZERO: Final = (PACKAGE, "errors", "types", "settings", "machine")
+_PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base")
+
+LAYERS: Final[dict[str, tuple[str, ...]]] = {
+    PACKAGE: ("errors",),
+    "errors": (),
+    "types": (),
+    "settings": ("errors",),
+    "machine": (),
+    "tasks": (*_ZERO, "tasks"),
+    "models": (*_ZERO, "models"),
+    "engine": (*_ZERO, "engine", "models", "observe.base"),
+    # An adapter knows its port, never another adapter.
+    "auth": (*_ZERO, "auth.base"),
+    "limits": (*_ZERO, "limits.base"),
+    "cache": (*_ZERO, "cache.base"),
+    "observe": (*_ZERO, "observe.base"),
+    "service": (*_ZERO, "tasks", "models", "engine", *_PORTS),
+    "api": (*_ZERO, "api", "service", "tasks", "models.manifest", "auth.base", "observe.base"),
+    "app": (*_ZERO, "tasks", "models", "engine", "auth", "limits", "cache", "observe", "service", "api"),
+    "diagnose": (*_ZERO, "models", "engine", "app"),
+    # Commands that need no app (import, doctor) still log.
+    "cli": (*_ZERO, "cli", "app", "diagnose", "models", "observe.logs"),
+    "export": (*_ZERO, "export", "models", "tasks", "engine", "observe.base"),
+    "__main__": ("cli",),
+}
+"""What each part may import of our own, from the inside out; a part is a file or a folder of the package."""
+
+# A command may say what it gets from ``app``.
+_TYPES: Final = {("cli", "service")}
+# Export needs PyTorch, which serving must not have: one command reaches it, and only when it runs.
+_LAZY: Final = {("headrace/cli/import_.py", "export")}
+
+HOMES: Final[dict[str, tuple[str, ...]]] = {
+    "fastapi": ("headrace/api/rest/*",),
+    "huggingface_hub": ("headrace/models/sources/hub.py",),
+    "numpy": (
+        "headrace/types.py",
+        "headrace/tasks/*",
+        "headrace/engine/*",
+        "headrace/export/*",
+        "headrace/diagnose.py",
+    ),
+    "onnx": ("headrace/export/*",),
+    "onnxruntime": ("headrace/engine/onnx.py",),
+    "orjson": ("headrace/api/rest/*", "headrace/cli/*"),
+    "prometheus_client": ("headrace/observe/metrics.py",),
+    "pydantic": ("headrace/settings.py", "headrace/models/manifest.py", "headrace/api/rest/*"),
+    "pydantic_settings": ("headrace/settings.py",),
+    "rich": ("headrace/cli/*",),
+    "starlette": ("headrace/api/rest/*",),
+    # Whoever waits for something outside may log. What is pure (errors, types, settings, tasks) or answers at once
+    # and reports by raising (models, auth, limits, cache) has nothing to log.
+    "structlog": (
+        "headrace/observe/*",
+        "headrace/engine/*",
+        "headrace/models/sources/*",
+        "headrace/service.py",
+        "headrace/api/*",
+        "headrace/app.py",
+        "headrace/export/*",
+        "headrace/cli/*",
+    ),
+    "tokenizers": ("headrace/engine/tokenizer.py",),
+    "torch": ("headrace/export/*",),
+    "transformers": ("headrace/export/*",),
+    "typer": ("headrace/cli/*",),
+    "uvicorn": ("headrace/api/rest/server.py", "headrace/api/rest/protocol.py"),
+    "uvloop": ("headrace/app.py",),
+}
+"""Where each library may be imported; it can be replaced by changing these files only."""
+
+COMES_WITH: Final = {"starlette": "fastapi"}
+"""Libraries that are not asked for by name, and the one that brings them and is written for them."""
+
+
+def layer_violations(tree: Tree) -> list[str]:
+    """Imports that point outward, and files that belong to no layer."""
+    homeless = [
+        f"{path} belongs to no layer; add it to LAYERS" for path in tree if _part(module_name(path)) not in LAYERS
+    ]
+    found = [found for found in imports(tree) if found.library == PACKAGE]
+    return homeless + [f"{one}, which its layer may not" for one in found if not _is_allowed(one)]
+
+
+def home_violations(tree: Tree) -> list[str]:
+    """Libraries that are imported away from home, or have no home."""
+    known = stdlib_module_names | {PACKAGE}
+    found = [found for found in imports(tree) if found.library not in known]
+    return [
+        f"{one}; its home is {', '.join(HOMES.get(one.library, ('nowhere',)))}"
+        for one in found
+        if not any(fnmatch(one.path, home) for home in HOMES.get(one.library, ()))
+    ]
+
+
+def cycle_violations(tree: Tree) -> list[str]:
+    """Modules that import each other in a circle, also if a function or a type annotation hides it."""
+    return [f"import cycle: {' <-> '.join(group)}" for group in cycles(tree)]
+
+
+def _is_allowed(found: Import) -> bool:
+    part = _part(found.source)
+    if found.is_lazy and (found.path, _part(found.target)) in _LAZY:
+        return True
+    if found.is_typing and (part, _part(found.target)) in _TYPES:
+        return True
+    target = found.target.removeprefix(f"{PACKAGE}.")
+    return any(_is_within(target, allowed) for allowed in LAYERS.get(part, ()))
+
+
+def _is_within(module: str, part: str) -> bool:
+    # The package itself is a file, not all that is below it.
+    return module == part or (part != PACKAGE and module.startswith(f"{part}."))
+
+
+def _part(module: str) -> str:
+    return module.removeprefix(f"{PACKAGE}.").partition(".")[0]

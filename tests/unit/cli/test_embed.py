@@ -1,0 +1,205 @@
+import io
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tests.unit.cli.conftest import MakeModel, Run
+from typer.testing import Result
+
+from headrace.cli import embed as embed_module
+from headrace.errors import InputTooLong, QueueFull
+from headrace.settings import LoadedSettings
+from headrace.types import Answer, Embedding, Request, Timings
+
+
+class FakeService:
+    """Answers with the length of each text; refuses the text ``long`` where it may not be cut."""
+
+    def __init__(self) -> None:
+        self.requests: list[Request] = []
+        self.loaded: LoadedSettings | None = None
+        self.models: Sequence[str] = ()
+        self.is_full = False
+
+    async def run(self, request: Request) -> Answer:
+        self.requests.append(request)
+        if self.is_full:
+            raise QueueFull("full")
+        if request.options.truncate == "error" and "long" in request.inputs:
+            raise InputTooLong("300 tokens", field=f"inputs[{request.inputs.index('long')}]")
+        results = tuple(
+            Embedding(values=np.array([len(text), 0.1], np.float32), tokens=len(text), truncated=text == "long")
+            for text in request.inputs
+        )
+        return Answer(model="minilm", revision="0" * 64, task="embed", results=results, timings=Timings(), cached=0)
+
+
+@pytest.fixture
+def service(monkeypatch: pytest.MonkeyPatch, make_model: MakeModel) -> FakeService:
+    make_model("minilm")
+    fake = FakeService()
+
+    @asynccontextmanager
+    async def open_service(loaded: LoadedSettings, models: Sequence[str]) -> AsyncIterator[FakeService]:
+        fake.loaded, fake.models = loaded, models
+        yield fake
+
+    monkeypatch.setattr("headrace.app.open_service", open_service)
+    return fake
+
+
+def indexes(result: Result) -> list[int]:
+    return [json.loads(line)["index"] for line in result.stdout.splitlines()]
+
+
+def test_each_line_of_a_file_becomes_a_line_of_json(run: Run, service: FakeService, tmp_path: Path) -> None:
+    file = tmp_path / "texts.txt"
+    file.write_text("one\n\nlong", encoding="utf-8")
+    result = run("embed", str(file))
+    assert result.exit_code == 0
+    assert [json.loads(line) for line in result.stdout.splitlines()] == [
+        {"index": 0, "embedding": [3.0, 0.1], "tokens": 3, "truncated": False},
+        {"index": 1, "embedding": [0.0, 0.1], "tokens": 0, "truncated": False},
+        {"index": 2, "embedding": [4.0, 0.1], "tokens": 4, "truncated": True},
+    ]
+
+
+@pytest.mark.parametrize("args", [(), ("-",)])
+def test_texts_come_from_standard_input(run: Run, service: FakeService, args: tuple[str, ...]) -> None:
+    result = run("embed", *args, stdin="one\ntwo\n")
+    assert indexes(result) == [0, 1]
+    assert service.requests[0].inputs == ("one", "two")
+
+
+@pytest.mark.parametrize(
+    ("name", "args"),
+    [("a.jsonl", ()), ("a.txt", ("--jsonl",)), ("a.txt", ("--field", "text"))],
+)
+def test_json_lines_are_read_as_such(
+    run: Run, service: FakeService, tmp_path: Path, name: str, args: tuple[str, ...]
+) -> None:
+    file = tmp_path / name
+    file.write_text('{"text": "one"}\n\n{"text": "two"}\n', encoding="utf-8")
+    assert indexes(run("embed", str(file), *args)) == [0, 1]
+    assert service.requests[0].inputs == ("one", "two")
+
+
+def test_the_field_can_be_named(run: Run, service: FakeService) -> None:
+    run("embed", "--field", "body", stdin='{"body": "one"}')
+    assert service.requests[0].inputs == ("one",)
+
+
+def test_an_empty_file_gives_nothing(run: Run, service: FakeService) -> None:
+    result = run("embed", stdin="")
+    assert (result.exit_code, result.output, service.requests) == (0, "", [])
+
+
+def test_a_large_file_goes_in_chunks_and_the_index_counts_on(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_LIMITS__MAX_INPUTS", "2")
+    assert indexes(run("embed", stdin="a\nb\nc\nd\ne\n")) == [0, 1, 2, 3, 4]
+    assert [request.inputs for request in service.requests] == [("a", "b"), ("c", "d"), ("e",)]
+
+
+def test_no_chunk_is_larger_than_the_queue(run: Run, service: FakeService) -> None:
+    run("embed", "--engine-max-queued-texts", "1", stdin="a\nb\n")
+    assert [request.inputs for request in service.requests] == [("a",), ("b",)]
+
+
+def test_a_bad_line_is_named_and_those_before_it_are_answered(run: Run, service: FakeService) -> None:
+    result = run("embed", stdin=b"one\ntwo\n\xff\nfour\n")
+    assert indexes(result) == [0, 1]
+    assert result.exit_code == 1
+    assert result.stderr.startswith("headrace: request.malformed: line 3 ")
+
+
+def test_a_refused_text_is_named_by_its_line_and_those_before_it_are_answered(run: Run, service: FakeService) -> None:
+    result = run("embed", "--jsonl", "--truncate", "error", "--json", stdin='{"text":"a"}\n\n{"text":"long"}\n')
+    assert indexes(result) == [0]
+    assert json.loads(result.stderr) == {
+        "code": "input.too_long",
+        "message": "line 3: 300 tokens",
+        "retryable": False,
+        "field": "line 3",
+    }
+
+
+def test_a_text_refused_at_the_first_line_leaves_nothing(run: Run, service: FakeService) -> None:
+    result = run("embed", "--truncate", "error", stdin="long\n")
+    assert (result.stdout, result.exit_code) == ("", 1)
+    assert "line 1" in result.stderr
+
+
+def test_an_error_that_is_no_text_s_fault_is_passed_on(run: Run, service: FakeService) -> None:
+    service.is_full = True
+    assert run("embed", stdin="a\n").stderr == "headrace: queue.full: full\n"
+
+
+@pytest.mark.parametrize(("args", "normalize"), [((), None), (("--normalize",), True), (("--no-normalize",), False)])
+def test_normalize_is_the_model_s_choice_unless_given(
+    run: Run, service: FakeService, args: tuple[str, ...], normalize: bool | None
+) -> None:
+    run("embed", *args, stdin="a\n")
+    assert service.requests[0].options.normalize is normalize
+
+
+def test_the_model_is_the_first_by_name_or_the_one_named(run: Run, service: FakeService, make_model: MakeModel) -> None:
+    make_model("another", content="other")
+    run("embed", stdin="")
+    assert service.models == ["another"]
+    run("embed", "--model", "minilm", stdin="")
+    assert service.models == ["minilm"]
+
+
+def test_an_empty_store_names_the_import_command(run: Run) -> None:
+    result = run("embed", stdin="a\n")
+    assert result.exit_code == 1
+    assert "headrace import" in result.stderr
+
+
+def test_a_missing_file_is_wrong_usage(run: Run, service: FakeService) -> None:
+    assert run("embed", "missing.txt").exit_code == 2
+
+
+def test_a_server_s_rate_does_not_hold_here(run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_LIMITS__REQUESTS_PER_S", "0.1")
+    run("embed", stdin="")
+    assert service.loaded is not None
+    assert service.loaded.settings.limits.requests_per_s is None
+
+
+def test_ctrl_c_ends_with_130(run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def interrupted(request: Request) -> Answer:
+        signal.raise_signal(signal.SIGINT)
+        raise AssertionError(request)
+
+    monkeypatch.setattr(service, "run", interrupted)
+    assert run("embed", stdin="a\n").exit_code == 130
+
+
+@pytest.mark.parametrize(("err", "out", "is_shown"), [(True, False, True), (True, True, False), (False, False, False)])
+def test_a_bar_is_drawn_on_a_terminal_only_if_the_results_go_elsewhere(
+    monkeypatch: pytest.MonkeyPatch, err: bool, out: bool, is_shown: bool
+) -> None:
+    source = io.BytesIO(b"text")
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: err)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: out)
+    with embed_module._progress(source) as advance:
+        advance()
+    assert (advance.__module__ == "headrace.cli.progress") is is_shown
+
+
+def test_no_bar_is_drawn_for_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
+    reading, writing = os.pipe()
+    os.close(writing)
+    with os.fdopen(reading, "rb") as source, embed_module._progress(source) as advance:
+        assert advance.__module__ == "headrace.cli.embed"

@@ -1,0 +1,265 @@
+import os
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.unit.models.conftest import Publish
+
+import headrace.models.store
+from headrace.errors import ModelCorrupt, ModelUnknown, NameInvalid, StoreUnusable
+from headrace.models.folder import open_folder
+from headrace.models.store import LocalStore, StoredModel
+
+
+class Crash(BaseException):
+    """Stands for the process being killed: nothing in the product catches it."""
+
+
+def crash_before_step(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[[], int]:
+    """Make the n-th change of the disk crash, and return what counts the changes."""
+    done = 0
+
+    def counted(change: Callable[..., Any]) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            nonlocal done
+            done += 1
+            if done > number:
+                raise Crash  # from now on nothing reaches the disk any more, as after a kill
+            return change(*args, **kwargs)
+
+        return run
+
+    for name in ("mkdir", "rename", "replace", "write_text", "open"):
+        monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
+    monkeypatch.setattr(shutil, "rmtree", counted(shutil.rmtree))
+    monkeypatch.setattr(headrace.models.store, "_flush", counted(headrace.models.store._flush))
+    return lambda: done
+
+
+def crash_everywhere(act: Callable[[], object], check: Callable[[], None], reset: Callable[[], None]) -> int:
+    """Run an action once for each place where it can be cut off, and check what each leaves; return their number."""
+    for number in range(200):
+        reset()
+        with pytest.MonkeyPatch.context() as patch:
+            count = crash_before_step(patch, number)
+            try:
+                act()
+            except Crash:
+                pass
+            else:
+                assert count() <= number
+                return number
+        check()
+    raise AssertionError("the action has more than 200 steps")
+
+
+def make_reset(store: LocalStore, tmp_path: Path) -> Callable[[], None]:
+    backup = tmp_path / "backup"
+    if store.root.exists():
+        shutil.copytree(store.root, backup)
+    else:
+        backup.mkdir()
+
+    def reset() -> None:
+        shutil.rmtree(store.root, ignore_errors=True)
+        shutil.copytree(backup, store.root)
+
+    return reset
+
+
+def test_a_first_publish_that_is_cut_off_anywhere_leaves_the_whole_model_or_none(
+    store: LocalStore, publish: Publish, tmp_path: Path
+):
+    def check() -> None:
+        for stored in store.list_models():
+            assert open_folder(stored.path).graph.read_bytes() == b"graph"
+
+    assert crash_everywhere(publish, check, make_reset(store, tmp_path)) > 8
+
+
+def test_a_second_version_that_is_cut_off_anywhere_leaves_the_old_or_the_new_one_current(
+    store: LocalStore, publish: Publish, tmp_path: Path
+):
+    publish(b"old")
+    found: set[bytes] = set()
+
+    def check() -> None:
+        assert sum(stored.is_current for stored in store.versions("tiny")) == 1
+        found.add(store.open("tiny").graph.read_bytes())
+
+    crash_everywhere(lambda: publish(b"new"), check, make_reset(store, tmp_path))
+    assert found == {b"old", b"new"}
+
+
+def test_the_same_content_published_again_is_never_away(store: LocalStore, publish: Publish, tmp_path: Path):
+    publish(created_at="2026-01-01")
+
+    def check() -> None:
+        assert store.open("tiny").manifest.lineage.created_at == "2026-01-01"
+
+    crash_everywhere(lambda: publish(created_at="2026-01-02"), check, make_reset(store, tmp_path))
+    assert store.open("tiny").manifest.lineage.created_at == "2026-01-01"
+
+
+def test_a_corrupt_version_is_mended_by_publishing_it_again(store: LocalStore, publish: Publish, tmp_path: Path):
+    path = publish(created_at="2026-01-01").path
+    (path / "model.onnx").write_bytes(b"grapes")
+
+    def check() -> None:
+        for stored in store.versions("tiny"):
+            try:
+                assert open_folder(stored.path).graph.read_bytes() == b"graph"
+            except ModelCorrupt:
+                assert stored.manifest.lineage.created_at == "2026-01-01"
+
+    crash_everywhere(lambda: publish(created_at="2026-01-02"), check, make_reset(store, tmp_path))
+    assert store.open("tiny").manifest.lineage.created_at == "2026-01-02"
+
+
+def test_a_removal_that_is_cut_off_anywhere_leaves_only_whole_versions(
+    store: LocalStore, publish: Publish, tmp_path: Path
+):
+    publish(b"old", created_at="2026-01-01")
+    current = publish(b"new", created_at="2026-01-02").manifest.revision
+
+    def check() -> None:
+        for stored in store.versions("tiny"):
+            open_folder(stored.path)
+        assert store.open("tiny").graph.read_bytes() in {b"old", b"new"}
+
+    crash_everywhere(lambda: store.remove("tiny", current), check, make_reset(store, tmp_path))
+    assert [stored.is_current for stored in store.versions("tiny")] == [True]
+
+
+def test_a_store_that_does_not_exist_is_empty(store: LocalStore):
+    assert store.list_models() == []
+    assert store.versions("tiny") == []
+    with pytest.raises(ModelUnknown, match="tiny"):
+        store.find("tiny")
+
+
+def test_versions_lie_beside_each_other_the_current_first_and_then_the_newest(store: LocalStore, publish: Publish):
+    first, third, second = (
+        publish(graph, created_at=f"2026-01-0{day}") for graph, day in ((b"1", 1), (b"3", 3), (b"2", 2))
+    )
+    found = store.versions("tiny")
+    assert [stored.path for stored in found] == [second.path, third.path, first.path]
+    assert [stored.is_current for stored in found] == [True, False, False]
+    assert store.find("tiny").path == second.path
+
+
+def test_models_are_listed_by_name(store: LocalStore, publish: Publish):
+    publish(name="b")
+    publish(name="a")
+    assert [stored.manifest.name for stored in store.list_models()] == ["a", "b"]
+
+
+def test_the_start_of_a_revision_names_a_version(store: LocalStore, publish: Publish):
+    first, second = publish(b"1"), publish(b"2")
+    assert store.find("tiny", first.manifest.revision[:12]).path == first.path
+    assert store.open("tiny", second.manifest.revision).graph.read_bytes() == b"2"
+    with pytest.raises(ModelUnknown, match="2 versions"):
+        store.find("tiny", "")
+    with pytest.raises(ModelUnknown, match="0 versions"):
+        store.find("tiny", "x")
+
+
+def test_without_a_current_file_the_newest_version_is_served(store: LocalStore, publish: Publish):
+    publish(b"1", created_at="2026-01-02")
+    publish(b"2", created_at="2026-01-01")
+    (store.root / "tiny" / "current").unlink()
+    assert store.open("tiny").graph.read_bytes() == b"1"
+
+
+@pytest.mark.parametrize("act", ["find", "open", "versions", "remove"])
+@pytest.mark.parametrize("name", ["..", "../tiny", "/etc", "Tiny", ""])
+def test_a_name_that_is_none_never_becomes_a_path(store: LocalStore, act: str, name: str):
+    with pytest.raises(NameInvalid):
+        getattr(store, act)(name)
+
+
+def test_removing_the_current_version_makes_the_newest_of_the_rest_current(store: LocalStore, publish: Publish):
+    versions = [publish(str(day).encode(), created_at=f"2026-01-0{day}") for day in (3, 1, 2)]
+    removed = store.remove("tiny", versions[2].manifest.revision)
+    assert [stored.path for stored in removed] == [versions[2].path]
+    assert store.open("tiny").graph.read_bytes() == b"3"
+    assert len(store.versions("tiny")) == 2
+
+
+def test_removing_another_version_leaves_the_current_one(store: LocalStore, publish: Publish):
+    old = publish(b"old")
+    publish(b"new")
+    store.remove("tiny", old.manifest.revision[:8])
+    assert store.open("tiny").graph.read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("by_revision", [True, False])
+def test_removing_the_last_version_removes_the_model(store: LocalStore, publish: Publish, by_revision: bool):
+    stored = publish()
+    assert store.remove("tiny", stored.manifest.revision if by_revision else None) == [stored]
+    assert store.list_models() == []
+    assert list(store.root.iterdir()) == []
+
+
+def test_removing_a_model_removes_all_its_versions(store: LocalStore, publish: Publish):
+    publish(b"1")
+    publish(b"2")
+    publish(name="other")
+    assert len(store.remove("tiny")) == 2
+    assert [stored.manifest.name for stored in store.list_models()] == ["other"]
+
+
+def test_a_model_whose_manifest_is_broken_says_so_and_can_be_removed(store: LocalStore, publish: Publish):
+    (publish().path / "manifest.json").unlink()
+    with pytest.raises(ModelCorrupt, match="missing"):
+        store.find("tiny")
+    assert store.remove("tiny") == []
+    assert store.list_models() == []
+
+
+def test_an_unknown_model_cannot_be_removed(store: LocalStore, publish: Publish):
+    publish()
+    with pytest.raises(ModelUnknown, match="other"):
+        store.remove("other")
+    with pytest.raises(ModelUnknown, match="0 versions"):
+        store.remove("tiny", "x")
+
+
+def test_a_draft_that_is_not_published_is_gone(store: LocalStore):
+    with store.draft() as draft:
+        (draft / "model.onnx").write_bytes(b"")
+    assert not draft.exists()
+    assert store.list_models() == []
+
+
+def test_drafts_that_a_crash_left_are_removed_after_a_day(store: LocalStore):
+    store.root.mkdir(parents=True)
+    old, young = store.root / ".draft-old", store.root / ".draft-young"
+    old.mkdir()
+    young.mkdir()
+    two_days_ago = time.time() - 2 * 24 * 3600
+    os.utime(old, (two_days_ago, two_days_ago))
+    with store.draft():
+        assert not old.exists()
+        assert young.exists()
+
+
+def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path: Path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StoreUnusable, match="--home"), LocalStore(tmp_path / "file" / "models").draft():
+        pass
+
+
+def test_what_is_published_may_be_read_by_other_users(publish: Publish):
+    stored: StoredModel = publish()
+    mask = os.umask(0)
+    os.umask(mask)
+    for path in (stored.path, stored.path.parent / "current", *stored.path.iterdir()):
+        assert path.stat().st_mode & 0o044 == 0o044 & ~mask
+
+
+def test_the_size_of_a_model_is_that_of_its_files(publish: Publish):
+    assert publish(b"12345").size_bytes == 5 + len("{}") + len("made 2026-01-01")

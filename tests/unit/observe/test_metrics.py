@@ -1,0 +1,154 @@
+import re
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from headrace import __version__
+from headrace.observe.base import BatchFinished, Fact, QueueChanged, RequestFinished, ResponseSent
+from headrace.observe.metrics import CONTENT_TYPE, Metrics, describe
+from headrace.types import Timings
+
+TIMINGS = Timings(queue_s=0.002, tokenize_s=0.0004, run_s=0.02, total_s=0.03)
+REQUEST = RequestFinished(task="embed", model="minilm", outcome="ok", inputs=3, cached=1, tokens=30, timings=TIMINGS)
+BATCH = BatchFinished(model="minilm", texts=4, tokens=60, padded_tokens=64, failed=1, run_s=0.01)
+
+Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
+
+
+def scrape(*facts: Fact) -> Samples:
+    metrics = Metrics()
+    for fact in facts:
+        metrics.observe(fact)
+    return read(metrics)
+
+
+def read(metrics: Metrics) -> Samples:
+    families = text_string_to_metric_families(metrics.render().decode())
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in families
+        for sample in family.samples
+    }
+
+
+def value(samples: Samples, name: str, **labels: str) -> float | None:
+    return samples.get((name, tuple(sorted(labels.items()))))
+
+
+def response(route: str = "/api/v1/embed", method: str = "POST", status: int = 200) -> ResponseSent:
+    return ResponseSent(
+        route=route, method=method, path="/x", status=status, request_id="r", caller="key-0", duration_s=0.02
+    )
+
+
+def test_a_request_is_counted_by_task_model_and_outcome() -> None:
+    failed = RequestFinished(
+        task="embed", model="minilm", outcome="queue.full", inputs=5, cached=0, tokens=0, timings=Timings(total_s=0.001)
+    )
+    samples = scrape(REQUEST, REQUEST, failed)
+    labels = {"task": "embed", "model": "minilm"}
+    assert value(samples, "headrace_requests_total", **labels, outcome="ok") == 2
+    assert value(samples, "headrace_requests_total", **labels, outcome="queue.full") == 1
+    assert value(samples, "headrace_request_duration_seconds_count", **labels) == 3
+    assert value(samples, "headrace_request_duration_seconds_sum", **labels) == pytest.approx(0.061)
+
+
+def test_texts_and_tokens_are_those_of_answered_requests() -> None:
+    failed = RequestFinished(
+        task="embed", model="minilm", outcome="engine.failed", inputs=5, cached=2, tokens=9, timings=Timings()
+    )
+    samples = scrape(REQUEST, failed)
+    assert value(samples, "headrace_texts_total", model="minilm") == 3
+    assert value(samples, "headrace_cached_texts_total", model="minilm") == 1
+    assert value(samples, "headrace_tokens_total", model="minilm") == 30
+
+
+def test_the_parts_of_a_request_are_timed_only_where_the_engine_ran() -> None:
+    cached = RequestFinished(
+        task="embed", model="minilm", outcome="ok", inputs=1, cached=1, tokens=9, timings=Timings(total_s=0.0002)
+    )
+    samples = scrape(REQUEST, cached)
+    for part, seconds in (("queue", 0.002), ("tokenize", 0.0004), ("run", 0.02)):
+        assert value(samples, f"headrace_request_{part}_seconds_count", model="minilm") == 1
+        assert value(samples, f"headrace_request_{part}_seconds_sum", model="minilm") == pytest.approx(seconds)
+
+
+def test_a_batch_is_measured_in_texts_tokens_padding_and_failures() -> None:
+    samples = scrape(BATCH)
+    expected = {"texts_sum": 4, "tokens_sum": 60, "padding_tokens_total": 4, "failed_texts_total": 1}
+    found = {name: value(samples, f"headrace_batch_{name}", model="minilm") for name in expected}
+    assert found == expected
+    assert value(samples, "headrace_batch_run_seconds_sum", model="minilm") == pytest.approx(0.01)
+
+
+def test_the_queue_is_as_long_as_it_was_last() -> None:
+    samples = scrape(QueueChanged(model="minilm", waiting=9), QueueChanged(model="minilm", waiting=2))
+    assert value(samples, "headrace_queue_texts", model="minilm") == 2
+
+
+def test_a_response_is_counted_by_route_method_and_status() -> None:
+    samples = scrape(response(), response(status=499))
+    route = "/api/v1/embed"
+    assert value(samples, "headrace_http_responses_total", route=route, method="POST", status="200") == 1
+    assert value(samples, "headrace_http_responses_total", route=route, method="POST", status="499") == 1
+    assert value(samples, "headrace_http_response_duration_seconds_count", route=route) == 2
+
+
+def test_what_clients_make_up_becomes_one_label() -> None:
+    samples = scrape(*(response(route="", method=f"MADE{number}", status=404) for number in range(50)))
+    named = [labels for name, labels in samples if name == "headrace_http_responses_total"]
+    assert named == [(("method", "other"), ("route", "other"), ("status", "404"))]
+
+
+def test_two_in_one_process_do_not_meet() -> None:
+    first, second = Metrics(), Metrics()
+    first.observe(QueueChanged(model="minilm", waiting=5))
+    assert value(read(first), "headrace_queue_texts", model="minilm") == 5
+    assert value(read(second), "headrace_queue_texts", model="minilm") is None
+
+
+def test_the_page_says_which_version_runs_and_what_the_process_takes() -> None:
+    samples = scrape()
+    assert value(samples, "headrace_build_info", version=__version__) == 1
+    assert (value(samples, "process_resident_memory_bytes") or 0) > 1 << 20
+
+
+def test_the_page_is_in_the_text_format_and_no_longer_than_needed() -> None:
+    metrics = Metrics()
+    metrics.observe(REQUEST)
+    assert CONTENT_TYPE.startswith("text/plain; version=0.0.4")
+    assert b"# TYPE headrace_requests_total counter" in metrics.render()
+    assert b"_created" not in metrics.render()
+
+
+def test_every_metric_is_described_as_it_is() -> None:
+    metrics = Metrics()
+    for fact in (REQUEST, BATCH, QueueChanged(model="minilm", waiting=1), response()):
+        metrics.observe(fact)
+    families = {
+        family.name: family
+        for family in text_string_to_metric_families(metrics.render().decode())
+        if family.name.startswith("headrace_")
+    }
+    described = {one.name: one for one in describe()}
+    assert {name.removesuffix("_total") for name in described} == set(families)
+    for name, one in described.items():
+        family = families[name.removesuffix("_total")]
+        assert (family.type, family.documentation) == (one.type, one.help)
+        assert set(family.samples[0].labels) - {"le"} == set(one.labels)
+
+
+def test_names_and_labels_keep_the_pattern() -> None:
+    units = "seconds|texts|tokens|requests|responses|info"
+    for one in describe():
+        assert re.fullmatch(rf"headrace_([a-z]+_)*({units})(_total)?", one.name)
+        assert one.name.endswith("_total") == (one.type == "counter")
+        assert one.help.endswith(".")
+        assert set(one.labels) <= {"task", "model", "outcome", "route", "method", "status", "version"}
+
+
+def test_the_time_buckets_reach_from_a_cached_answer_to_the_default_timeout() -> None:
+    samples = scrape(REQUEST)
+    buckets = [float(dict(labels)["le"]) for name, labels in samples if name == "headrace_request_run_seconds_bucket"]
+    assert buckets[0] == 0.0005
+    assert buckets[-2:] == [30.0, float("inf")]
