@@ -26,7 +26,8 @@ def main(arguments: list[str]) -> int:
     failed = run("coverage", "run", "-m", "pytest", "-q", "--durations=5", *chosen)
     print("== coverage", flush=True)
     run("coverage", "combine", "--quiet")
-    return failed or run("coverage", "report")
+    uncovered = run("coverage", "report")
+    return failed or uncovered
 
 
 if __name__ == "__main__":

