@@ -9,11 +9,11 @@ import contextlib
 import os
 import signal
 import socket
-import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 import structlog
+import uvloop
 
 from headrace.api.rest.app import build_app
 from headrace.api.rest.context import Context
@@ -34,11 +34,6 @@ from headrace.service import Service
 from headrace.settings import LoadedSettings, Settings
 
 _CLOSE_LIMIT_S: Final = 5.0  # for an engine whose requests were all answered or cancelled already
-
-if sys.platform == "win32":
-    new_event_loop = asyncio.new_event_loop
-else:
-    from uvloop import new_event_loop
 
 
 def open_store(settings: Settings) -> LocalStore:
@@ -75,8 +70,7 @@ async def open_service(
             bounds=settings.limits,
         )
     finally:
-        async with asyncio.timeout(_CLOSE_LIMIT_S):
-            await registry.aclose()
+        await _close(registry)
 
 
 async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callable[[str], None]) -> None:
@@ -106,13 +100,18 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callabl
 
 
 def run_server(loaded: LoadedSettings, models: Sequence[str], announce: Callable[[str], None]) -> None:
-    """Run ``serve`` on the fastest event loop of this platform."""
+    """Run ``serve`` on uvloop."""
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(loaded, models, announce))
+
+
+async def _close(registry: Registry) -> None:
     try:
-        with asyncio.Runner(loop_factory=new_event_loop) as runner:
-            runner.run(serve(loaded, models, announce))
+        async with asyncio.timeout(_CLOSE_LIMIT_S):
+            await registry.aclose()
     except TimeoutError:
         # A native call that hangs cannot be interrupted, and Python would wait for its thread for ever.
-        structlog.get_logger().error("server.stop_timed_out", limit_s=_CLOSE_LIMIT_S)
+        structlog.get_logger().error("engine.stop_timed_out", limit_s=_CLOSE_LIMIT_S)
         os._exit(1)
 
 
@@ -141,6 +140,8 @@ def _stop_on_signals() -> asyncio.Event:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
 
     def terminate() -> None:
+        if stop.is_set():
+            return
         structlog.get_logger().info("server.stopping", hint="answering what was accepted; Ctrl-C kills")
         stop.set()
 

@@ -10,8 +10,8 @@ import numpy as np
 import onnx
 import tokenizers
 from onnx import TensorProto, helper, numpy_helper
+from tests.support.manifests import describe_model
 
-from headrace.models.manifest import GateReport, Lineage, Manifest, Tensor, make_manifest
 from headrace.models.store import LocalStore, StoredModel
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "nan", *(f"w{number}" for number in range(64)), "poison"]
@@ -74,43 +74,6 @@ def write_files(folder: Path, seed: int = 0) -> None:
 def add_model(store: LocalStore, name: str = "tiny", seed: int = 0) -> StoredModel:
     """Put the model into a store."""
 
-    def describe(files: dict[str, object]) -> Manifest:
-        return make_manifest(
-            name=name,
-            task="embed",
-            dimensions=DIMENSIONS,
-            max_tokens=MAX_TOKENS,
-            pooling="mean",
-            normalize=True,
-            opset=20,
-            inputs=tuple(
-                Tensor(name=tensor, dtype="int64", shape=("batch", "length"))
-                for tensor in ("input_ids", "attention_mask")
-            ),
-            outputs=(
-                Tensor(name="embedding", dtype="float32", shape=("batch", DIMENSIONS)),
-                Tensor(name="norm", dtype="float32", shape=("batch",)),
-            ),
-            lineage=Lineage(
-                source="test",
-                source_revision=None,
-                weights_sha256="0" * 64,
-                architecture="Table",
-                license=None,
-                created_at="2026-01-01T00:00:00Z",
-                tools={},
-            ),
-            gate=GateReport(
-                passed=True,
-                texts=0,
-                min_cosine_required=1.0,
-                max_difference_allowed=0.0,
-                outputs=(),
-                worst_text="",
-            ),
-            **files,
-        )
-
     with store.draft() as draft:
         write_files(draft, seed)
-        return store.publish(draft, describe)
+        return store.publish(draft, lambda files: describe_model(name=name, dimensions=DIMENSIONS, **files))

@@ -6,13 +6,13 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from tests.support.facts import Recorder
+from tests.support.manifests import describe_model
 
 from headrace.cache.memory import MemoryCache
 from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
 from headrace.engine.registry import LoadedModel, Registry
 from headrace.limits.memory import MemoryLimiter
-from headrace.models.manifest import FileEntry, GateReport, Lineage, Manifest, Tensor, make_manifest
 from headrace.service import Service
 from headrace.settings import EngineSettings, LimitSettings
 from headrace.types import Caller, Options, Request, Scope
@@ -31,34 +31,6 @@ class ServiceUnderTest:
     registry: Registry = field(repr=False)
 
 
-def describe_fake(name: str = "fake", *, normalize: bool = True, seed: str = "0") -> Manifest:
-    """Return a manifest for the fake engine."""
-    return make_manifest(
-        name=name,
-        task="embed",
-        dimensions=8,
-        max_tokens=16,
-        pooling="mean",
-        normalize=normalize,
-        opset=20,
-        inputs=(Tensor(name="input_ids", dtype="int64", shape=("batch", "length")),),
-        outputs=(Tensor(name="embedding", dtype="float32", shape=("batch", 8)),),
-        files={"model.onnx": FileEntry(sha256=seed * 64, size_bytes=0)},
-        lineage=Lineage(
-            source="test",
-            source_revision=None,
-            weights_sha256="0" * 64,
-            architecture="Fake",
-            license=None,
-            created_at="2026-01-01T00:00:00Z",
-            tools={},
-        ),
-        gate=GateReport(
-            passed=True, texts=0, min_cosine_required=1, max_difference_allowed=0, outputs=(), worst_text=""
-        ),
-    )
-
-
 @contextlib.asynccontextmanager
 async def service_under_test(
     *, requests_per_s: float | None = None, normalize: bool = True, engine: EngineSettings | None = None
@@ -66,7 +38,7 @@ async def service_under_test(
     """Give a running service."""
     backend, recorder, cache = FakeBackend(), Recorder(), MemoryCache(1 << 20)
     loaded = LoadedEngine("fake", lambda: FakeTokenizer(16), lambda: backend, engine or EngineSettings(), recorder)
-    registry = Registry([LoadedModel(describe_fake(normalize=normalize), loaded)])
+    registry = Registry([LoadedModel(describe_model(name="fake", dimensions=8, normalize=normalize), loaded)])
     await registry.start()
     backend.batches.clear()
     service = Service(

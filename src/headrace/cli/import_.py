@@ -54,18 +54,21 @@ def import_(loaded: LoadedSettings, asked: ImportArguments) -> None:
     If the exported graph disagrees with the original, nothing is stored and the exit code is 3.
     """
     from headrace.cli.progress import steps  # noqa: PLC0415 - loads rich
-    from headrace.export.importer import ImportRequest, import_model  # noqa: PLC0415 - leads to PyTorch
+    from headrace.export.importer import ImportRequest, find_imported, import_model  # noqa: PLC0415 - leads to PyTorch
 
     request = ImportRequest(
         source=asked.source,
         name=asked.name,
         revision=asked.revision,
         sha256=asked.sha256,
-        if_missing=asked.if_missing,
     )
-    stored = import_model(request, store_of(loaded.settings), steps(as_json=asked.as_json))
+    store = store_of(loaded.settings)
+    present = find_imported(request, store) if asked.if_missing else None
+    stored = present or import_model(request, store, steps(as_json=asked.as_json))
     if asked.as_json:
         print_json({**stored.manifest.model_dump(mode="json"), "path": str(stored.path), "current": stored.is_current})
+    elif present:
+        typer.echo(f"{present.manifest.name} {present.manifest.revision[:SHORT_REVISION]} is in the store already")
     else:
         _tell(stored)
 

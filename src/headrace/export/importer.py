@@ -57,7 +57,6 @@ class ImportRequest:
         name: The model's name in the store; by default made from the source.
         revision: Branch, tag or commit of a hub repository.
         sha256: What the wheel must hash to.
-        if_missing: Do nothing if the model was imported from this source before.
         limits: What the accuracy gate asks for.
     """
 
@@ -65,7 +64,6 @@ class ImportRequest:
     name: str | None = None
     revision: str | None = None
     sha256: str | None = None
-    if_missing: bool = False
     limits: GateLimits = field(default_factory=GateLimits)
 
 
@@ -91,10 +89,7 @@ def import_model(
         ModelError: The source, the gate or the store; each class says what to do.
         DependencyMissing: The extra ``export`` is not installed.
     """
-    spec = parse_spec(request.source, revision=request.revision, sha256=request.sha256)
-    name = check_name(request.name) if request.name is not None else suggest_name(spec.name)
-    if request.if_missing and (stored := _find_imported(store, name, spec)) is not None:
-        return stored
+    spec, name = _read_request(request)
     _require_extra()
     with fetch(spec, progress) as source, store.draft() as draft:
         with progress.step("Checking the files"):
@@ -122,13 +117,20 @@ def import_model(
             return store.publish(draft, lambda files: final(**files))
 
 
-def _find_imported(store: LocalStore, name: str, spec: SourceSpec) -> StoredModel | None:
-    """Return the current version if it came from this source."""
+def find_imported(request: ImportRequest, store: LocalStore) -> StoredModel | None:
+    """Return the current version of the model that is asked for, if it was imported from this source before."""
+    spec, name = _read_request(request)
     for stored in store.versions(name)[:1]:
         lineage = stored.manifest.lineage
         if lineage.source == spec.label and spec.sha256 in {None, lineage.source_revision}:
             return stored
     return None
+
+
+def _read_request(request: ImportRequest) -> tuple[SourceSpec, str]:
+    """Return the source and the model's name."""
+    spec = parse_spec(request.source, revision=request.revision, sha256=request.sha256)
+    return spec, check_name(request.name) if request.name is not None else suggest_name(spec.name)
 
 
 def _require_extra() -> None:

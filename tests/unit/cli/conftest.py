@@ -8,10 +8,11 @@ from typing import Any
 
 import pytest
 import structlog
+from tests.support.manifests import describe_model, make_lineage
 from typer.testing import CliRunner, Result
 
 from headrace.cli.main import app
-from headrace.models.manifest import GateOutput, GateReport, Lineage, Manifest, Tensor, make_manifest
+from headrace.models.manifest import Manifest
 from headrace.models.store import LocalStore, StoredModel
 
 Run = Callable[..., Result]
@@ -66,31 +67,5 @@ def make_model(home: Path) -> MakeModel:
 
 
 def manifest(**fields: Any) -> Manifest:
-    given: dict[str, Any] = {
-        "task": "embed",
-        "dimensions": 4,
-        "max_tokens": 256,
-        "pooling": "mean",
-        "normalize": True,
-        "opset": 20,
-        "inputs": (Tensor(name="input_ids", dtype="int64", shape=("batch", "length")),),
-        "outputs": (Tensor(name="embedding", dtype="float32", shape=("batch", 4)),),
-        "lineage": Lineage(
-            source="pypi:made-up==1.0",
-            source_revision=None,
-            weights_sha256="0" * 64,
-            architecture="BertModel",
-            license="apache-2.0",
-            created_at="2026-01-01T00:00:00Z",
-            tools={},
-        ),
-        "gate": GateReport(
-            passed=True,
-            texts=48,
-            min_cosine_required=0.9999,
-            max_difference_allowed=0.001,
-            outputs=(GateOutput(name="embedding", min_cosine=0.9999999, mean_cosine=1.0, max_difference=1e-6),),
-            worst_text="emoji",
-        ),
-    }
-    return make_manifest(**{**given, **fields})
+    lineage = make_lineage(source="pypi:made-up==1.0", license="apache-2.0")
+    return describe_model(**{"max_tokens": 256, "lineage": lineage, **fields})

@@ -36,18 +36,27 @@ def fake(monkeypatch: pytest.MonkeyPatch, make_model: MakeModel) -> FakeImporter
 def test_an_import_ends_with_the_gate_and_the_next_command(run: Run, fake: FakeImporter) -> None:
     result = run("import", "org/name", "--name", "minilm")
     assert result.exit_code == 0
-    assert "gate: passed on 48 texts" in result.stdout
+    assert "gate: passed on 55 texts" in result.stdout
     assert result.stdout.endswith("next: headrace serve minilm\n")
     assert "Checking the files" in result.stderr
 
 
 def test_an_import_passes_on_what_it_was_asked(run: Run, fake: FakeImporter) -> None:
-    run("import", "pypi:a==1", "--name", "a", "--sha256", "f" * 64, "--if-missing")
+    run("import", "pypi:a==1", "--name", "a", "--sha256", "f" * 64)
     run("import", "org/name", "--revision", "main")
     assert fake.requests == [
-        ImportRequest(source="pypi:a==1", name="a", sha256="f" * 64, if_missing=True),
+        ImportRequest(source="pypi:a==1", name="a", sha256="f" * 64),
         ImportRequest(source="org/name", revision="main"),
     ]
+
+
+def test_a_model_that_is_there_is_not_imported_again(run: Run, fake: FakeImporter, make_model: MakeModel) -> None:
+    stored = make_model("a")
+    result = run("import", stored.manifest.lineage.source, "--name", "a", "--if-missing")
+    assert result.stdout == f"a {stored.manifest.revision[:12]} is in the store already\n"
+    assert fake.requests == []
+    run("import", "pypi:another==1", "--name", "a", "--if-missing")
+    assert len(fake.requests) == 1
 
 
 def test_an_import_as_json_is_the_manifest_and_nothing_else(run: Run, fake: FakeImporter) -> None:

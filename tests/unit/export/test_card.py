@@ -1,39 +1,13 @@
 import pytest
+from tests.support.manifests import describe_model, make_lineage
 
 from headrace.export.card import write_card
-from headrace.models.manifest import FileEntry, GateOutput, GateReport, Lineage, Manifest, Tensor, make_manifest
+from headrace.models.manifest import Manifest
 
 
 def make(*, normalize: bool = True, license_: str | None = "mit", source: str = "org/name") -> Manifest:
-    return make_manifest(
-        name="tiny",
-        task="embed",
-        dimensions=32,
-        max_tokens=40,
-        pooling="cls",
-        normalize=normalize,
-        opset=20,
-        inputs=(Tensor(name="input_ids", dtype="int64", shape=("batch", "length")),),
-        outputs=(Tensor(name="embedding", dtype="float32", shape=("batch", 32)),),
-        files={"model.onnx": FileEntry(sha256="0" * 64, size_bytes=0)},
-        lineage=Lineage(
-            source=source,
-            source_revision=None,
-            weights_sha256="1" * 64,
-            architecture="BertModel",
-            license=license_,
-            created_at="2026-01-01T00:00:00+00:00",
-            tools={"torch": "2.15.0", "onnx": "1.23.2"},
-        ),
-        gate=GateReport(
-            passed=True,
-            texts=55,
-            min_cosine_required=0.9999,
-            max_difference_allowed=1e-3,
-            outputs=(GateOutput(name="embedding", min_cosine=0.9999999, mean_cosine=1.0, max_difference=3e-7),),
-            worst_text="one mark",
-        ),
-    )
+    lineage = make_lineage(license=license_, source=source, tools={"torch": "2.15.0", "onnx": "1.23.2"})
+    return describe_model(dimensions=32, max_tokens=40, pooling="cls", normalize=normalize, lineage=lineage)
 
 
 def test_the_card_holds_the_facts():
@@ -48,7 +22,7 @@ def test_the_card_holds_the_facts():
         "| Made with | onnx 1.23.2, torch 2.15.0 |",
         "| embedding | 0.9999999 | 1.0000000 | 3e-07 |",
         "55 texts",
-        "one mark",
+        "one word",
     ):
         assert fact in card
 

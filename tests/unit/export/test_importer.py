@@ -12,8 +12,8 @@ from onnx import numpy_helper
 from tests.unit.export.conftest import MAX_TOKENS, Silent
 
 from headrace.engine.base import Engine
-from headrace.errors import DependencyMissing, GateFailed, NameInvalid, SourceInvalid
-from headrace.export.importer import ImportRequest, import_model, serving_engine
+from headrace.errors import DependencyMissing, GateFailed, NameInvalid
+from headrace.export.importer import ImportRequest, find_imported, import_model, serving_engine
 from headrace.models.manifest import Manifest
 from headrace.models.store import LocalStore, StoredModel
 
@@ -105,28 +105,26 @@ def test_an_import_that_is_interrupted_at_any_step_registers_nothing(tiny_folder
     assert store.list_models() == []
 
 
-def test_if_missing_returns_what_is_there_without_loading_pytorch(
+def test_what_was_imported_before_is_found_without_loading_pytorch(
     imported: tuple[LocalStore, StoredModel], tiny_folder: Path
 ):
     store, stored = imported
     program = (
         "import sys\n"
         "from pathlib import Path\n"
-        "from headrace.export.importer import ImportRequest, import_model\n"
+        "from headrace.export.importer import ImportRequest, find_imported\n"
         "from headrace.models.store import LocalStore\n"
-        f"request = ImportRequest(source={str(tiny_folder)!r}, name='tiny', if_missing=True)\n"
-        f"print(import_model(request, LocalStore(Path({str(store.root)!r})), None).manifest.revision)\n"
+        f"request = ImportRequest(source={str(tiny_folder)!r}, name='tiny')\n"
+        f"print(find_imported(request, LocalStore(Path({str(store.root)!r}))).manifest.revision)\n"
         "print([name for name in ('torch', 'transformers', 'onnx') if name in sys.modules])\n"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.split("\n")[:2] == [stored.manifest.revision, "[]"]
 
 
-def test_if_missing_imports_a_name_that_came_from_elsewhere(imported: tuple[LocalStore, StoredModel], tmp_path: Path):
+def test_a_name_that_came_from_elsewhere_is_not_found(imported: tuple[LocalStore, StoredModel], tmp_path: Path):
     tmp_path.joinpath("empty").mkdir()
-    request = ImportRequest(source=str(tmp_path / "empty"), name="tiny", if_missing=True)
-    with pytest.raises(SourceInvalid, match=r"config\.json"):
-        import_model(request, imported[0], Silent())
+    assert find_imported(ImportRequest(source=str(tmp_path / "empty"), name="tiny"), imported[0]) is None
 
 
 def test_the_name_is_made_from_the_source_or_checked(store: LocalStore, tmp_path: Path):

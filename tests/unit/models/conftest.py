@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.unit.models.handmade import CHECKPOINT_FILES, manifest_fields
+from tests.support.manifests import manifest_fields
+from tests.unit.models.handmade import CHECKPOINT_FILES
 
 from headrace.models.manifest import Manifest, make_manifest
 from headrace.models.store import LocalStore, StoredModel

@@ -4,8 +4,6 @@ import json
 import struct
 from typing import Any
 
-from headrace.models.manifest import GateOutput, GateReport, Lineage, Tensor
-
 
 def safetensors_bytes(header: dict[str, Any] | None = None, data: bytes = bytes(32)) -> bytes:
     """Return a safetensors file: two tensors, unless a header is given."""
@@ -37,38 +35,3 @@ CHECKPOINT_FILES: dict[str, bytes] = {
     "sentence_bert_config.json": json.dumps({"max_seq_length": 256, "do_lower_case": False}).encode(),
     "README.md": b"---\nlanguage: en\nlicense: apache-2.0\n---\n# A model\n",
 }
-
-
-def manifest_fields(**changes: Any) -> dict[str, Any]:
-    """Return the fields of a manifest, without its files."""
-    gate = GateReport(
-        passed=True,
-        texts=1,
-        min_cosine_required=0.9999,
-        max_difference_allowed=1e-3,
-        outputs=(GateOutput(name="embedding", min_cosine=1.0, mean_cosine=1.0, max_difference=0.0),),
-        worst_text="one word",
-    )
-    lineage = Lineage(
-        source="org/name",
-        source_revision=None,
-        weights_sha256="0" * 64,
-        architecture="BertModel",
-        license=None,
-        created_at="2026-01-01T00:00:00+00:00",
-        tools={},
-    )
-    fields: dict[str, Any] = {
-        "name": "tiny",
-        "task": "embed",
-        "dimensions": 4,
-        "max_tokens": 16,
-        "pooling": "mean",
-        "normalize": True,
-        "opset": 20,
-        "inputs": (Tensor(name="input_ids", dtype="int64", shape=("batch", "length")),),
-        "outputs": (Tensor(name="embedding", dtype="float32", shape=("batch", 4)),),
-        "lineage": lineage,
-        "gate": gate,
-    }
-    return fields | changes

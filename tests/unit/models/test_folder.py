@@ -3,8 +3,8 @@ import os
 from pathlib import Path
 
 import pytest
+from tests.support.manifests import manifest_fields
 from tests.unit.models.conftest import Publish
-from tests.unit.models.handmade import manifest_fields
 
 from headrace.errors import ModelCorrupt
 from headrace.models.folder import describe_files, open_folder

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.unit.models.handmade import manifest_fields
+from tests.support.manifests import manifest_fields
 
 from headrace.errors import ModelCorrupt
 from headrace.models.manifest import FileEntry, Manifest, make_manifest, parse_manifest
