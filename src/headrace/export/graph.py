@@ -1,22 +1,19 @@
-"""From the PyTorch module to one ONNX file that needs nothing beside it."""
+"""One ONNX file that needs nothing beside it: what it must be, checked before it is written."""
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal, cast
+from typing import Final, Literal
 
 import onnx
-import torch
-from torch.export import Dim
 
 from headrace.errors import SourceUnsupported
-from headrace.export.encoder import TextEncoder, quiet_libraries
 from headrace.models.manifest import Tensor
 
 OPSET: Final = 20
 """The first with Gelu as one operator, which runtimes run as one kernel; older ones spell it out in five."""
 
-_INPUTS: Final = ("input_ids", "attention_mask")
-_OUTPUTS: Final = ("embedding", "norm")
+INPUTS: Final = ("input_ids", "attention_mask")
+OUTPUTS: Final = ("embedding", "norm")
 _MAX_FILE_BYTES: Final = (2 << 30) - 1  # protobuf's limit; larger weights would have to lie beside the graph
 _DTYPES: Final[dict[int, Literal["int64", "float32"]]] = {
     onnx.TensorProto.INT64: "int64",
@@ -34,20 +31,12 @@ class Graph:
     outputs: tuple[Tensor, ...]
 
 
-def export_graph(encoder: TextEncoder, max_tokens: int, target: Path) -> Graph:
-    """Export the module, check the result, and write it.
-
-    Args:
-        encoder: The module, in inference mode.
-        max_tokens: Length of the longest text; the graph takes any from 1 to it.
-        target: The file to write.
+def write_graph(model: onnx.ModelProto, target: Path) -> Graph:
+    """Check a graph and write it.
 
     Raises:
-        SourceUnsupported: The module cannot be exported, or the graph is not as the manifest promises.
+        SourceUnsupported: It is too large for one file, no valid ONNX, or not as the manifest promises.
     """
-    model = _trace(encoder, max_tokens)
-    _remove_notes(model)
-    _rename_clashes(model)
     if model.ByteSize() > _MAX_FILE_BYTES:
         raise SourceUnsupported(f"the graph has {model.ByteSize()} bytes; one file holds at most {_MAX_FILE_BYTES}")
     try:
@@ -59,63 +48,12 @@ def export_graph(encoder: TextEncoder, max_tokens: int, target: Path) -> Graph:
     return graph
 
 
-def _trace(encoder: TextEncoder, max_tokens: int) -> onnx.ModelProto:
-    length = min(max_tokens, 16)
-    ids = torch.ones(2, length, dtype=torch.int64)  # neither axis is 1, which the tracer would take for a constant
-    mask = torch.ones_like(ids)
-    mask[1, length // 2 :] = 0  # padding, so that no branch for a full mask is traced
-    axes = {0: Dim("batch", min=1), 1: Dim("length", min=1, max=max_tokens)}
-    try:
-        with quiet_libraries(), torch.inference_mode():
-            program = torch.onnx.export(
-                encoder,
-                (ids, mask),
-                dynamo=True,
-                dynamic_shapes=dict.fromkeys(_INPUTS, axes),
-                input_names=list(_INPUTS),
-                output_names=list(_OUTPUTS),
-                opset_version=OPSET,
-                verbose=False,
-            )
-    except torch.onnx.errors.OnnxExporterError as error:
-        raise SourceUnsupported(f"torch {torch.__version__} cannot export this encoder to ONNX") from error
-    return cast("torch.onnx.ONNXProgram", program).model_proto  # None only without dynamo
-
-
-def _remove_notes(model: onnx.ModelProto) -> None:
-    """Drop what the exporter noted: stack traces and sizes, which change from run to run and double the graph."""
-    graph = model.graph
-    del graph.value_info[:]
-    for holder in (model, graph, *graph.node, *graph.input, *graph.output, *graph.initializer):
-        holder.ClearField("metadata_props")
-        holder.ClearField("doc_string")
-    graph.name = "headrace"
-
-
-def _rename_clashes(model: onnx.ModelProto) -> None:
-    """Rename inner values that bear the name of an output.
-
-    The exporter calls a value after the function that made it, so the word vectors, which come out of
-    ``torch.nn.functional.embedding``, have the name of our output; ONNX Runtime refuses such a file ("Duplicate
-    definition of name").
-    """
-    last = {name: index for index, node in enumerate(model.graph.node) for name in node.output}
-    clashing = {value.name for value in model.graph.output}
-    renamed: dict[str, str] = {}
-    for index, node in enumerate(model.graph.node):
-        node.input[:] = [renamed.get(name, name) for name in node.input]
-        for place, name in enumerate(node.output):
-            renamed.pop(name, None)
-            if name in clashing and last[name] != index:
-                renamed[name] = node.output[place] = f"inner_{name}_{index}"
-
-
 def _describe(model: onnx.ModelProto) -> Graph:
     """Read the graph's inputs and outputs back from the file, and hold them against what serving relies on."""
     inputs = tuple(_read_tensor(value) for value in model.graph.input)
     outputs = tuple(_read_tensor(value) for value in model.graph.output)
     dimensions = outputs[0].shape[-1]
-    expected_in = tuple(Tensor(name=name, dtype="int64", shape=("batch", "length")) for name in _INPUTS)
+    expected_in = tuple(Tensor(name=name, dtype="int64", shape=("batch", "length")) for name in INPUTS)
     expected_out = (
         Tensor(name="embedding", dtype="float32", shape=("batch", dimensions)),
         Tensor(name="norm", dtype="float32", shape=("batch",)),

@@ -34,6 +34,7 @@ from headrace.observe.base import Observers
 from headrace.settings import EngineSettings
 
 if TYPE_CHECKING:
+    from headrace.export.encoder import TextEncoder
     from headrace.export.graph import Graph
 
 REPORTS: Final = "reports"
@@ -99,9 +100,7 @@ def import_model(
 
             encoder = load_encoder(checkpoint)
         with progress.step("Exporting to ONNX"):
-            from headrace.export.graph import export_graph  # noqa: PLC0415 - loads onnx, 1 s
-
-            graph = export_graph(encoder, checkpoint.max_tokens, draft / GRAPH)
+            graph = _export(checkpoint, encoder, draft / GRAPH)
             write_tokenizer(checkpoint.folder, draft / TOKENIZER)
             describe = _describe(name, source, checkpoint, graph)
         with progress.step("Comparing with the original"):
@@ -115,6 +114,18 @@ def import_model(
             card = write_card(final(files=describe_files(draft)))
             (draft / CARD).write_text(card, encoding="utf-8")
             return store.publish(draft, lambda files: final(**files))
+
+
+def _export(checkpoint: Checkpoint, encoder: "TextEncoder", target: Path) -> "Graph":
+    """Write the graph: built directly for the families we know, else traced from the module."""
+    from headrace.export.builder import build_graph  # noqa: PLC0415 - loads onnx, 1 s
+    from headrace.export.families import read_encoder  # noqa: PLC0415 - as above
+    from headrace.export.graph import write_graph  # noqa: PLC0415 - as above
+    from headrace.export.trace import trace_graph  # noqa: PLC0415 - as above
+
+    known = read_encoder(encoder.config, encoder.weights(), checkpoint.max_tokens)
+    model = trace_graph(encoder, checkpoint.max_tokens) if known is None else build_graph(known, checkpoint.pooling)
+    return write_graph(model, target)
 
 
 def find_imported(request: ImportRequest, store: LocalStore) -> StoredModel | None:

@@ -1,107 +1,14 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import onnx
-import onnxruntime
 import pytest
-import torch
-from onnx import TensorProto, helper
+from onnx import TensorProto
+from tests.unit.export.graphs import make_model
 
 from headrace.errors import SourceUnsupported
 from headrace.export import graph as module
-from headrace.export.encoder import TextEncoder
-from headrace.export.graph import OPSET, Graph, export_graph
-
-Exported = tuple[Graph, Path]
-
-
-@pytest.fixture(scope="module", params=["mean", "cls", "max"])
-def encoder(request: pytest.FixtureRequest, tiny_encoder: TextEncoder) -> TextEncoder:
-    return TextEncoder(tiny_encoder.encoder, request.param).eval()
-
-
-@pytest.fixture(scope="module")
-def exported(encoder: TextEncoder, tmp_path_factory: pytest.TempPathFactory) -> Exported:
-    path = tmp_path_factory.mktemp("graph") / "model.onnx"
-    return export_graph(encoder, 64, path), path
-
-
-def test_the_graph_agrees_with_pytorch_for_every_shape(encoder: TextEncoder, exported: Exported):
-    session = onnxruntime.InferenceSession(exported[1], providers=["CPUExecutionProvider"])
-    random = np.random.default_rng(0)
-    for texts, length in [(1, 1), (1, 2), (1, 64), (7, 33), (64, 5)]:
-        ids = random.integers(4, 50, (texts, length))
-        mask = (np.arange(length) < random.integers(1, length + 1, (texts, 1))).astype(np.int64)
-        embedding, norm = session.run(["embedding", "norm"], {"input_ids": ids, "attention_mask": mask})
-        with torch.inference_mode():
-            wanted, length_before = encoder(torch.from_numpy(ids), torch.from_numpy(mask))
-        assert (embedding * wanted.numpy()).sum(axis=-1).min() >= 0.99999
-        assert np.abs(norm / length_before.numpy() - 1).max() < 1e-5
-        assert embedding.dtype == norm.dtype == np.float32
-        assert (embedding.shape, norm.shape) == ((texts, 32), (texts,))
-
-
-def test_the_file_holds_all_and_nothing_of_this_machine(exported: Exported):
-    described, path = exported
-    assert [file.name for file in path.parent.iterdir()] == ["model.onnx"]
-    model = onnx.load(path)
-    onnx.checker.check_model(model, full_check=True)
-    assert {entry.version for entry in model.opset_import if entry.domain == ""} == {OPSET} == {described.opset}
-    assert b".py" not in path.read_bytes()
-    names = [name for node in model.graph.node for name in node.output]
-    assert len(names) == len(set(names))
-    assert not any(entry.data_location == TensorProto.EXTERNAL for entry in model.graph.initializer)
-
-
-def test_the_description_is_that_of_the_file(exported: Exported):
-    described = exported[0]
-    assert [(entry.name, entry.dtype, entry.shape) for entry in described.inputs] == [
-        ("input_ids", "int64", ("batch", "length")),
-        ("attention_mask", "int64", ("batch", "length")),
-    ]
-    assert [(entry.name, entry.dtype, entry.shape) for entry in described.outputs] == [
-        ("embedding", "float32", ("batch", 32)),
-        ("norm", "float32", ("batch",)),
-    ]
-    assert described.dimensions == 32
-
-
-def test_the_same_module_gives_the_same_bytes_and_says_nothing(
-    encoder: TextEncoder, exported: Exported, tmp_path: Path, capfd: pytest.CaptureFixture[str]
-):
-    export_graph(encoder, 64, tmp_path / "again.onnx")
-    assert (tmp_path / "again.onnx").read_bytes() == exported[1].read_bytes()
-    assert capfd.readouterr() == ("", "")
-
-
-def make_model(*, dtype: int = TensorProto.FLOAT, names: tuple[str, str] = ("embedding", "norm")) -> onnx.ModelProto:
-    """Return a graph with a value named ``embedding`` inside, read before and after the output of that name."""
-    nodes = [
-        helper.make_node("Cast", ["input_ids"], ["embedding"], to=dtype),
-        helper.make_node("Cast", ["attention_mask"], ["mask"], to=dtype),
-        helper.make_node("Add", ["embedding", "mask"], ["sum"]),
-        helper.make_node("Mul", ["sum", "embedding"], [names[0]]),
-        helper.make_node("ReduceSum", [names[0], "axis"], [names[1]], keepdims=0),
-    ]
-    shapes: tuple[list[str | int | None], ...] = (["batch", 4], ["batch"])
-    inputs = [helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", 4]) for name in module._INPUTS]
-    outputs = [helper.make_tensor_value_info(name, dtype, shape) for name, shape in zip(names, shapes, strict=True)]
-    axis = helper.make_tensor("axis", TensorProto.INT64, [1], [1])
-    graph = helper.make_graph(nodes, "test", inputs, outputs, [axis])
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)
-
-
-def test_an_inner_value_with_the_name_of_an_output_is_renamed():
-    model = make_model()
-    with pytest.raises(onnx.checker.ValidationError):
-        onnx.checker.check_model(model)
-    module._rename_clashes(model)
-    onnx.checker.check_model(model, full_check=True)
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
-    inputs = {"input_ids": np.array([[1, 2, 3, 4]]), "attention_mask": np.array([[1, 1, 1, 0]])}
-    embedding, norm = session.run(["embedding", "norm"], inputs)
-    assert (embedding.tolist(), norm.tolist()) == ([[2.0, 6.0, 12.0, 16.0]], [36.0])
+from headrace.export.graph import write_graph
 
 
 @pytest.mark.parametrize(
@@ -112,36 +19,20 @@ def test_an_inner_value_with_the_name_of_an_output_is_renamed():
         lambda: make_model(names=("norm", "embedding_2")),
     ],
 )
-def test_a_graph_that_is_not_as_serving_needs_it_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_encoder: TextEncoder, make: Callable[[], onnx.ModelProto]
-):
-    monkeypatch.setattr(module, "_trace", lambda *_: make())
+def test_a_graph_that_is_not_as_serving_needs_it_is_refused(tmp_path: Path, make: Callable[[], onnx.ModelProto]):
     with pytest.raises(SourceUnsupported, match="other versions"):
-        export_graph(tiny_encoder, 64, tmp_path / "model.onnx")
+        write_graph(make(), tmp_path / "model.onnx")
     assert not (tmp_path / "model.onnx").exists()
 
 
-def test_a_graph_that_is_no_onnx_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_encoder: TextEncoder):
+def test_a_graph_that_is_no_onnx_is_refused(tmp_path: Path):
     broken = make_model()
     broken.graph.node[2].op_type = "NoSuchOperator"
-    monkeypatch.setattr(module, "_trace", lambda *_: broken)
     with pytest.raises(SourceUnsupported, match="not valid ONNX"):
-        export_graph(tiny_encoder, 64, tmp_path / "model.onnx")
+        write_graph(broken, tmp_path / "model.onnx")
 
 
-def test_a_graph_too_large_for_one_file_is_refused(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, tiny_encoder: TextEncoder
-):
-    monkeypatch.setattr(module, "_trace", lambda *_: make_model())
+def test_a_graph_too_large_for_one_file_is_refused(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
     monkeypatch.setattr(module, "_MAX_FILE_BYTES", 10)
     with pytest.raises(SourceUnsupported, match="one file holds at most 10"):
-        export_graph(tiny_encoder, 64, tmp_path / "model.onnx")
-
-
-def test_a_module_that_cannot_be_traced_is_refused(tmp_path: Path):
-    class Unruly(torch.nn.Module):
-        def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> object:
-            return type("Answer", (), {"last_hidden_state": torch.zeros(int(input_ids.sum().item()), 2, 4)})
-
-    with pytest.raises(SourceUnsupported, match="cannot export"):
-        export_graph(TextEncoder(Unruly(), "mean").eval(), 64, tmp_path / "model.onnx")
+        write_graph(make_model(), tmp_path / "model.onnx")
