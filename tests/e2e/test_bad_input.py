@@ -2,12 +2,14 @@
 
 import gzip
 import json
+import socket
+import struct
 import threading
 import time
 from collections.abc import Iterator
 
 import pytest
-from tests.support.server import Reply, RunningServer, parse_reply, receive_all, wait_until
+from tests.support.server import Reply, RunningServer, parse_reply, receive_all, receive_one, wait_until
 
 GOOD = {"inputs": ["w1 w2"]}
 JSON = {"content-type": "application/json"}
@@ -262,7 +264,9 @@ def test_without_keys_a_foreign_host_is_refused(server: RunningServer, host: str
     assert_problem(server.request("GET", "/api/v1/models", headers={"host": host}), 403, "host.forbidden")
 
 
-@pytest.mark.parametrize("host", ["localhost", "LOCALHOST:1", "127.0.0.1", "127.9.9.9:80", "[::1]:8000"])
+@pytest.mark.parametrize(
+    "host", ["localhost", "LOCALHOST:1", "localhost:", "localhost.", "127.0.0.1", "127.9.9.9:80", "[::1]:8000"]
+)
 def test_this_machine_by_any_of_its_names_is_answered(server: RunningServer, host: str):
     assert server.request("GET", "/livez", headers={"host": host}).status == 200
 
@@ -387,3 +391,86 @@ def test_headers_that_claim_to_be_somebody_else_are_ignored(server: RunningServe
     reply = server.embed(GOOD, headers={name: "/livez"})
     assert reply.status == 200
     assert reply.json()["task"] == "embed"
+
+
+LIVEZ = b"GET /livez HTTP/1.1\r\nhost: localhost\r\n\r\n"
+
+
+def test_garbage_after_good_requests_is_refused_after_their_answers(server: RunningServer):
+    body = json.dumps(GOOD).encode()
+    embed = EMBED_HEAD + b"content-length: %d\r\n\r\n" % len(body) + body
+    data = server.send_raw(LIVEZ + embed + b"GARBAGE\r\n\r\n")
+    assert [part[:3] for part in data.split(b"HTTP/1.1 ")[1:] if part[:3].isdigit()] == [b"200", b"200", b"400"]
+    assert b'"status":"live"' in data.split(b"HTTP/1.1 ")[1]
+    assert '"request.failed"' not in server.log.read_text()
+
+
+def test_nothing_after_a_refusal_is_run(server: RunningServer):
+    body = json.dumps(GOOD).encode()
+    smuggled = EMBED_HEAD + b"x-request-id: smuggled\r\ncontent-length: %d\r\n\r\n" % len(body) + body
+    data = server.send_raw(b"GET /livez?" + b"a" * 17_000 + b" HTTP/1.1\r\nhost: localhost\r\n\r\n" + smuggled)
+    assert data.count(b"HTTP/1.1 ") == 1
+    assert_problem(parse_reply(data), 431, "request.too_large")
+    assert "smuggled" not in server.log.read_text()
+
+
+def test_a_chunk_that_is_no_chunk_ends_its_own_request_only(server: RunningServer):
+    broken = EMBED_HEAD + b"transfer-encoding: chunked\r\n\r\nzz\r\n"
+    data = server.send_raw(LIVEZ + broken)
+    assert [part[:3] for part in data.split(b"HTTP/1.1 ")[1:] if part[:3].isdigit()] == [b"200", b"400"]
+    assert_problem(parse_reply(server.send_raw(broken)), 400, "request.malformed")
+    assert '"request.failed"' not in server.log.read_text()
+
+
+@pytest.mark.parametrize("trailer", [b"a: b\r\n" * 20_000, b"a: " + b"b" * 200_000], ids=["many", "without end"])
+@pytest.mark.parametrize("head", [EMBED_HEAD, LIVEZ[:-2]], ids=["waiting", "answered"])
+def test_trailers_are_bounded(server: RunningServer, head: bytes, trailer: bytes):
+    data = server.send_raw(head + b"transfer-encoding: chunked\r\n\r\n2\r\n{}\r\n0\r\n" + trailer)
+    assert len(data.split(b"HTTP/1.1 ")) == 2  # one answer, and the connection was closed
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"POST /nothing HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n1",
+        b"GET /livez HTTP/1.1\r\nhost: localhost\r\ncontent-length: 1000000\r\n\r\n1",
+    ],
+    ids=["a body nobody wants", "a body for a probe"],
+)
+def test_no_connection_is_kept_for_ever(server: RunningServer, data: bytes):
+    assert len(server.send_raw(data).split(b"HTTP/1.1 ")) >= 2
+
+
+def test_a_connection_that_only_pretends_to_go_on_is_closed(server: RunningServer):
+    with server.connect() as connection:
+        connection.sendall(LIVEZ)
+        assert receive_one(connection).status == 200
+        connection.sendall(b"\r\n")
+        receive_all(connection)
+
+
+def test_a_connection_is_kept_for_the_next_request(server: RunningServer):
+    with server.connect() as connection:
+        for _ in range(3):
+            connection.sendall(LIVEZ)
+            assert receive_one(connection).status == 200
+        connection.sendall(EMBED_HEAD + b"content-length: 2\r\n\r\n{}")
+        assert receive_one(connection).status == 422
+        connection.sendall(LIVEZ)
+        assert receive_one(connection).status == 200
+
+
+def test_a_client_that_resets_its_connection_is_no_stranger(server: RunningServer):
+    before = server.log.read_text().count('"status": 401')
+    for _ in range(20):
+        with server.connect() as connection:
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.sendall(b"GET /api/v1/models HTTP/1.1\r\nhost: localhost\r\n\r\n")
+    server.request("GET", "/livez")
+    assert server.log.read_text().count('"status": 401') == before
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_a_probe_may_ask_for_the_head_alone(server: RunningServer, path: str):
+    reply = server.request("HEAD", path)
+    assert (reply.status, reply.body) == (200, b"")

@@ -33,7 +33,7 @@ def build_routes(context: Context) -> FastAPI:
         redirect_slashes=False,  # a path is one of ours or it is not
     )
     app.state.context = context
-    for router in (native.router, system.probes, system.router):
+    for router in (native.router, system.probes, system.router, system.pages):
         app.include_router(router)
     app.add_exception_handler(HeadraceError, _on_error)
     app.add_exception_handler(HTTPException, _on_http_exception)

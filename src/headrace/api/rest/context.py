@@ -53,16 +53,17 @@ async def identify(request: Request) -> Caller:
 
     Raises:
         CallerUnknown: No credentials, or wrong ones.
+        ClientLeft: The client went away before it could be asked.
     """
-    caller = context_of(request).guard.identify(
-        Credentials(peer=request.client.host if request.client else None, key=_shown_key(request))
-    )
+    if request.client is None:  # the system knows no peer of a connection that was reset
+        raise ClientLeft
+    caller = context_of(request).guard.identify(Credentials(peer=request.client.host, key=_shown_key(request)))
     request.state.caller = caller.name
     return caller
 
 
 async def open_to_all() -> None:
-    """Mark a route that anybody may use: the probes, which tell nothing but yes or no."""
+    """Mark a route that anybody may use: it tells nothing of this server but that it is there."""
 
 
 KnownCaller = Annotated[Caller, Depends(identify)]

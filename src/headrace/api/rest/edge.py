@@ -23,7 +23,7 @@ from headrace.errors import HeadraceError, HostForbidden, HostInvalid, ServiceSt
 from headrace.observe.base import ResponseSent
 
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
-_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{1,5})?")
+_HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{0,5})?")
 
 
 class Edge:
@@ -129,7 +129,7 @@ def check_host(values: list[str], *, local_only: bool) -> None:
 
 
 def _is_local(host: str) -> bool:
-    if host.lower() == "localhost":
+    if host.lower().removesuffix(".") == "localhost":
         return True
     try:
         return ipaddress.ip_address(host).is_loopback

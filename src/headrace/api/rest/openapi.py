@@ -14,6 +14,11 @@ from headrace.api.rest.schemas import EmbedRequest, Problem
 _REFERENCE: Final = "#/components/schemas/{model}"
 _OWN: Final[tuple[type[BaseModel], ...]] = (EmbedRequest, Problem)
 
+_SECURITY_SCHEMES: Final = {
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, where the server has any."},
+    "header": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key."},
+}
+
 PROBLEMS: Final[dict[int | str, dict[str, Any]]] = {
     "4XX": {
         "description": "The request cannot be answered as it is; `code` says why, `detail` what to do.",
@@ -40,6 +45,8 @@ def describe(app: FastAPI) -> Callable[[], dict[str, Any]]:
             document = get_openapi(title=app.title, version=app.version, description=app.description, routes=app.routes)
             _, definitions = models_json_schema([(model, "validation") for model in _OWN], ref_template=_REFERENCE)
             document.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
+            document["components"]["securitySchemes"] = _SECURITY_SCHEMES
+            document["security"] = [{name: []} for name in _SECURITY_SCHEMES]
             app.openapi_schema = document
         return app.openapi_schema
 

@@ -25,6 +25,7 @@ STATUS: Final[Mapping[type[HeadraceError], int]] = {
     errors.RouteUnknown: 404,
     errors.MethodUnsupported: 405,
     errors.InputTooLong: 422,
+    errors.InputQuarantined: 422,
     errors.ModelUnknown: 404,
     errors.TaskUnsupported: 422,
     errors.CallerUnknown: 401,
@@ -35,6 +36,7 @@ STATUS: Final[Mapping[type[HeadraceError], int]] = {
     errors.ServiceStopping: 503,
     errors.ServiceUnready: 503,
     errors.EngineFailed: 500,
+    errors.EngineUnavailable: 503,
     errors.OutputInvalid: 500,
     # The rest cannot reach a request: they end the start-up or a command.
     errors.NameInvalid: 422,

@@ -1,7 +1,7 @@
-"""HTTP/1.1 with bounds: uvicorn has no limit on headers nor on the time they take to arrive.
+"""HTTP/1.1 with bounds: uvicorn has none on headers and trailers, nor on the time a request takes to arrive.
 
-Without one, a header that never ends grows in memory until the process dies, and a client that sends a byte
-now and then keeps a connection for ever (Kludex/uvicorn#157).
+Without them a header that never ends grows in memory until the process dies, and a client that sends a byte now
+and then keeps a connection for ever (Kludex/uvicorn#157).
 """
 
 import asyncio
@@ -18,10 +18,15 @@ _STATUS: Final[dict[type[HeadraceError], int]] = {RequestMalformed: 400, Request
 _HEAD: Final = (
     b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
 )
+# A chunk of one byte takes six on the wire, so this much beside the body is still an honest client.
+_FRAMING_FACTOR: Final = 8
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """Uvicorn's protocol with a limit on the bytes and the time of a request's line and headers.
+    """Uvicorn's protocol with limits on all of a request that is not its body.
+
+    A request that breaks a limit, or is no HTTP, is refused here: the requests before it on the connection are
+    answered first, nothing after it is looked at, and the connection is closed.
 
     Subclassed with the limits filled in, since uvicorn makes the instances.
     """
@@ -29,8 +34,12 @@ class BoundedProtocol(HttpToolsProtocol):
     max_header_bytes: ClassVar[int] = 16 << 10
     receive_timeout_s: ClassVar[float] = 10.0
 
-    _header_bytes = 0
+    _framing_bytes = 0  # of the current request: what came in, less its body
+    _body_bytes = 0
     _is_in_headers = True
+    _is_in_body = False
+    _unanswered = 0
+    _refusal: HeadraceError | None = None
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -40,68 +49,129 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Stop the clock."""
-        self._headers_are_in()
+        self._stop_clock()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Feed the parser, as long as the headers stay in bounds."""
-        if self._is_in_headers:
-            # Counted before parsing: the parser keeps an unfinished header in memory of its own.
-            self._header_bytes += len(data)
+        """Feed the parser, as long as the request stays in bounds."""
+        if self._is_done():
+            return
+        if not self._is_in_headers and not self._is_in_body and not self._unanswered:
+            self._expect_headers()  # the connection was idle; whatever comes is the start of a request
+        # Counted before parsing: the parser keeps an unfinished line in memory of its own.
+        self._framing_bytes += len(data)
         super().data_received(data)
-        if self._is_in_headers and self._header_bytes > self.max_header_bytes:
+        if self._framing_bytes > self.max_header_bytes + _FRAMING_FACTOR * self._body_bytes:
             self._refuse(RequestTooLarge(f"the headers are larger than {self.max_header_bytes} bytes; send less"))
 
     def on_message_begin(self) -> None:
-        """Start the clock for a request on a connection that is kept open."""
+        """Begin a request, also one that came along with the one before."""
+        if self._is_done():
+            return
         super().on_message_begin()
         if not self._is_in_headers:
-            self._header_bytes = 0
             self._expect_headers()
+
+    def on_url(self, url: bytes) -> None:
+        """Take a part of the request line."""
+        if not self._is_done():
+            super().on_url(url)
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Take a header; a trailer is counted but not kept, since nothing reads it."""
+        if self._is_in_headers and not self._is_done():
+            super().on_header(name, value)
 
     def on_headers_complete(self) -> None:
         """Stop the clock and go on to the body, unless the headers were too large in one piece."""
-        self._headers_are_in()
+        if self._is_done():
+            return
+        self._stop_clock()
+        self._is_in_headers = False
         size = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
         if size > self.max_header_bytes:
             self._refuse(RequestTooLarge(f"the headers are larger than {self.max_header_bytes} bytes; send less"))
             return
+        self._framing_bytes = size
+        self._is_in_body = True
+        self._unanswered += 1
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
-        """Take a part of the body, unless the request was refused."""
-        if not self.transport.is_closing():
-            super().on_body(body)
+        """Take a part of the body."""
+        if self._is_done():
+            return
+        self._body_bytes += len(body)
+        self._framing_bytes = max(0, self._framing_bytes - len(body))
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
-        """Finish the request, unless it was refused."""
-        if not self.transport.is_closing():
-            super().on_message_complete()
+        """Finish a request."""
+        if self._is_done():
+            return
+        self._is_in_body = False
+        self._framing_bytes = self._body_bytes = 0
+        super().on_message_complete()
+
+    def on_response_complete(self) -> None:
+        """Go on to the next request, or hang up: after a refusal, or if the body was not wanted."""
+        self._unanswered -= 1
+        super().on_response_complete()
+        if self._unanswered or self.transport.is_closing():
+            return
+        if self._refusal is not None:
+            self._hang_up(self._refusal)
+        elif self._is_in_body:
+            self.transport.close()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words are not for clients
         """Refuse what is no HTTP, in the shape of every other refusal."""
         self._refuse(RequestMalformed("this is no valid HTTP/1.1 request; check the client or the proxy"))
 
+    def _is_done(self) -> bool:
+        return self._refusal is not None or self.transport.is_closing()
+
     def _expect_headers(self) -> None:
+        self._stop_clock()
         self._is_in_headers = True
         self._timer = self.loop.call_later(self.receive_timeout_s, self._on_timeout)
 
-    def _headers_are_in(self) -> None:
-        self._is_in_headers = False
+    def _stop_clock(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
 
     def _on_timeout(self) -> None:
-        if self._header_bytes:
+        if self._framing_bytes:
             self._refuse(RequestTimeout(f"the headers did not arrive within {self.receive_timeout_s:g} s"))
         else:
             self.transport.close()
 
     def _refuse(self, error: HeadraceError) -> None:
-        """Answer without the application, which never sees this request, and hang up."""
-        if self.transport.is_closing():
+        """Refuse the request that is arriving; answer those before it first."""
+        if self._is_done():
             return
+        self._refusal = error
+        self._stop_clock()
+        if self._is_in_body and not self._take_back():
+            return
+        if not self._unanswered:
+            self._hang_up(error)
+
+    def _take_back(self) -> bool:
+        """Take the request whose body is arriving out of the application's hands, and say if it can be answered."""
+        self._unanswered -= 1
+        if self.pipeline and self.pipeline[0][0] is self.cycle:
+            self.pipeline.popleft()  # it waits for those before it, and has not begun
+            return True
+        self.cycle.disconnected = True
+        self.cycle.message_event.set()
+        if self.cycle.response_started:
+            self.transport.close()
+            return False
+        return True
+
+    def _hang_up(self, error: HeadraceError) -> None:
         status = _STATUS[type(error)]
         body = problem_body(error, status, uuid.uuid4().hex)
         self.transport.write(_HEAD % (status, HTTPStatus(status).phrase.encode(), len(body)) + body)

@@ -35,15 +35,19 @@ def bind(settings: ServerSettings) -> socket.socket:
         listener = socket.socket(family, kind, protocol)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(address)
-    except OSError as error:
-        where = f"{settings.host}:{settings.port}"
-        if error.errno == errno.EADDRINUSE:
-            raise PortTaken(f"another process listens on {where}; stop it, or choose another --port") from error
-        raise SettingInvalid(
-            f"cannot listen on {where!r}: {error.strerror}; choose another --host or --port"
-        ) from error
+    except (OSError, UnicodeError) as error:
+        raise _explain(error, settings) from error
     listener.setblocking(False)
     return listener
+
+
+def _explain(error: OSError | UnicodeError, settings: ServerSettings) -> PortTaken | SettingInvalid:
+    where = f"{settings.host}:{settings.port}"
+    if not isinstance(error, OSError):
+        return SettingInvalid(f"{settings.host[:80]!r} is no host name; choose another --host", field="server.host")
+    if error.errno == errno.EADDRINUSE:
+        return PortTaken(f"another process listens on {where}; stop it, or choose another --port")
+    return SettingInvalid(f"cannot listen on {where!r}: {error.strerror}; choose another --host or --port")
 
 
 def base_url(listener: socket.socket) -> str:
@@ -99,7 +103,10 @@ class RestServer(uvicorn.Server):
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, and say so."""
-        await super().startup(sockets)
+        try:
+            await super().startup(sockets)
+        except OSError as error:  # a server that was bound at the same time listens since a moment ago
+            raise _explain(error, self._context.settings.server) from error
         self._on_started()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:

@@ -16,6 +16,7 @@ from headrace.errors import RouteUnknown, ServiceUnready
 from headrace.types import Scope
 
 probes: Final = APIRouter(dependencies=[Depends(open_to_all)], tags=["operation"], responses=PROBLEMS)
+pages: Final = APIRouter(dependencies=[Depends(open_to_all)], include_in_schema=False)
 router: Final = APIRouter(dependencies=[Depends(identify)], tags=["operation"], responses=PROBLEMS)
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -30,8 +31,25 @@ _DOCS_PAGE: Final = """<!doctype html>
 </head><body><div id="swagger-ui"></div><script src="docs/swagger-ui-bundle.js"></script><script src="docs/start.js">
 </script></body></html>
 """
-_DOCS_START: Final = """SwaggerUIBundle({url: "../openapi.json", dom_id: "#swagger-ui", deepLinking: true,
-tryItOutEnabled: true, validatorUrl: null});
+# The page itself is open, since a browser cannot send a key with a link; the API's description is behind the guard.
+_DOCS_START: Final = """let key = "";
+const headers = () => key ? {authorization: "Bearer " + key} : {};
+async function start() {
+  const response = await fetch("openapi.json", {headers: headers()});
+  if (response.status === 401) {
+    key = window.prompt("API key") || "";
+    if (key) return start();
+  }
+  if (!response.ok) {
+    document.body.textContent = (await response.json()).detail + " (reload this page to try again)";
+    return;
+  }
+  SwaggerUIBundle({
+    spec: await response.json(), dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true, validatorUrl: null,
+    requestInterceptor: request => ({...request, headers: {...request.headers, ...headers()}}),
+  });
+}
+start();
 """
 # The page loads nothing from elsewhere and cannot be framed; Swagger UI sets styles and images inline.
 _DOCS_HEADERS: Final = {
@@ -43,12 +61,14 @@ _DOCS_HEADERS: Final = {
 }
 
 
+@probes.head("/livez", include_in_schema=False)
 @probes.get("/livez", summary="Is the process alive?", response_model=Probe)
 async def livez() -> Response:
     """Answer as long as the event loop runs; a failing answer means: restart me."""
     return json_response({"status": "live"})
 
 
+@probes.head("/readyz", include_in_schema=False)
 @probes.get("/readyz", summary="Would a request be answered?", response_model=Probe)
 async def readyz(request: Request) -> Response:
     """Answer 200 after every model has passed a real probe inference and until the server stops."""
@@ -71,13 +91,13 @@ async def openapi(request: Request) -> Response:
     return json_response(request.app.openapi())
 
 
-@router.get("/docs", include_in_schema=False)
+@pages.get("/docs")
 async def docs() -> Response:
     """Return the page that shows the API and tries it out."""
     return HTMLResponse(_DOCS_PAGE, headers=_DOCS_HEADERS)
 
 
-@router.get("/docs/{name}", include_in_schema=False)
+@pages.get("/docs/{name}")
 async def docs_asset(name: str) -> Response:
     """Return a file of the docs page, from the installed package: it works without a network."""
     if name == "start.js":
