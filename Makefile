@@ -16,7 +16,7 @@ MODEL_SHA256 := b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
 
 .PHONY: help
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .PHONY: serve
 serve: $(VENV)/export.stamp ## import the default model if it is not here yet, and serve it on 127.0.0.1:8000
@@ -43,12 +43,24 @@ format: $(VENV)/dev.stamp ## rewrite the code in the project's format
 docs: $(VENV)/dev.stamp ## rewrite the generated pages of docs/reference
 	@$(BIN)/python scripts/reference.py
 
+.PHONY: bench
+bench: $(VENV)/dev.stamp ## measure beside other servers and write docs/benchmarks.md; some hours on an idle machine
+	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: $(VENV)/dev.stamp ## measure the machine's limits, Headrace and the plain runtimes; 3 minutes
+	@$(BIN)/python -m bench --quick $(ARGS)
+
 .PHONY: lock
 lock: $(VENV)/uv.stamp ## resolve the pinned dependencies anew
 	@for extra in base export dev; do \
 	  flags=""; [ $$extra = base ] || flags="--extra $$extra"; \
 	  $(UV) pip compile pyproject.toml $$flags --quiet --upgrade --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --no-emit-package headrace -o requirements/$$extra.txt; \
+	done
+	@for source in requirements/bench-*.in; do \
+	  $(UV) pip compile $$source --quiet --upgrade --universal --python-version 3.11 \
+	    --generate-hashes --no-header --no-annotate -o $${source%.in}.txt; \
 	done
 
 .PHONY: clean

@@ -3,10 +3,11 @@
 Usage: python scripts/test.py [PYTEST ARGUMENT...]
 """
 
-import os
 import subprocess
 import sys
 from pathlib import Path
+
+from headrace.machine import read_machine
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -21,7 +22,7 @@ def main(arguments: list[str]) -> int:
     print("== tests", flush=True)
     for old in ROOT.glob(".coverage*"):
         old.unlink()
-    cores = str(len(os.sched_getaffinity(0)))
+    cores = str(read_machine().threads)
     chosen = arguments or ["-m", "not connected", "-n", cores, "--dist", "loadgroup"]
     failed = run("coverage", "run", "-m", "pytest", "-q", "--durations=5", *chosen)
     print("== coverage", flush=True)

@@ -9,8 +9,9 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import AsyncIterator, Callable, Sequence
-from typing import Final
+from typing import Any, Final
 
 import structlog
 import uvloop
@@ -22,10 +23,12 @@ from headrace.auth.base import Guard
 from headrace.auth.keys import KeyGuard, read_keys
 from headrace.auth.loopback import LoopbackGuard, is_loopback
 from headrace.cache.memory import MemoryCache
-from headrace.engine.loaded import load_engine
+from headrace.engine.base import Engine
 from headrace.engine.registry import LoadedModel, Registry
+from headrace.engine.supervised import SupervisedEngine
 from headrace.errors import BindRefused
 from headrace.limits.memory import MemoryLimiter
+from headrace.models.folder import ModelFolder
 from headrace.models.store import LocalStore
 from headrace.observe.base import Observer, Observers
 from headrace.observe.logs import LogObserver
@@ -45,7 +48,7 @@ def open_store(settings: Settings) -> LocalStore:
 async def open_service(
     loaded: LoadedSettings, models: Sequence[str], observer: Observer | None = None
 ) -> AsyncIterator[Service]:
-    """Load models into this process and give the service that answers with them.
+    """Load models, each as ``engine.isolation`` says, and give the service that answers with them.
 
     Args:
         loaded: All options.
@@ -59,7 +62,8 @@ async def open_service(
     settings = loaded.settings
     observer = observer or Observers([])
     store = open_store(settings)
-    registry = Registry([_load(store, name, settings, observer) for name in models])
+    folders = [await asyncio.to_thread(store.open, name) for name in models]  # reads every byte of every file
+    registry = Registry([LoadedModel(each.manifest, _make_engine(each, settings, observer)) for each in folders])
     try:
         await registry.start()
         yield Service(
@@ -92,11 +96,27 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callabl
         guard, has_keys = _make_guard(settings)
         listener = stack.enter_context(contextlib.closing(bind(settings.server)))
         _refuse_public(listener, has_keys=has_keys)
-        service = await stack.enter_async_context(open_service(loaded, models, observer))
+        opening = asyncio.ensure_future(stack.enter_async_context(open_service(loaded, models, observer)))
+        service = await _unless(stop, opening)
+        if service is None:
+            return  # told to stop while the models were loading
         context = Context(service=service, guard=guard, settings=settings, observer=observer, metrics=metrics)
         server = RestServer(build_app(context, local_hosts_only=not has_keys), context)
         await server.run_on(listener, stop, lambda: announce(base_url(listener)))
         structlog.get_logger().info("server.stopped")
+
+
+async def _unless(stop: asyncio.Event, work: "asyncio.Future[Service]") -> Service | None:
+    """Wait for work, but not longer than until ``stop`` is set."""
+    stopped = asyncio.ensure_future(stop.wait())
+    either: set[asyncio.Future[Any]] = {work, stopped}
+    await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    stopped.cancel()
+    if work.done():
+        return work.result()
+    work.cancel()
+    await asyncio.wait({work})
+    return None
 
 
 def run_server(loaded: LoadedSettings, models: Sequence[str], announce: Callable[[str], None]) -> None:
@@ -115,9 +135,15 @@ async def _close(registry: Registry) -> None:
         os._exit(1)
 
 
-def _load(store: LocalStore, name: str, settings: Settings, observer: Observer) -> LoadedModel:
-    folder = store.open(name)
-    return LoadedModel(folder.manifest, load_engine(folder.path, folder.manifest, settings.engine, observer))
+def _make_engine(folder: ModelFolder, settings: Settings, observer: Observer) -> Engine:
+    if settings.engine.isolation == "none":
+        from headrace.engine.loaded import load_engine  # noqa: PLC0415 - the runtime, which a supervisor does without
+
+        return load_engine(folder.path, folder.manifest, settings.engine, observer)
+    # -P: the folder a service happens to be started in is no place to import from.
+    program = [sys.executable, "-P", "-m", "headrace.engine_process", str(folder.path)]
+    options = [settings.engine.model_dump_json(), settings.log.model_dump_json()]
+    return SupervisedEngine(folder.manifest.name, [*program, *options], settings.engine, observer)
 
 
 def _make_guard(settings: Settings) -> tuple[Guard, bool]:

@@ -1,6 +1,5 @@
 """What would keep Headrace from working on this machine, found before it does."""
 
-import contextlib
 import importlib.util
 import ipaddress
 import os
@@ -15,10 +14,11 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
-from headrace.errors import HeadraceError, ModelCorrupt
+from headrace.errors import HeadraceError, ModelError, StoreUnusable
 from headrace.machine import Machine, read_machine
 from headrace.models.folder import open_folder
-from headrace.models.store import LocalStore, StoredModel
+from headrace.models.scan import Defect, StoredModel
+from headrace.models.store import LocalStore
 from headrace.settings import LoadedSettings
 
 Status = Literal["ok", "warning", "error"]
@@ -70,7 +70,19 @@ def diagnose(loaded: LoadedSettings, *, verify: bool, machine: Machine | None = 
     """
     subject = Subject(loaded, machine or read_machine(), verify)
     for check in _CHECKS:
-        yield from check(subject)
+        try:
+            yield from check(subject)
+        except Exception as error:  # noqa: BLE001 - a check that breaks is a finding, and the others still count
+            yield _failed(check.__name__.strip("_").replace("_", " "), error)
+
+
+def _failed(name: str, error: Exception) -> Finding:
+    if isinstance(error, HeadraceError):
+        return Finding(name, "error", error.message, "see the message")
+    if isinstance(error, OSError):
+        what = f"cannot look at {error.filename or 'it'}: {error.strerror}"
+        return Finding(name, "error", what, "let this user read it")
+    return Finding(name, "error", f"the check itself failed: {type(error).__name__}", "report it")
 
 
 def _python(_subject: Subject) -> Iterator[Finding]:
@@ -110,15 +122,15 @@ def _threads(subject: Subject) -> Iterator[Finding]:
 
 def _memory(subject: Subject) -> Iterator[Finding]:
     """Compare what is certain to be needed, weights and cache, with the limit."""
-    with contextlib.suppress(HeadraceError):  # models that cannot be read are another check's business
-        weights = sum(stored.size_bytes for stored in subject.store.list_models() if stored.is_current)
-        needed, limit = weights + subject.loaded.settings.cache.max_bytes, subject.machine.memory_bytes
-        detail = f"{limit // _MIB} MiB allowed; all stored models and the cache take {needed // _MIB} MiB at least"
-        if needed > limit:
-            remedy = "serve fewer models, as in: headrace serve NAME, or lower --cache-max-bytes"
-            yield Finding("memory", "warning", detail, remedy)
-        else:
-            yield Finding("memory", "ok", detail)
+    served = [scan.versions[0] for scan in subject.store.scan_all() if scan.obstacle is None]
+    needed = sum(stored.size_bytes for stored in served) + subject.loaded.settings.cache.max_bytes
+    limit = subject.machine.memory_bytes
+    detail = f"{limit // _MIB} MiB allowed; all stored models and the cache take {needed // _MIB} MiB at least"
+    if needed > limit:
+        remedy = "serve fewer models, as in: headrace serve NAME, or lower --cache-max-bytes"
+        yield Finding("memory", "warning", detail, remedy)
+    else:
+        yield Finding("memory", "ok", detail)
 
 
 def _runtime(_subject: Subject) -> Iterator[Finding]:
@@ -155,8 +167,9 @@ def _port(subject: Subject) -> Iterator[Finding]:
             # As a server binds: a port in TIME_WAIT is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind(address)
-    except OSError as error:
-        detail = f"cannot listen on {server.host}:{server.port}: {error.strerror}"
+    except (OSError, UnicodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "no host name"
+        detail = f"cannot listen on {server.host}:{server.port}: {reason}"
         yield Finding("port", "error", detail, "choose another, as in: headrace serve --port 8001")
     else:
         yield Finding("port", "ok", f"{server.host}:{server.port} is free")
@@ -194,32 +207,38 @@ def _store(subject: Subject) -> Iterator[Finding]:
 
 
 def _models(subject: Subject) -> Iterator[Finding]:
-    root = subject.store.root
-    names = (
-        sorted(path.name for path in root.iterdir() if path.is_dir() and path.name[0] != ".") if root.is_dir() else []
-    )
-    if not names:
+    scans = subject.store.scan_all()
+    if not scans:
         yield Finding("models", "warning", "no model is stored", _IMPORT)
-    for name in names:
-        try:
-            for stored in subject.store.versions(name):
-                yield _version(stored, verify=subject.verify)
-        except HeadraceError as error:
-            yield _unreadable(name, error, root / name)
+    for scan in scans:
+        for stored in scan.versions:
+            yield _version(stored, subject)
+        for defect in scan.defects:
+            yield _broken(defect, subject)
 
 
-def _version(stored: StoredModel, *, verify: bool) -> Finding:
-    name, revision = stored.manifest.name, stored.manifest.revision[:12]
-    if verify:
+def _version(stored: StoredModel, subject: Subject) -> Finding:
+    name, revision = stored.manifest.name, stored.revision
+    if subject.verify:
         try:
             open_folder(stored.path)
-        except ModelCorrupt as error:
-            return _unreadable(name, error, stored.path)
-    return Finding(f"model {name}", "ok", f"{revision}, {'every file verified' if verify else 'manifest readable'}")
+        except ModelError as error:
+            return _broken(Defect(name, revision, stored.path, stored.is_current, error), subject)
+    seen = "every file verified" if subject.verify else "manifest readable"
+    return Finding(f"model {name}", "ok", f"{revision[:12]}, {seen}")
 
 
-def _unreadable(name: str, error: HeadraceError, path: Path) -> Finding:
-    return Finding(f"model {name}", "error", error.message, f"rm -r {shlex.quote(str(path))} and import it again")
+def _broken(defect: Defect, subject: Subject) -> Finding:
+    place = shlex.quote(str(defect.path))
+    if isinstance(defect.error, StoreUnusable):
+        remedy = f"chmod -R u+rX {place}"
+    elif defect.revision is None:
+        remedy = f"rm -r {place}"
+    else:
+        home = shlex.quote(str(subject.loaded.settings.store.home))
+        version = shlex.quote(defect.revision)
+        remedy = f"headrace models remove {defect.name} --revision {version} --home {home}, and import it again"
+    return Finding(f"model {defect.name}", "error", defect.error.message, remedy)
 
 
 _CHECKS: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (

@@ -12,6 +12,7 @@ HeadraceError
 │   ├── RouteUnknown               route.unknown          nothing lives at this path
 │   ├── MethodUnsupported          method.unsupported     the path exists, the method does not
 │   ├── InputTooLong               input.too_long         a text over the model's window
+│   ├── InputQuarantined           input.quarantined      a text that killed the engine twice
 │   ├── ModelUnknown               model.unknown          no model of that name is here
 │   └── TaskUnsupported            task.unsupported       the model does another task
 ├── AccessError
@@ -25,6 +26,7 @@ HeadraceError
 │   └── ServiceUnready             service.unready        no probe inference has succeeded yet
 ├── EngineError
 │   ├── EngineFailed               engine.failed          the runtime raised on this text alone
+│   ├── EngineUnavailable          engine.unavailable     the engine's process is gone or starts anew
 │   └── OutputInvalid              output.invalid         the model answered NaN or infinity
 ├── ModelError                     importing, storing and loading models
 │   ├── NameInvalid                name.invalid           a model name outside the grammar
@@ -140,6 +142,12 @@ class InputTooLong(RequestError):
     code = "input.too_long"
 
 
+class InputQuarantined(RequestError):
+    """A text killed the engine twice, the second time alone; it is not run again."""
+
+    code = "input.quarantined"
+
+
 class ModelUnknown(RequestError):
     """No model of that name is here."""
 
@@ -212,6 +220,13 @@ class EngineFailed(EngineError):
     """The runtime raised on this text, also when it ran alone."""
 
     code = "engine.failed"
+
+
+class EngineUnavailable(EngineError):
+    """The process of the engine is gone, starts anew, or was killed too often from outside."""
+
+    code = "engine.unavailable"
+    retryable = True
 
 
 class OutputInvalid(EngineError):

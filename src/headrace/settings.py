@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_settings import BaseSettings, EnvSettingsSource, NoDecode, SettingsConfigDict
 
 from headrace.errors import SettingInvalid, SettingUnknown
@@ -25,6 +25,16 @@ PREFIX: Final = "HEADRACE_"
 CONFIG_VARIABLE: Final = "HEADRACE_CONFIG"
 """Names the settings file; the one variable that is not an option, since a file cannot say where it is."""
 DEFAULT_FILE: Final = "headrace.toml"
+
+
+def opt_out_of_telemetry() -> None:
+    """Tell the libraries that report on their users not to: what runs here is nobody's business.
+
+    ONNX Runtime looks up a host of its maker and keeps a database of events in the user's cache folder, from its
+    import on, unless the first variable is set; the second is for huggingface_hub, the third for whoever asks.
+    """
+    for name in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
+        os.environ.setdefault(name, "1")
 
 
 def option(
@@ -44,9 +54,19 @@ def option(
 
 
 def default_home() -> Path:
-    """Return the user's data folder for Headrace, by the XDG base directory specification."""
+    """Return the user's data folder for Headrace, by the XDG base directory specification.
+
+    Raises:
+        SettingInvalid: The user has no home, as the arbitrary user ids that some clusters run containers with.
+    """
     base = os.environ.get("XDG_DATA_HOME", "")
-    return (Path(base) if base.startswith("/") else Path.home() / ".local/share") / "headrace"
+    try:
+        return (Path(base) if base.startswith("/") else Path.home() / ".local/share") / "headrace"
+    except RuntimeError as error:
+        raise SettingInvalid(
+            "store.home has no default, since the user has no home folder; use --home or set HEADRACE_STORE__HOME",
+            field="store.home",
+        ) from error
 
 
 class Section(BaseModel):
@@ -55,6 +75,14 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", validate_default=True, allow_inf_nan=False, hide_input_in_errors=True
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_bool(cls, value: Any, info: ValidationInfo) -> Any:
+        """Refuse ``port = true``, which pydantic reads as 1; its strict mode would refuse the environment's text."""
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise ValueError("true and false are no value for it")
+        return value
 
 
 class ServerSettings(Section):
@@ -78,6 +106,9 @@ class EngineSettings(Section):
     )
     sessions: int = option(1, "Inferences that run at the same time for one model.", ge=1, le=64)
     token_budget: int = option(2048, "Most tokens in one batch, padding included.", ge=1, le=1 << 20)
+    isolation: Literal["process", "none"] = option(
+        "process", "Run each model in a process of its own, which may crash alone, or in this one."
+    )
     max_queued_texts: int = option(
         2048, "Texts that may wait for one model before new ones are refused.", ge=1, le=1 << 20
     )
@@ -91,7 +122,15 @@ class StoreSettings(Section):
     @property
     def models(self) -> Path:
         """The folder that holds one folder for each model."""
-        return self.home.expanduser() / "models"
+        return self.home / "models"
+
+    @field_validator("home")
+    @classmethod
+    def _expand(cls, value: Path) -> Path:
+        try:
+            return value.expanduser()
+        except RuntimeError as error:
+            raise ValueError("there is no such user, or it has no home folder") from error
 
 
 class CacheSettings(Section):
@@ -105,7 +144,7 @@ class LimitSettings(Section):
 
     max_inputs: int = option(256, "Most texts in one request.", ge=1, le=65536)
     max_text_chars: int = option(32_768, "Longest single text, in characters.", ge=1, le=1 << 24)
-    requests_per_s: float | None = option(None, "Sustained requests per second for one caller.", gt=0)
+    requests_per_s: float | None = option(None, "Sustained requests per second for one caller.", ge=1e-3)
     burst: int = option(64, "Requests a caller may send at once before the rate applies.", ge=1, le=1 << 20)
     max_callers: int = option(10_000, "Callers whose rate is remembered.", ge=1, le=10_000_000)
 
@@ -137,16 +176,22 @@ class Settings(BaseSettings):
     """All sections. Frozen: a change of settings is a restart."""
 
     model_config = SettingsConfigDict(
-        env_prefix=PREFIX, env_nested_delimiter="__", frozen=True, extra="forbid", validate_default=True
+        env_prefix=PREFIX,
+        env_nested_delimiter="__",
+        env_ignore_empty=True,  # ``VARIABLE=`` is how Compose and Kubernetes files leave a value out
+        frozen=True,
+        extra="forbid",
+        validate_default=True,
     )
 
-    server: ServerSettings = ServerSettings()
-    engine: EngineSettings = EngineSettings()
-    store: StoreSettings = StoreSettings()
-    cache: CacheSettings = CacheSettings()
-    limits: LimitSettings = LimitSettings()
-    auth: AuthSettings = AuthSettings()
-    log: LogSettings = LogSettings()
+    # Factories: a default may depend on the machine, and a machine without it must still be told what is missing.
+    server: ServerSettings = Field(default_factory=ServerSettings)
+    engine: EngineSettings = Field(default_factory=EngineSettings)
+    store: StoreSettings = Field(default_factory=StoreSettings)
+    cache: CacheSettings = Field(default_factory=CacheSettings)
+    limits: LimitSettings = Field(default_factory=LimitSettings)
+    auth: AuthSettings = Field(default_factory=AuthSettings)
+    log: LogSettings = Field(default_factory=LogSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,24 +293,28 @@ def _validate(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings
         section = next(name for name, model in sections.items() if model and model.__name__ == error.title)
         key = ".".join([section, *(str(part) for part in first["loc"][:1])])
         secret = any(known.key == key and known.is_secret for known in options())
-        shown = "a secret value" if secret else repr(first["input"])
+        given = first["input"]
+        shown = "a secret value" if secret else repr(str(given) if isinstance(given, Path) else given)
+        reason = first["msg"].removeprefix("Value error, ")
         raise SettingInvalid(
-            f"{key} cannot be {shown} ({origins.get(key, 'default')}): {first['msg']}; see headrace config",
+            f"{key} cannot be {shown} ({origins.get(key, 'default')}): {reason}; see headrace config",
             field=key,
         ) from error
     return Settings.model_construct(
-        **{name: built.get(name, model()) for name, model in sections.items() if model is not None}
+        **{name: built[name] if name in built else model() for name, model in sections.items() if model is not None}
     )
 
 
 def _find_file(file: Path | None) -> Path | None:
-    if file is None and CONFIG_VARIABLE in os.environ:
-        file = Path(os.environ[CONFIG_VARIABLE])
+    if file is None and (named := os.environ.get(CONFIG_VARIABLE)):
+        file = Path(named)
     if file is None:
-        default = Path(DEFAULT_FILE)
-        return default if default.is_file() else None
-    if not file.is_file():
-        raise SettingInvalid(f"the settings file {str(file)!r} does not exist; create it or drop --config")
+        # Not ``is_file``, which raises where the current folder may not be looked into.
+        return Path(DEFAULT_FILE) if os.access(DEFAULT_FILE, os.F_OK) else None
+    if not os.access(file, os.R_OK):
+        raise SettingInvalid(
+            f"the settings file {str(file)!r} does not exist or cannot be read; create it or drop --config"
+        )
     return file
 
 

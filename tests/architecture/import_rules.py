@@ -27,6 +27,8 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "service": (*_ZERO, "tasks", "models", "engine", *_PORTS),
     "api": (*_ZERO, "api", "service", "tasks", "models.manifest", "auth.base", "observe.base"),
     "app": (*_ZERO, "tasks", "models", "engine", "auth", "limits", "cache", "observe", "service", "api"),
+    # The second program: like app, it puts together what runs in its process.
+    "engine_process": (*_ZERO, "models", "engine", "observe"),
     "diagnose": (*_ZERO, "models", "engine", "app"),
     # Commands that need no app (import, doctor) still log.
     "cli": (*_ZERO, "cli", "app", "diagnose", "models", "observe.logs"),
@@ -75,7 +77,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "transformers": ("headrace/export/*",),
     "typer": ("headrace/cli/*",),
     "uvicorn": ("headrace/api/rest/server.py", "headrace/api/rest/protocol.py"),
-    "uvloop": ("headrace/app.py",),
+    "uvloop": ("headrace/app.py", "headrace/engine_process.py"),
 }
 """Where each library may be imported; it can be replaced by changing these files only."""
 

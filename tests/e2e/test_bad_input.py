@@ -1,6 +1,7 @@
 """Whatever a client sends, it gets a 4xx that helps it, and nobody else notices."""
 
 import gzip
+import http.client
 import json
 import socket
 import struct
@@ -338,6 +339,8 @@ def test_a_body_that_trickles_is_given_up(server: RunningServer):
                 data = connection.recv(65536)
             except TimeoutError:
                 continue
+        connection.settimeout(20)
+        data += receive_all(connection)
     assert_problem(parse_reply(data), 408, "request.timeout")
 
 
@@ -474,3 +477,11 @@ def test_a_client_that_resets_its_connection_is_no_stranger(server: RunningServe
 def test_a_probe_may_ask_for_the_head_alone(server: RunningServer, path: str):
     reply = server.request("HEAD", path)
     assert (reply.status, reply.body) == (200, b"")
+
+
+def test_a_client_that_sends_before_it_reads_still_gets_its_answer(server: RunningServer):
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    connection.request("POST", "/api/v1/embed", b" " * 20_000_000, {"content-type": "application/json"})
+    response = connection.getresponse()
+    assert (response.status, json.loads(response.read())["code"]) == (413, "request.too_large")
+    connection.close()

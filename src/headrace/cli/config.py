@@ -4,10 +4,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-import typer
-
 from headrace.cli.flags import JsonFlag, with_settings
-from headrace.cli.output import print_json, print_table
+from headrace.cli.output import echo, print_json, print_table
 from headrace.settings import LoadedSettings, options
 
 _MASK: Final = "********"
@@ -32,7 +30,7 @@ def config(loaded: LoadedSettings, *, as_json: JsonFlag = False) -> None:
         ["option", "value", "from", "environment variable"],
         [[row.option, "" if row.value is None else str(row.value), row.origin, row.variable] for row in rows],
     )
-    typer.echo(f"\nfile: {loaded.file or 'none'}")
+    echo(f"\nfile: {loaded.file or 'none'}")
 
 
 def _rows(loaded: LoadedSettings) -> Iterator[_Row]:

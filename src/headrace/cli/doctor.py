@@ -7,7 +7,7 @@ import typer
 
 from headrace.cli.failures import ERROR, one_line
 from headrace.cli.flags import JsonFlag, with_settings
-from headrace.cli.output import print_json
+from headrace.cli.output import echo, print_json
 from headrace.settings import LoadedSettings
 
 VerifyFlag = Annotated[bool, typer.Option("--verify", help="Read every model file and compare its SHA-256.")]
@@ -24,8 +24,8 @@ def doctor(loaded: LoadedSettings, *, verify: VerifyFlag = False, as_json: JsonF
     else:
         width = max(len(finding.name) for finding in findings)
         for finding in findings:
-            typer.echo(f"{finding.status:<7}  {finding.name:<{width}}  {one_line(finding.detail)}")
+            echo(f"{finding.status:<7}  {finding.name:<{width}}  {one_line(finding.detail)}")
             if finding.remedy:
-                typer.echo(f"{'':<7}  {'':<{width}}  -> {one_line(finding.remedy)}")
+                echo(f"{'':<7}  {'':<{width}}  -> {one_line(finding.remedy)}")
     if any(finding.status == "error" for finding in findings):
         raise typer.Exit(ERROR)

@@ -18,6 +18,9 @@ from headrace.cli.stored import choose_models, complete_name, store_of
 from headrace.settings import LoadedSettings, Settings
 
 _STDIN: Final = Path("-")
+# The longest line that is read has a text of the longest allowed kind and some room for the fields beside it.
+_ESCAPED_CHAR_BYTES: Final = 12  # a character as JSON may write it, such as \ud83d\ude00
+_OTHER_FIELDS_BYTES: Final = 1 << 20
 
 FileArgument = Annotated[
     Path,
@@ -65,13 +68,14 @@ class EmbedArguments:
         return (self.field or "text") if is_jsonl else None
 
 
-@with_settings("engine", "store")
+@with_settings("engine", "store", "limits")
 def embed(loaded: LoadedSettings, asked: EmbedArguments) -> None:
     """Embed the lines of a file; prints one JSON object for each: index, embedding, tokens, truncated."""
     from headrace.cli.embedding import embed_lines  # noqa: PLC0415 - the runtime, which --help must not wait for
     from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
 
-    model = choose_models(store_of(loaded.settings), [asked.model] if asked.model else [])[0]
+    store = store_of(loaded.settings)
+    model = choose_models(store, [asked.model] if asked.model else [], as_json=asked.as_json)[0]
     options = Options(truncate=asked.truncate, normalize=asked.normalize)
     # asyncio would only cancel the task, which cannot end a read of standard input; raising does.
     signal.signal(signal.SIGINT, _interrupt)
@@ -86,6 +90,8 @@ def _interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 def _open(file: Path) -> AbstractContextManager[BinaryIO]:
     if file == _STDIN:
+        if sys.stdin is None:
+            raise typer.BadParameter("standard input is closed; name a file", param_hint="FILE")
         return nullcontext(sys.stdin.buffer)
     try:
         return file.open("rb")
@@ -94,7 +100,7 @@ def _open(file: Path) -> AbstractContextManager[BinaryIO]:
 
 
 def _read(source: BinaryIO, settings: Settings, field: str | None) -> Iterator[Line]:
-    max_bytes = settings.server.max_body_bytes
+    max_bytes = _ESCAPED_CHAR_BYTES * settings.limits.max_text_chars + _OTHER_FIELDS_BYTES
     if field is None:
         return read_texts(source, max_bytes=max_bytes)
     return read_json_lines(source, field=field, max_bytes=max_bytes)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from headrace import app
+from headrace.cli.failures import OUTPUT, naming
 from headrace.cli.lines import Line, chunked
 from headrace.errors import HeadraceError
 from headrace.settings import LoadedSettings
@@ -38,7 +39,7 @@ async def embed_lines(
     Raises:
         HeadraceError: A line or a text was refused; the message names its line, and those before it are printed.
     """
-    loaded = _unlimited(loaded)
+    loaded = _for_one_caller(loaded)
     size = min(loaded.settings.limits.max_inputs, loaded.settings.engine.max_queued_texts)
     index = 0
     async with app.open_service(loaded, [model]) as service:
@@ -48,10 +49,16 @@ async def embed_lines(
             advance()
 
 
-def _unlimited(loaded: LoadedSettings) -> LoadedSettings:
-    """Lift the rate: it protects a server from its callers, and here the only caller owns the machine."""
-    limits = loaded.settings.limits.model_copy(update={"requests_per_s": None})
-    return replace(loaded, settings=loaded.settings.model_copy(update={"limits": limits}))
+def _for_one_caller(loaded: LoadedSettings) -> LoadedSettings:
+    """Lift what protects the callers of a server from each other: here there is one, who owns the machine.
+
+    There is no rate, and unless it is asked for, no process for the engine: a crash ends this command only.
+    """
+    settings = loaded.settings
+    limits = settings.limits.model_copy(update={"requests_per_s": None})
+    is_chosen = loaded.origins.get("engine.isolation", "default") != "default"
+    engine = settings.engine if is_chosen else settings.engine.model_copy(update={"isolation": "none"})
+    return replace(loaded, settings=settings.model_copy(update={"limits": limits, "engine": engine}))
 
 
 async def _embed_chunk(service: "Service", options: Options, chunk: Sequence[Line], index: int) -> None:
@@ -83,6 +90,13 @@ async def _embed_chunk(service: "Service", options: Options, chunk: Sequence[Lin
 
 
 def _write(answer: Answer, index: int) -> None:
+    with naming(OUTPUT):
+        for line in _lines(answer, index):
+            sys.stdout.buffer.write(line)
+        sys.stdout.buffer.flush()
+
+
+def _lines(answer: Answer, index: int) -> Iterator[bytes]:
     for offset, result in enumerate(answer.results):
         body = {
             "index": index + offset,
@@ -91,5 +105,4 @@ def _write(answer: Answer, index: int) -> None:
             "truncated": result.truncated,
         }
         # orjson writes a float32 with the digits it has; through float64 each would have some 17.
-        sys.stdout.buffer.write(orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE))
-    sys.stdout.buffer.flush()
+        yield orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

@@ -105,6 +105,7 @@ def _annotation(option: Option) -> Any:
     look = typer.Option(
         *names,
         help=f"{option.help} Default: {option.default}." if option.default else option.help,
+        readable=False,  # else typer checks paths before a command can say what is wrong, as doctor does
         show_default=False,  # typer would show its own, which is that the flag was not given
         rich_help_panel=f"Settings: {option.section}",
     )

@@ -1,14 +1,17 @@
 """``headrace import``: from a source to a model that passed the gate, in the store."""
 
 import shlex
+import signal
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from headrace.cli.failures import TERMINATED
 from headrace.cli.flags import JsonFlag, with_settings
 from headrace.cli.models import print_gate
-from headrace.cli.output import SHORT_REVISION, format_size, print_json
+from headrace.cli.output import SHORT_REVISION, echo, format_size, print_json
 from headrace.cli.stored import store_of
 from headrace.settings import LoadedSettings
 
@@ -63,18 +66,27 @@ def import_(loaded: LoadedSettings, asked: ImportArguments) -> None:
         sha256=asked.sha256,
     )
     store = store_of(loaded.settings)
+    signal.signal(
+        signal.SIGTERM, _terminate
+    )  # by default it ends the process at once, drafts and downloads left behind
     present = find_imported(request, store) if asked.if_missing else None
     stored = present or import_model(request, store, steps(as_json=asked.as_json))
     if asked.as_json:
         print_json({**stored.manifest.model_dump(mode="json"), "path": str(stored.path), "current": stored.is_current})
     elif present:
-        typer.echo(f"{present.manifest.name} {present.manifest.revision[:SHORT_REVISION]} is in the store already")
+        echo(f"{present.manifest.name} {present.manifest.revision[:SHORT_REVISION]} is in the store already")
     else:
         _tell(stored)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    """End as Ctrl-C does, which cleans up; the second time at once."""
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise SystemExit(TERMINATED)
 
 
 def _tell(stored: "StoredModel") -> None:
     about = stored.manifest
     print_gate(stored)
-    typer.echo(f"\nstored {about.name} {about.revision[:SHORT_REVISION]} ({format_size(stored.size_bytes)})")
-    typer.echo(f"next: headrace serve {shlex.quote(about.name)}")
+    echo(f"\nstored {about.name} {about.revision[:SHORT_REVISION]} ({format_size(stored.size_bytes)})")
+    echo(f"next: headrace serve {shlex.quote(about.name)}")

@@ -9,6 +9,7 @@ from typing import BinaryIO, Final
 
 import orjson
 
+from headrace.cli.failures import naming
 from headrace.errors import HeadraceError, RequestInvalid, RequestMalformed, RequestTooLarge
 
 _BYTE_ORDER_MARK: Final = b"\xef\xbb\xbf"  # some editors begin a UTF-8 file with it; it belongs to no text
@@ -28,6 +29,7 @@ def read_texts(file: BinaryIO, *, max_bytes: int) -> Iterator[Line]:
     Raises:
         RequestMalformed: A line is not UTF-8.
         RequestTooLarge: A line is longer than ``max_bytes``.
+        OSError: The file cannot be read.
     """
     for number, raw in _raw_lines(file, max_bytes):
         yield Line(number, _decode(number, raw))
@@ -40,6 +42,7 @@ def read_json_lines(file: BinaryIO, *, field: str, max_bytes: int) -> Iterator[L
         RequestMalformed: A line is not UTF-8 or not a JSON object.
         RequestInvalid: The field is missing, or not a string.
         RequestTooLarge: A line is longer than ``max_bytes``.
+        OSError: The file cannot be read.
     """
     for number, raw in _raw_lines(file, max_bytes):
         if raw.strip():
@@ -49,11 +52,11 @@ def read_json_lines(file: BinaryIO, *, field: str, max_bytes: int) -> Iterator[L
 def chunked(lines: Iterator[Line], size: int) -> Iterator[list[Line]]:
     """Yield lists of up to ``size`` lines; what was read before an error is yielded before it is raised."""
     chunk: list[Line] = []
-    failure: HeadraceError | None = None
+    failure: HeadraceError | OSError | None = None
     while failure is None:
         try:
             line = next(lines, None)
-        except HeadraceError as error:
+        except (HeadraceError, OSError) as error:
             line, failure = None, error
         if line is not None:
             chunk.append(line)
@@ -67,16 +70,26 @@ def chunked(lines: Iterator[Line], size: int) -> Iterator[list[Line]]:
 
 def _raw_lines(file: BinaryIO, max_bytes: int) -> Iterator[tuple[int, bytes]]:
     number = 0
-    while raw := file.readline(max_bytes + 1):
+    while raw := _read_line(file, max_bytes + 1):
         number += 1
         if len(raw) > max_bytes:
             raise RequestTooLarge(
-                f"line {number} is longer than {max_bytes} bytes; split it, or raise --server-max-body-bytes",
+                f"line {number} is longer than {max_bytes} bytes; split it, or raise --limits-max-text-chars",
                 field=f"line {number}",
             )
         if number == 1:
             raw = raw.removeprefix(_BYTE_ORDER_MARK)
         yield number, raw.removesuffix(b"\n").removesuffix(b"\r")
+
+
+def _read_line(file: BinaryIO, max_bytes: int) -> bytes:
+    """Read up to ``max_bytes`` of a line.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with naming(str(getattr(file, "name", "the file"))):
+        return file.readline(max_bytes)
 
 
 def _decode(number: int, raw: bytes) -> str:

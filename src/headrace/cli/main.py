@@ -4,18 +4,24 @@ Everything heavy (the runtime, the web framework, PyTorch) is imported inside th
 that ``headrace --help`` and shell completion stay quick.
 """
 
+import sys
 from typing import Annotated, Final
 
-import typer
+try:
+    import typer
 
-from headrace import __version__
-from headrace.cli.config import config
-from headrace.cli.doctor import doctor
-from headrace.cli.embed import embed
-from headrace.cli.failures import EXIT_CODES
-from headrace.cli.import_ import import_
-from headrace.cli.models import models_app
-from headrace.cli.serve import serve
+    from headrace import __version__
+    from headrace.cli.config import config
+    from headrace.cli.doctor import doctor
+    from headrace.cli.embed import embed
+    from headrace.cli.failures import EXIT_CODES
+    from headrace.cli.import_ import import_
+    from headrace.cli.models import models_app
+    from headrace.cli.program import run_program
+    from headrace.cli.serve import serve
+except KeyboardInterrupt:
+    # These imports are most of the time that a short command takes, so Ctrl-C often comes during them.
+    sys.exit(130)
 
 _EPILOG: Final = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in EXIT_CODES.items()) + "."
 
@@ -56,5 +62,5 @@ app.command()(config)
 
 
 def main() -> None:
-    """Run the command line."""
-    app(prog_name="headrace")
+    """Run the command line and end the process with one of ``EXIT_CODES``."""
+    sys.exit(run_program(lambda: app(prog_name="headrace")))

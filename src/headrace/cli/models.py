@@ -1,18 +1,21 @@
 """``headrace models``: the models in the store."""
 
 import sys
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 
+from headrace.cli.failures import one_line
 from headrace.cli.flags import JsonFlag, with_settings
-from headrace.cli.output import SHORT_REVISION, format_size, print_facts, print_json, print_table
-from headrace.cli.stored import EXAMPLE_IMPORT, NameArgument, RevisionFlag, store_of
+from headrace.cli.output import SHORT_REVISION, echo, format_size, print_facts, print_json, print_table
+from headrace.cli.stored import EXAMPLE_IMPORT, NameArgument, RevisionFlag, store_of, warn_of_defects
 from headrace.settings import LoadedSettings
 
 if TYPE_CHECKING:
-    from headrace.models.store import LocalStore, StoredModel
+    from headrace.models.scan import Defect, Scan
+    from headrace.models.store import StoredModel
 
 
 class _ListByDefault(TyperGroup):
@@ -30,9 +33,14 @@ models_app = typer.Typer(cls=_ListByDefault, help="List, show and remove the mod
 @models_app.command("list")
 @with_settings("store")
 def list_(loaded: LoadedSettings, *, as_json: JsonFlag = False) -> None:
-    """List every version of every model; this is what `headrace models` alone does."""
+    """List every version of every model; this is what `headrace models` alone does.
+
+    Broken versions are named on standard error, with what is wrong.
+    """
     store = store_of(loaded.settings)
-    found = store.list_models()
+    scans = store.scan_all()
+    warn_of_defects(scans, as_json=as_json)
+    found = [stored for scan in scans for stored in scan.versions]
     if as_json:
         print_json([_summary(stored) for stored in found])
     elif found:
@@ -40,7 +48,7 @@ def list_(loaded: LoadedSettings, *, as_json: JsonFlag = False) -> None:
             ["name", "revision", "current", "task", "dimensions", "max tokens", "size"],
             [_row(stored) for stored in found],
         )
-    else:
+    elif not scans:
         typer.echo(f"no model in {store.root}; import one: {EXAMPLE_IMPORT}", err=True)
 
 
@@ -55,7 +63,7 @@ def show(
         print_json({**stored.manifest.model_dump(mode="json"), "path": str(stored.path), "current": stored.is_current})
         return
     print_facts(_facts(stored))
-    typer.echo()
+    echo()
     print_gate(stored)
 
 
@@ -69,23 +77,22 @@ def remove(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
-    """Remove a model, or one version of it."""
+    """Remove a model, or one version of it; broken ones too."""
     store = store_of(loaded.settings)
-    doomed = [store.find(name, revision)] if revision else _all_versions(store, name)
     if not yes:
-        _confirm(doomed)
+        _confirm(store.select(name, revision))
     removed = store.remove(name, revision)
     if as_json:
-        print_json([_summary(stored) for stored in removed])
+        print_json([*map(_summary, removed.versions), *map(_defect_summary, removed.defects)])
         return
-    for stored in removed:
-        typer.echo(f"removed {_spell(stored)}")
+    for line in _spell_all(removed):
+        echo(f"removed {line}")
 
 
 def print_gate(stored: "StoredModel") -> None:
     """Print the accuracy gate's figures."""
     gate = stored.manifest.gate
-    typer.echo(
+    echo(
         f"gate: {'passed' if gate.passed else 'failed'} on {gate.texts} texts "
         f"(needs cosine >= {gate.min_cosine_required:g}, difference <= {gate.max_difference_allowed:g})"
     )
@@ -98,21 +105,19 @@ def print_gate(stored: "StoredModel") -> None:
     )
 
 
-def _all_versions(store: "LocalStore", name: str) -> "list[StoredModel]":
-    store.find(name)
-    return store.versions(name)
-
-
-def _confirm(doomed: "list[StoredModel]") -> None:
-    if not sys.stdin.isatty():
+def _confirm(doomed: "Scan") -> None:
+    if sys.stdin is None or not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask at; pass --yes to remove without a question")
-    for stored in doomed:
-        typer.echo(f"will remove {_spell(stored)} ({format_size(stored.size_bytes)})", err=True)
+    for line in _spell_all(doomed):
+        typer.echo(f"will remove {line}", err=True)
     typer.confirm("Remove?", abort=True, err=True)
 
 
-def _spell(stored: "StoredModel") -> str:
-    return f"{stored.manifest.name} {stored.manifest.revision[:SHORT_REVISION]}"
+def _spell_all(found: "Scan") -> Iterator[str]:
+    for stored in found.versions:
+        yield f"{found.name} {stored.revision[:SHORT_REVISION]} ({format_size(stored.size_bytes)})"
+    for defect in found.defects:
+        yield f"{found.name} {one_line((defect.revision or defect.path.name)[:SHORT_REVISION])} (broken)"
 
 
 def _row(stored: "StoredModel") -> list[str]:
@@ -139,6 +144,16 @@ def _summary(stored: "StoredModel") -> dict[str, Any]:
         "max_tokens": about.max_tokens,
         "size_bytes": stored.size_bytes,
         "source": about.lineage.source,
+    }
+
+
+def _defect_summary(defect: "Defect") -> dict[str, Any]:
+    return {
+        "name": defect.name,
+        "revision": defect.revision,
+        "current": defect.is_current,
+        "code": defect.error.code,
+        "message": defect.error.message,
     }
 
 

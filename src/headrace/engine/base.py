@@ -5,17 +5,24 @@ child process or on another machine. ``Backend`` is what an engine knows of a ru
 ids in, arrays out, called from one thread at a time.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+import contextlib
+import itertools
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.errors import HeadraceError, RequestInvalid
+from headrace.errors import EngineFailed, HeadraceError, RequestInvalid
 from headrace.types import Arrays, Timings, Truncate
 
 IntArray = NDArray[np.int64]
+A = TypeVar("A")
+R = TypeVar("R")
+
+number_job: Final = itertools.count(1).__next__
+_MAX_JOB_TEXTS: Final = 1 << 20  # the most that engine.max_queued_texts can be
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,11 +31,23 @@ class Job:
 
     Attributes:
         deadline: Point on the monotonic clock after which a text is dropped instead of computed.
+        number: Tells the jobs of one process apart where their texts must not be shown.
     """
 
     texts: tuple[str, ...]
     truncate: Truncate
     deadline: float
+    number: int = field(default_factory=number_job, compare=False)
+
+
+def text_number(job: int, index: int) -> int:
+    """Return the number of one text of a job: different for all texts of all jobs of a process."""
+    return job * _MAX_JOB_TEXTS + index
+
+
+def split_number(text: int) -> tuple[int, int]:
+    """Return the job's number and the index in the job that a text's number is made of."""
+    return divmod(text, _MAX_JOB_TEXTS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +80,11 @@ class Engine(Protocol):
     Every future resolves: with an output, with an error of its own, or with what stopped the job.
     """
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether a job given now would be run: the engine has started and neither stops nor mends itself."""
+        ...
+
     async def start(self) -> None:
         """Load the model; ``run`` may be called afterwards."""
         ...
@@ -89,6 +113,19 @@ class Engine(Protocol):
         ...
 
 
+Watch = Callable[[int, Sequence[int], int], contextlib.AbstractContextManager[None]]
+"""Told which texts native code works on while the context lasts: slot, numbers of the texts, tokens at most.
+
+Slot 0 is the tokenizer, the others are the sessions; each is used by one thread. Whoever must know what a
+process was doing when it died (``activity.py``) gives one; it must be quick and must not raise.
+"""
+
+
+def unwatched(_slot: int, _texts: Sequence[int], _tokens: int) -> contextlib.AbstractContextManager[None]:
+    """Write nothing down: an engine that takes its process along has nobody to tell."""
+    return contextlib.nullcontext()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
     """One text as token ids.
@@ -113,6 +150,23 @@ class TokenBatch:
 
     input_ids: IntArray
     attention_mask: IntArray
+
+
+def run_native(function: Callable[[A], R], argument: A) -> R:
+    """Call into native code, and turn what no ``except Exception`` catches into an error of ours.
+
+    A panic in a Rust extension is a ``BaseException`` (PyO3's ``PanicException``); let through, it would end the
+    thread or the task that serves everybody.
+
+    Raises:
+        EngineFailed: The native code panicked.
+    """
+    try:
+        return function(argument)
+    except Exception:
+        raise
+    except BaseException as error:  # a panic; that it was one is all that is known
+        raise EngineFailed("the model failed on this text") from error
 
 
 def unicode_error(text: str) -> RequestInvalid | None:

@@ -28,6 +28,8 @@ class Waiting:
     """One text in the queue.
 
     Attributes:
+        number: Its number among all texts of this process.
+        order: Its number among the texts of this queue, which the queue gives.
         deadline: Point on the monotonic clock after which it is not computed.
         queued_at: Point on the monotonic clock when it came.
         future: Resolved with the output or an error; done already if the caller has left.
@@ -38,6 +40,8 @@ class Waiting:
     deadline: float
     queued_at: float
     future: asyncio.Future[Output]
+    number: int = 0
+    order: int = -1
     started_at: float = 0.0
     run_s: float = 0.0
 
@@ -65,54 +69,66 @@ class Batcher:
 
     def put(self, waiting: Waiting) -> None:
         """Add a text."""
-        number = next(self._count)
-        bisect.insort(self._by_length, (waiting.tokens, number, waiting))
-        heapq.heappush(self._by_deadline, (waiting.deadline, number, waiting))
+        waiting.order = next(self._count)
+        bisect.insort(self._by_length, (waiting.tokens, waiting.order, waiting))
+        heapq.heappush(self._by_deadline, (waiting.deadline, waiting.order, waiting))
         if len(self._by_deadline) > 2 * len(self._by_length) + _MAX_GONE:
-            self._by_deadline = [(text.deadline, number, text) for _, number, text in self._by_length]
+            self._by_deadline = [(text.deadline, order, text) for _, order, text in self._by_length]
             heapq.heapify(self._by_deadline)
+
+    def discard(self, waiting: Waiting) -> None:
+        """Remove a text that nobody waits for any more, if it is still here: it must take no room of the living."""
+        place = self._place(waiting)
+        if place is not None:
+            del self._by_length[place]
+
+    def expire(self, now: float) -> list[Waiting]:
+        """Remove and return the texts whose deadline has passed."""
+        late = []
+        while self._by_deadline and self._by_deadline[0][0] <= now:
+            waiting = heapq.heappop(self._by_deadline)[2]
+            place = self._place(waiting)
+            if place is not None:
+                del self._by_length[place]
+                late.append(waiting)
+        return late
 
     def take(self) -> list[Waiting]:
         """Remove and return the next batch, the shortest text first; empty if nothing waits.
 
-        It holds the text with the nearest deadline, then its neighbours in length as far as the budget and
-        the padding allow. Texts nobody waits for any more are dropped on the way.
+        It holds the text with the nearest deadline, then its neighbours in length, the closest first, as far as
+        the budget and the padding allow.
         """
-        position = self._urgent()
-        if position is None:
-            return []
-        low, high = self._stretch(position)
-        taken = self._by_length[low:high]
-        del self._by_length[low:high]
-        return [waiting for _, _, waiting in taken if not waiting.future.done()]
-
-    def _urgent(self) -> int | None:
-        """Return the place, in order of length, of the text with the nearest deadline."""
         while self._by_deadline:
-            _, number, waiting = heapq.heappop(self._by_deadline)
-            place = bisect.bisect_left(self._by_length, (waiting.tokens, number))
-            if place == len(self._by_length) or self._by_length[place][1] != number:
-                continue  # it went with an earlier batch
-            if not waiting.future.done():
-                return place
-            del self._by_length[place]
-        return None
+            place = self._place(heapq.heappop(self._by_deadline)[2])
+            if place is not None:  # else it went with an earlier batch
+                low, high = self._stretch(place)
+                taken = [waiting for _, _, waiting in self._by_length[low:high]]
+                del self._by_length[low:high]
+                return taken
+        return []
 
-    def _stretch(self, position: int) -> tuple[int, int]:
-        """Return the range around a place that fits into one batch, the closest lengths first."""
-        low, high = position, position + 1
-        longest = self._by_length[position][0]
+    def _place(self, waiting: Waiting) -> int | None:
+        """Return a text's place in the order of length."""
+        place = bisect.bisect_left(self._by_length, (waiting.tokens, waiting.order))
+        is_here = place < len(self._by_length) and self._by_length[place][2] is waiting
+        return place if is_here else None
+
+    def _stretch(self, place: int) -> tuple[int, int]:
+        """Return the range around a place that fits into one batch."""
+        low, high = place, place + 1
+        own = self._by_length[place][0]
         while True:
-            shorter = self._by_length[low - 1][0] if low > 0 else None
-            longer = self._by_length[high][0] if high < len(self._by_length) else None
-            shortest = self._by_length[low][0]
-            if shorter is not None and self._fits(high - low + 1, shorter, longest):
-                low -= 1
-            elif longer is not None and self._fits(high - low + 1, shortest, longer):
-                high, longest = high + 1, longer
-            else:
+            # Both ends of the range that may be next, with their distance from the text it grew from.
+            ends = [(own - self._by_length[low - 1][0], low - 1, high)] if low > 0 else []
+            if high < len(self._by_length):
+                ends.append((self._by_length[high][0] - own, low, high + 1))
+            fitting = [end for end in sorted(ends) if self._fits(end[1], end[2])]
+            if not fitting:
                 return low, high
+            _, low, high = fitting[0]
 
-    def _fits(self, texts: int, shortest: int, longest: int) -> bool:
-        stretched = shortest * _MAX_STRETCH + _FREE_PADDING_TOKENS
-        return texts * longest <= self.token_budget and longest <= stretched
+    def _fits(self, low: int, high: int) -> bool:
+        shortest, longest = self._by_length[low][0], self._by_length[high - 1][0]
+        is_close = longest <= shortest * _MAX_STRETCH + _FREE_PADDING_TOKENS
+        return is_close and (high - low) * longest <= self.token_budget

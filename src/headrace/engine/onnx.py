@@ -4,13 +4,16 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from headrace.engine.base import TokenBatch
 from headrace.errors import EngineFailed, ModelCorrupt
+from headrace.settings import opt_out_of_telemetry
 
-_SEVERITY_ERROR: Final = 3
+opt_out_of_telemetry()
+import onnxruntime  # noqa: E402 - it reads the environment when it is imported
+
+_SEVERITY_FATAL: Final = 4  # an error is an exception too, and standard error is for our own lines
 
 
 class OnnxBackend:
@@ -55,5 +58,5 @@ def _session_options(threads: int) -> onnxruntime.SessionOptions:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     # The arena keeps the largest shape it ever saw and grows with each new one (onnxruntime#9313).
     options.enable_cpu_mem_arena = False
-    options.log_severity_level = _SEVERITY_ERROR
+    options.log_severity_level = _SEVERITY_FATAL
     return options

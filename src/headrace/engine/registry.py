@@ -1,12 +1,16 @@
 """The models that are loaded, by name."""
 
 import asyncio
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from headrace.engine.base import Engine
-from headrace.errors import ModelUnknown
+from headrace.engine.base import Engine, Job
+from headrace.errors import HeadraceError, ModelCorrupt, ModelUnknown
 from headrace.models.manifest import Manifest
+
+_LIMIT_S: Final = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +40,7 @@ class Registry:
     @property
     def is_ready(self) -> bool:
         """Whether every model has answered a real probe inference and none is being stopped."""
-        return self._is_ready
+        return self._is_ready and all(model.engine.is_ready for model in self)
 
     def get(self, name: str | None) -> LoadedModel:
         """Return a model by name, the default for none.
@@ -52,13 +56,35 @@ class Registry:
         return model
 
     async def start(self) -> None:
-        """Load every model and let it answer a probe."""
+        """Load every model, let it answer a probe, and compare what it gives with what its manifest says.
+
+        Raises:
+            HeadraceError: A model does not answer.
+            ModelCorrupt: It answers something else than its manifest says.
+        """
         for model in self:
             await model.engine.start()
             await model.engine.probe()
+            await _hold_to_manifest(model)
         self._is_ready = True
 
     async def aclose(self) -> None:
         """Stop every model."""
         self._is_ready = False
         await asyncio.gather(*(model.engine.aclose() for model in self))
+
+
+async def _hold_to_manifest(model: LoadedModel) -> None:
+    """Run a text of the whole window and compare the outputs' names and shapes."""
+    manifest = model.manifest
+    text = " ".join(["a"] * manifest.max_tokens)
+    job = Job(texts=(text,), truncate="truncate", deadline=time.monotonic() + _LIMIT_S)
+    item = (await model.engine.run(job)).items[0]
+    if isinstance(item, HeadraceError):
+        raise ModelCorrupt(
+            f"{model.name!r} fails on a text of the {manifest.max_tokens} tokens its manifest allows; import it again"
+        ) from item
+    found = {name: array.shape for name, array in item.arrays.items()}
+    promised = {output.name: output.shape[1:] for output in manifest.outputs}
+    if found != promised or found["embedding"] != (manifest.dimensions,):
+        raise ModelCorrupt(f"{model.name!r} gives {found} and its manifest promises {promised}; import it again")

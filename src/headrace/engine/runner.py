@@ -9,18 +9,30 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any, Final
 
 import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from headrace.engine.base import Backend, Encoding, Output, TokenBatch
+from headrace.engine.base import Backend, Encoding, Output, TokenBatch, Watch, run_native, unwatched
 from headrace.engine.batcher import Batcher, Waiting
 from headrace.errors import DeadlineExceeded, EngineFailed, HeadraceError, OutputInvalid, ServiceStopping
 from headrace.observe.base import BatchFinished, Observer, QueueChanged
 
+_LATE: Final = "the deadline passed while the text waited; send less at once, or ask later"
+_STOPPED: Final = "the service stopped before the answer was there; ask again"
 _RATE_MEMORY: Final = 0.8  # share of the old estimate that stays when a new one comes in
+
+
+@dataclass(frozen=True, slots=True)
+class _Session:
+    """A loaded model and the one thread that calls it."""
+
+    backend: Backend
+    thread: ThreadPoolExecutor
+    slot: int
 
 
 class Runner:
@@ -31,16 +43,25 @@ class Runner:
         make_backend: Loads the model; called once for each session, in the session's thread.
         sessions: Batches that run at the same time.
         token_budget: Most tokens of one batch.
+        watch: Told which texts run.
     """
 
     def __init__(
-        self, model: str, make_backend: Callable[[], Backend], *, sessions: int, token_budget: int, observer: Observer
+        self,
+        model: str,
+        make_backend: Callable[[], Backend],
+        observer: Observer,
+        *,
+        sessions: int,
+        token_budget: int,
+        watch: Watch = unwatched,
     ) -> None:
         self._model = model
         self._make_backend = make_backend
         self._sessions = sessions
         self._batcher = Batcher(token_budget)
         self._observer = observer
+        self._watch = watch
         self._arrived = asyncio.Event()
         self._texts_per_s = 0.0
         self._is_stopping = False
@@ -59,7 +80,7 @@ class Runner:
             thread = ThreadPoolExecutor(1, thread_name_prefix=f"headrace-{self._model}-{number}")
             self._threads.append(thread)
             backend = await loop.run_in_executor(thread, self._make_backend)
-            self._tasks.append(asyncio.create_task(self._serve(backend, thread)))
+            self._tasks.append(asyncio.create_task(self._serve(_Session(backend, thread, slot=number + 1))))
 
     def put(self, waiting: Waiting) -> None:
         """Add a text to the queue.
@@ -88,60 +109,72 @@ class Runner:
         for task in self._tasks:
             task.cancel()
         while len(self._batcher):
-            _fail(self._batcher.take(), ServiceStopping("the service stopped before the answer was there; ask again"))
+            _fail(self._batcher.take(), ServiceStopping(_STOPPED))
         for thread in self._threads:
             thread.shutdown(wait=False)
 
-    async def _serve(self, backend: Backend, thread: ThreadPoolExecutor) -> None:
+    def discard(self, waiting: Waiting) -> None:
+        """Take back a text nobody waits for any more."""
+        waiting.future.cancel()
+        self._batcher.discard(waiting)
+
+    async def _serve(self, session: _Session) -> None:
         try:
             while batch := await self._next():
-                await self._run(backend, thread, batch)
+                try:
+                    await self._run(session, batch)
+                finally:  # also when a stop came in the middle of a split: nobody may be left waiting
+                    _fail(batch, ServiceStopping(_STOPPED))
         finally:
             with contextlib.suppress(RuntimeError):  # the thread is gone when the stop was cut off
-                await asyncio.get_running_loop().run_in_executor(thread, backend.close)
+                await asyncio.get_running_loop().run_in_executor(session.thread, session.backend.close)
 
     async def _next(self) -> list[Waiting]:
         """Wait for a batch; an empty one means that the runner stops."""
         while True:
-            batch = _drop_late(self._batcher.take())
+            _fail(self._batcher.expire(time.monotonic()), DeadlineExceeded(_LATE))
+            batch = self._batcher.take()
+            self._observer.observe(QueueChanged(model=self._model, waiting=len(self._batcher)))
             if batch:
-                self._observer.observe(QueueChanged(model=self._model, waiting=len(self._batcher)))
                 return batch
-            if len(self._batcher):
-                continue  # all of that batch was late
             if self._is_stopping:
                 return []
             self._arrived.clear()
             await self._arrived.wait()
 
-    async def _run(self, backend: Backend, thread: ThreadPoolExecutor, batch: list[Waiting]) -> None:
+    async def _run(self, session: _Session, batch: list[Waiting]) -> None:
         """Compute a batch and resolve its futures; split it if it fails."""
         loop = asyncio.get_running_loop()
         started = time.monotonic()
         try:
-            outputs = await loop.run_in_executor(thread, _compute, backend, [waiting.encoding for waiting in batch])
-        except asyncio.CancelledError:
-            _fail(batch, ServiceStopping("the service stopped before the answer was there; ask again"))
-            raise
+            outputs = await loop.run_in_executor(session.thread, self._compute, session, batch)
         except Exception as error:  # noqa: BLE001 - whatever the runtime raises, its callers must hear
-            await self._split(backend, thread, batch, error)
+            await self._split(session, batch, error)
         else:
             run_s = time.monotonic() - started
             self._learn_rate(len(batch) / max(run_s, 1e-6))
             self._finish(batch, outputs, run_s, started)
 
+    def _compute(self, session: _Session, batch: list[Waiting]) -> list[Output | HeadraceError]:
+        encodings = [waiting.encoding for waiting in batch]
+        padded = pad(encodings)
+        with self._watch(session.slot, [waiting.number for waiting in batch], padded.input_ids.size):
+            arrays = run_native(session.backend.run, padded)
+        return [_pick(arrays, row, encoding) for row, encoding in enumerate(encodings)]
+
     def _learn_rate(self, texts_per_s: float) -> None:
         old = self._texts_per_s or texts_per_s
         self._texts_per_s = _RATE_MEMORY * old + (1 - _RATE_MEMORY) * texts_per_s
 
-    async def _split(
-        self, backend: Backend, thread: ThreadPoolExecutor, batch: list[Waiting], error: Exception
-    ) -> None:
+    async def _split(self, session: _Session, batch: list[Waiting], error: Exception) -> None:
+        batch = [waiting for waiting in batch if not waiting.future.done()]
         if len(batch) > 1:
             middle = len(batch) // 2
-            await self._run(backend, thread, batch[:middle])
-            await self._run(backend, thread, batch[middle:])
+            await self._run(session, batch[:middle])
+            await self._run(session, batch[middle:])
             return
+        if not batch:
+            return  # everybody has left
         structlog.get_logger().warning("engine.text_failed", model=self._model, tokens=batch[0].tokens, exc_info=error)
         known = error if isinstance(error, HeadraceError) else EngineFailed("the model failed on this text")
         self._finish(batch, [known], 0.0, time.monotonic())
@@ -180,25 +213,12 @@ def pad(encodings: Sequence[Encoding]) -> TokenBatch:
     return TokenBatch(input_ids=input_ids, attention_mask=attention_mask)
 
 
-def _compute(backend: Backend, encodings: Sequence[Encoding]) -> list[Output | HeadraceError]:
-    arrays = backend.run(pad(encodings))
-    return [_pick(arrays, row, encoding) for row, encoding in enumerate(encodings)]
-
-
 def _pick(arrays: dict[str, NDArray[Any]], row: int, encoding: Encoding) -> Output | HeadraceError:
     """Return one text's part of the outputs, copied so that it does not keep the whole batch in memory."""
     own = {name: array[row].copy() for name, array in arrays.items()}
     if not all(np.isfinite(array).all() for array in own.values()):
         return OutputInvalid("the model answered NaN or infinity for this text; it cannot be used with this model")
     return Output(arrays=own, tokens=len(encoding.ids), truncated=encoding.truncated)
-
-
-def _drop_late(batch: list[Waiting]) -> list[Waiting]:
-    """Fail the texts whose deadline has passed, and return the others."""
-    now = time.monotonic()
-    late = [waiting for waiting in batch if waiting.deadline <= now]
-    _fail(late, DeadlineExceeded("the deadline passed while the text waited; send less at once, or ask later"))
-    return [waiting for waiting in batch if waiting.deadline > now]
 
 
 def _fail(batch: list[Waiting], error: HeadraceError) -> None:

@@ -124,7 +124,7 @@ def _measure(name: str, expected: NDArray[np.float32], found: Output | HeadraceE
         return _Distance(_WORST_COSINE, _WORST_DIFFERENCE)
     wanted = np.asarray(expected, dtype=np.float64).ravel()
     given = np.asarray(found.arrays[name], dtype=np.float64).ravel()
-    if wanted.shape != given.shape or not np.isfinite(given).all():
+    if wanted.shape != given.shape or not np.isfinite(wanted).all() or not np.isfinite(given).all():
         return _Distance(_WORST_COSINE, _WORST_DIFFERENCE)
     difference = float(np.abs(wanted - given).max())
     if name == "norm":

@@ -17,13 +17,13 @@ from typing import TYPE_CHECKING, Final
 import headrace
 from headrace.engine.base import Engine
 from headrace.engine.loaded import load_engine
-from headrace.errors import DependencyMissing
+from headrace.errors import DependencyMissing, ModelCorrupt, ModelUnknown
 from headrace.export.card import write_card
 from headrace.export.gate import GateLimits, require_passed, run_gate
 from headrace.export.probes import make_probes
 from headrace.export.tokenizer import write_tokenizer
 from headrace.models.checkpoint import Checkpoint, read_checkpoint
-from headrace.models.folder import GRAPH, TOKENIZER, describe_file, describe_files
+from headrace.models.folder import GRAPH, TOKENIZER, describe_file, describe_files, open_folder
 from headrace.models.manifest import CARD, GateReport, Lineage, Manifest, make_manifest
 from headrace.models.names import check_name, suggest_name
 from headrace.models.sources.base import Progress, Source, SourceSpec
@@ -129,13 +129,15 @@ def _export(checkpoint: Checkpoint, encoder: "TextEncoder", target: Path) -> "Gr
 
 
 def find_imported(request: ImportRequest, store: LocalStore) -> StoredModel | None:
-    """Return the current version of the model that is asked for, if it was imported from this source before."""
+    """Return the current version of the model that is asked for, if it was imported from this source and is whole."""
     spec, name = _read_request(request)
-    for stored in store.versions(name)[:1]:
-        lineage = stored.manifest.lineage
-        if lineage.source == spec.label and spec.sha256 in {None, lineage.source_revision}:
-            return stored
-    return None
+    try:
+        stored = store.find(name)
+        open_folder(stored.path)
+    except (ModelUnknown, ModelCorrupt):
+        return None  # importing is what mends it
+    lineage = stored.manifest.lineage
+    return stored if lineage.source == spec.label and spec.sha256 in {None, lineage.source_revision} else None
 
 
 def _read_request(request: ImportRequest) -> tuple[SourceSpec, str]:

@@ -25,8 +25,7 @@ README: Final = "README.md"
 FILES: Final = (
     *(CONFIG, WEIGHTS, SHARDS, TOKENIZER, TOKENIZER_CONFIG, README, MODULES, PROMPTS, *ENCODERS),
     *("special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt"),
-    "[0-9]_Pooling/config.json",
-    "[0-9]_Normalize/config.json",
+    *(f"{place}_{step}/config.json" for place in ("[0-9]", "[0-9][0-9]") for step in ("Pooling", "Normalize")),
 )
 """Patterns of the files that an import needs; no other is downloaded or unpacked."""
 

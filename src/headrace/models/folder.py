@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from headrace.errors import ModelCorrupt
+from headrace.models.disk import reading
 from headrace.models.manifest import FILE_NAME, MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
 
 GRAPH: Final = "model.onnx"
@@ -48,13 +49,17 @@ def open_folder(path: Path) -> ModelFolder:
 
     Raises:
         ModelCorrupt: A file is missing, changed, not listed, or no plain file; the message names it.
+        StoreUnusable: A file cannot be read.
     """
-    manifest = parse_manifest(_read_small(path / FILE_NAME))
+    manifest = read_manifest(path)
     expected = set(manifest.files) | {FILE_NAME}
     for name in sorted(expected):
         if Path(name).name != name or name in {".", ".."}:
-            raise ModelCorrupt(f"{FILE_NAME} lists {name!r}, which leads outside the folder; import the model again")
-    present = {entry.name for entry in os.scandir(path)}
+            raise ModelCorrupt(
+                f"{path / FILE_NAME} lists {name!r}, which leads outside the folder; import the model again"
+            )
+    with reading(path):
+        present = {entry.name for entry in os.scandir(path)}
     if present - expected:
         raise ModelCorrupt(f"{path}: {min(present - expected)!r} is not in the manifest; import the model again")
     for name, entry in sorted(manifest.files.items()):
@@ -62,6 +67,30 @@ def open_folder(path: Path) -> ModelFolder:
     if not {GRAPH, TOKENIZER} <= set(manifest.files):
         raise ModelCorrupt(f"{path}: the manifest lists no {GRAPH} or no {TOKENIZER}; import the model again")
     return ModelFolder(path, manifest)
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read what a model folder says about itself; the other files are not looked at.
+
+    Raises:
+        ModelCorrupt: The manifest is missing, no plain file, too large, or broken.
+        StoreUnusable: It cannot be read.
+    """
+    path = folder / FILE_NAME
+    return parse_manifest(read_small(path, MAX_MANIFEST_BYTES), path)
+
+
+def read_small(path: Path, max_bytes: int) -> bytes:
+    """Read a file that has a size it cannot reasonably have more of.
+
+    Raises:
+        ModelCorrupt: It is missing, no plain file (a pipe would never end), or too large.
+        StoreUnusable: It cannot be read.
+    """
+    if _require_plain(path).st_size > max_bytes:
+        raise ModelCorrupt(f"{path} is larger than {max_bytes} bytes; import the model again")
+    with reading(path):
+        return path.read_bytes()
 
 
 def describe_file(path: Path) -> FileEntry:
@@ -81,25 +110,21 @@ def describe_files(folder: Path) -> Mapping[str, FileEntry]:
 
 
 def _require_plain(path: Path) -> os.stat_result:
-    try:
-        found = path.lstat()
-    except OSError as error:
-        raise ModelCorrupt(f"{path} is missing; import the model again") from error
+    with reading(path):
+        try:
+            found = path.lstat()
+        except (FileNotFoundError, NotADirectoryError) as error:
+            raise ModelCorrupt(f"{path} is missing; import the model again") from error
     if not stat.S_ISREG(found.st_mode):
         raise ModelCorrupt(f"{path} is no plain file (a link or a folder); import the model again")
     return found
-
-
-def _read_small(path: Path) -> bytes:
-    if _require_plain(path).st_size > MAX_MANIFEST_BYTES:
-        raise ModelCorrupt(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes; import the model again")
-    return path.read_bytes()
 
 
 def _compare(path: Path, entry: FileEntry) -> None:
     size = _require_plain(path).st_size
     if size != entry.size_bytes:
         raise ModelCorrupt(f"{path} has {size} bytes instead of {entry.size_bytes}; import the model again")
-    found = describe_file(path)
+    with reading(path):
+        found = describe_file(path)
     if found.sha256 != entry.sha256:
         raise ModelCorrupt(f"{path} has another SHA-256 than its manifest says; import the model again")

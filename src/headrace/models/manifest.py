@@ -7,6 +7,7 @@ the same revision, and a cache key that holds the revision can never serve anoth
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -121,8 +122,12 @@ def make_manifest(**fields: Any) -> Manifest:
     return Manifest(**{**draft, "revision": content_digest(draft)})
 
 
-def parse_manifest(data: bytes) -> Manifest:
+def parse_manifest(data: bytes, path: Path = Path(FILE_NAME)) -> Manifest:
     """Read ``manifest.json``.
+
+    Args:
+        data: Its content.
+        path: Where it lies, for the message.
 
     Raises:
         ModelCorrupt: Not JSON, a wrong or missing field, or a revision that does not match the content.
@@ -132,4 +137,4 @@ def parse_manifest(data: bytes) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ModelCorrupt(f"{FILE_NAME}: {place}: {first['msg']}; import the model again", field=place) from error
+        raise ModelCorrupt(f"{path}: {place}: {first['msg']}; import the model again", field=place) from error

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, cast, get_args
 
 from headrace.errors import SourceInvalid, SourceUnsafe, SourceUnsupported
-from headrace.models.files import read_json, read_object
+from headrace.models.files import read_json, read_object, require_plain
 from headrace.models.manifest import Pooling
 
 MODULES: Final = "modules.json"
@@ -106,7 +106,12 @@ def _read_steps(folder: Path) -> dict[str, str]:
 def _read_pooling(folder: Path, path: str) -> Pooling:
     name = f"{path}/config.json"
     config = read_object(folder, name)
-    modes = config.get("pooling_mode") or [mode for key, mode in _LEGACY_MODES.items() if config.get(key)] or ["mean"]
+    if require_plain(folder, name) is None:
+        # A guess would be in the gate's reference too, and nothing would ever tell.
+        raise SourceInvalid(f"{MODULES} names {path!r}, and {name} is missing; download it again", field=name)
+    modes = config.get("pooling_mode") or [mode for key, mode in _LEGACY_MODES.items() if config.get(key)]
+    if not modes and config.get("pooling_mode_mean_tokens") is not False:
+        modes = ["mean"]  # what sentence-transformers does when no mode is named
     modes = modes if isinstance(modes, list) else [modes]
     if len(modes) != 1 or modes[0] not in get_args(Pooling):
         raise SourceUnsupported(f"{name} pools by {modes}; one of mean, cls and max can be exported", field=name)

@@ -58,6 +58,34 @@ class QueueChanged:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EngineRestarted:
+    """The process of an engine died and another one took its place.
+
+    Attributes:
+        reason: Why it died: the name of a signal, ``hang``, or ``exit``.
+        suspects: Texts it was working on; each is run alone now.
+        down_s: Time from its death until another one answered a probe.
+    """
+
+    model: str
+    reason: str
+    suspects: int
+    down_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextQuarantined:
+    """A text killed an engine twice, the second time alone.
+
+    Attributes:
+        digest: The first 12 hex digits of its SHA-256: enough to find it, too little to be the text.
+    """
+
+    model: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ResponseSent:
     """An HTTP response was sent, or its client left (``status`` 499).
 
@@ -74,7 +102,7 @@ class ResponseSent:
     duration_s: float
 
 
-Fact = RequestFinished | BatchFinished | QueueChanged | ResponseSent
+Fact = RequestFinished | BatchFinished | QueueChanged | EngineRestarted | TextQuarantined | ResponseSent
 
 
 class Observer(Protocol):

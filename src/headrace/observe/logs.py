@@ -13,7 +13,7 @@ from typing import Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from headrace.observe.base import BatchFinished, Fact, ResponseSent
+from headrace.observe.base import BatchFinished, EngineRestarted, Fact, ResponseSent, TextQuarantined
 from headrace.settings import LogSettings
 
 LEVELS: Final[Mapping[str, int]] = {
@@ -106,7 +106,7 @@ def _write_traceback(out: TextIO, error: _ExcInfo) -> None:
 
 
 class LogObserver:
-    """Writes an access line for each response, and a warning for each batch with failed texts."""
+    """Writes an access line for each response, and a warning for failed texts and for engines that died."""
 
     def __init__(self) -> None:
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
@@ -118,6 +118,16 @@ class LogObserver:
                 self._response(fact)
             case BatchFinished() if fact.failed:
                 self._log.warning("batch.failed", model=fact.model, texts=fact.texts, failed=fact.failed)
+            case EngineRestarted():
+                self._log.warning(
+                    "engine.restarted",
+                    model=fact.model,
+                    reason=fact.reason,
+                    suspects=fact.suspects,
+                    down_ms=round(fact.down_s * 1000),
+                )
+            case TextQuarantined():
+                self._log.error("text.quarantined", model=fact.model, sha256=fact.digest)
 
     def _response(self, fact: ResponseSent) -> None:
         write = self._log.debug if fact.route in QUIET_ROUTES else self._log.info

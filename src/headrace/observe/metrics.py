@@ -13,7 +13,15 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector
 
 from headrace import __version__
-from headrace.observe.base import BatchFinished, Fact, QueueChanged, RequestFinished, ResponseSent
+from headrace.observe.base import (
+    BatchFinished,
+    EngineRestarted,
+    Fact,
+    QueueChanged,
+    RequestFinished,
+    ResponseSent,
+    TextQuarantined,
+)
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -45,6 +53,7 @@ class Metrics:
         self.descriptions: list[MetricDescription] = []
         self._make_request_metrics()
         self._make_batch_metrics()
+        self._make_engine_metrics()
         self._make_http_metrics()
         self._gauge("headrace_build_info", "Always 1; the label says which version runs.", "version").labels(
             __version__
@@ -60,6 +69,11 @@ class Metrics:
                 self._batch(fact)
             case QueueChanged():
                 self._queue_texts.labels(fact.model).set(fact.waiting)
+            case EngineRestarted():
+                self._restarts.labels(fact.model, fact.reason).inc()
+                self._down_seconds.labels(fact.model).inc(fact.down_s)
+            case TextQuarantined():
+                self._quarantined.labels(fact.model).inc()
             case ResponseSent():
                 self._response(fact)
 
@@ -102,6 +116,20 @@ class Metrics:
             "headrace_batch_failed_texts_total", "Texts that got an error from a batch.", "model"
         )
         self._queue_texts = self._gauge("headrace_queue_texts", "Texts that wait for a batch.", "model")
+
+    def _make_engine_metrics(self) -> None:
+        self._restarts = self._counter(
+            "headrace_engine_restarts_total",
+            "Engine processes that died and were replaced; the reason is a signal, hang or exit.",
+            "model",
+            "reason",
+        )
+        self._down_seconds = self._counter(
+            "headrace_engine_down_seconds_total", "Time without an engine process, from death to ready.", "model"
+        )
+        self._quarantined = self._counter(
+            "headrace_engine_quarantined_texts_total", "Texts that killed an engine twice.", "model"
+        )
 
     def _make_http_metrics(self) -> None:
         self._responses = self._counter(

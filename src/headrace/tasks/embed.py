@@ -8,7 +8,7 @@ import numpy as np
 from headrace.tasks.base import Task
 from headrace.types import Arrays, Embedding, Options
 
-_HEADER: Final = struct.Struct("<I?")  # tokens, truncated
+_HEADER: Final = struct.Struct("<I?3x")  # tokens, truncated; 8 bytes, so that the numbers after it are aligned
 
 
 def finish(arrays: Arrays, tokens: int, truncated: bool, options: Options) -> Embedding:

@@ -22,11 +22,12 @@ MakeModel = Callable[..., StoredModel]
 @pytest.fixture(autouse=True)
 def _restored_process() -> Iterator[None]:
     """Undo what a command sets for its process: it usually is the only one there."""
-    handler = signal.getsignal(signal.SIGINT)
+    signals = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
-    signal.signal(signal.SIGINT, handler)
+    for number, handler in signals.items():
+        signal.signal(number, handler)
     root.handlers[:] = handlers
     root.setLevel(level)
     logging.captureWarnings(capture=False)

@@ -1,3 +1,4 @@
+import errno
 import io
 import json
 import os
@@ -173,6 +174,40 @@ def test_a_server_s_rate_does_not_hold_here(run: Run, service: FakeService, monk
     run("embed", stdin="")
     assert service.loaded is not None
     assert service.loaded.settings.limits.requests_per_s is None
+
+
+@pytest.mark.parametrize(("flags", "isolation"), [((), "none"), (("--engine-isolation", "process"), "process")])
+def test_the_engine_runs_here_unless_a_process_is_asked_for(
+    run: Run, service: FakeService, flags: tuple[str, ...], isolation: str
+) -> None:
+    run("embed", *flags, stdin="")
+    assert service.loaded is not None
+    assert service.loaded.settings.engine.isolation == isolation
+
+
+def test_a_line_that_is_too_long_names_a_flag_that_helps(run: Run, service: FakeService) -> None:
+    line = "x" * (12 * 100 + (1 << 20)) + "\n"
+    args = ("embed", "--limits-max-text-chars", "100")
+    result = run(*args, stdin=line)
+    assert (result.exit_code, "--limits-max-text-chars" in result.stderr) == (1, True)
+    assert run("embed", "--limits-max-text-chars", "200", stdin=line).exit_code == 0
+
+
+def test_a_file_that_cannot_be_read_to_its_end_is_named(
+    run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken(io.BytesIO):
+        name = "texts.txt"
+
+        def readline(self, size: int | None = -1) -> bytes:
+            if line := super().readline(size):
+                return line
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(embed_module, "_open", lambda _file: Broken(b"one\n"))
+    result = run("embed", "texts.txt")
+    assert indexes(result) == [0]
+    assert "cannot use 'texts.txt': Input/output error" in result.stderr
 
 
 def test_ctrl_c_ends_with_130(run: Run, service: FakeService, monkeypatch: pytest.MonkeyPatch) -> None:

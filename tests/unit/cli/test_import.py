@@ -1,4 +1,6 @@
 import json
+import signal
+from pathlib import Path
 
 import pytest
 from tests.unit.cli.conftest import MakeModel, Run
@@ -76,4 +78,19 @@ def test_a_failed_import_says_why(run: Run, fake: FakeImporter, error: GateFaile
 def test_an_unforeseen_error_has_its_traceback_at_log_level_debug(run: Run, fake: FakeImporter) -> None:
     fake.error = ZeroDivisionError("x")
     assert run("import", "org/name").exit_code == 1
-    assert isinstance(run("import", "org/name", "--log-level", "debug").exception, ZeroDivisionError)
+    assert "ZeroDivisionError: x" in run("import", "org/name", "--log-level", "debug").stderr
+
+
+def test_sigterm_ends_an_import_as_ctrl_c_does_and_leaves_no_draft(
+    run: Run, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stopped(_request: ImportRequest, store: LocalStore, _progress: Progress) -> StoredModel:
+        with store.draft() as draft:
+            (draft / "model.onnx").write_bytes(b"")
+            signal.raise_signal(signal.SIGTERM)
+        raise AssertionError("it went on")
+
+    monkeypatch.setattr(importer, "import_model", stopped)
+    assert run("import", "org/name").exit_code == 143
+    assert list((home / "models").iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL

@@ -1,7 +1,10 @@
 import json
+from pathlib import Path
 
 import pytest
 from tests.unit.cli.conftest import MakeModel, Run
+
+from headrace.models.store import StoredModel
 
 
 def test_models_alone_lists_the_store(run: Run, make_model: MakeModel) -> None:
@@ -110,6 +113,62 @@ class _Terminal:
         @staticmethod
         def isatty() -> bool:
             return True
+
+
+def break_manifest(stored: StoredModel) -> None:
+    (stored.path / "manifest.json").write_text("{", encoding="utf-8")
+
+
+def test_what_is_broken_is_named_beside_what_is_not(run: Run, make_model: MakeModel, home: Path) -> None:
+    make_model()
+    (home / "models/minilm/junk").mkdir()
+    (home / "models/lost+found").mkdir()
+    result = run("models")
+    assert (result.exit_code, len(result.stdout.splitlines())) == (0, 2)
+    assert result.stderr.startswith("headrace: warning: model.corrupt: ")
+    assert "minilm/junk/manifest.json is missing" in result.stderr
+    assert result.stderr.count("\n") == 1
+    result = run("models", "--json")
+    assert len(json.loads(result.stdout)) == 1
+    assert json.loads(result.stderr)["code"] == "model.corrupt"
+
+
+def test_a_store_of_nothing_but_broken_models_is_not_called_empty(run: Run, make_model: MakeModel) -> None:
+    break_manifest(make_model())
+    result = run("models")
+    assert (result.exit_code, result.stdout) == (0, "")
+    assert "manifest.json: " in result.stderr
+    assert "headrace import" not in result.stderr
+
+
+def test_a_home_that_is_a_file_is_an_error(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    result = run("models", "--home", str(tmp_path / "file"))
+    assert result.exit_code == 1
+    assert "store.unusable: cannot read " in result.stderr
+    assert "Not a directory" in result.stderr
+
+
+def test_a_home_of_a_user_who_is_not_there_is_wrong_usage(run: Run) -> None:
+    result = run("models", "--home", "~nosuchuser/x")
+    assert result.exit_code == 2
+    assert result.stderr.startswith("headrace: setting.invalid: store.home cannot be '~nosuchuser/x' (flag): there is")
+
+
+def test_a_broken_model_can_be_removed(run: Run, make_model: MakeModel) -> None:
+    stored = make_model()
+    break_manifest(stored)
+    result = run("models", "remove", "minilm", "--yes")
+    assert (result.exit_code, result.stdout) == (0, f"removed minilm {stored.path.name[:12]} (broken)\n")
+    assert run("models", "--json").stdout == "[]\n"
+
+
+def test_a_broken_version_can_be_removed_and_the_whole_one_stays(run: Run, make_model: MakeModel, home: Path) -> None:
+    stored = make_model()
+    (home / "models/minilm/junk").mkdir()
+    removed = json.loads(run("models", "remove", "minilm", "--revision", "junk", "--yes", "--json").stdout)
+    assert [(each["revision"], each["current"], each["code"]) for each in removed] == [("junk", False, "model.corrupt")]
+    assert [each["revision"] for each in json.loads(run("models", "--json").stdout)] == [stored.revision]
 
 
 def test_home_wins_over_the_environment(

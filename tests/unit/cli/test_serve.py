@@ -1,6 +1,7 @@
 import json
 import shlex
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import pytest
 from tests.unit.cli.conftest import MakeModel, Run
@@ -52,6 +53,26 @@ def test_an_empty_store_is_one_error_with_the_import_command(run: Run, server: F
     assert (result.exit_code, server.models) == (1, [])
     assert result.stderr.startswith("headrace: model.unknown: ")
     assert "headrace import" in result.stderr
+
+
+def test_a_broken_model_does_not_keep_the_whole_ones_from_being_served(
+    run: Run, server: FakeServer, make_model: MakeModel, home: Path
+) -> None:
+    make_model("alpha")
+    (home / "models/alpha/junk").mkdir()
+    (make_model("beta", content="other").path / "manifest.json").unlink()
+    result = run("serve")
+    assert (result.exit_code, server.models) == (0, ["alpha"])
+    assert result.stderr.count("headrace: warning: model.corrupt: ") == 2
+    result = run("serve", "beta")
+    assert (result.exit_code, "manifest.json is missing" in result.stderr) == (1, True)
+
+
+def test_if_every_model_is_broken_the_reason_is_told(run: Run, server: FakeServer, make_model: MakeModel) -> None:
+    (make_model("alpha").path / "manifest.json").unlink()
+    result = run("serve")
+    assert (result.exit_code, server.models) == (1, [])
+    assert result.stderr.startswith("headrace: model.corrupt: ")
 
 
 def test_an_unknown_model_is_refused_before_anything_starts(

@@ -76,16 +76,37 @@ def test_the_most_urgent_text_is_always_in_the_next_batch(shapes: list[tuple[int
         waiting = [one for one in waiting if one not in batch]
 
 
-@given(st.lists(st.tuples(LENGTHS, st.booleans()), max_size=80))
-def test_texts_nobody_waits_for_are_dropped(shapes: list[tuple[int, bool]]):
-    batcher = Batcher(500)
-    texts = [(text(tokens), left) for tokens, left in shapes]
+@given(st.lists(st.tuples(LENGTHS, st.booleans()), max_size=80), st.integers(1, 1000))
+def test_texts_that_were_taken_back_leave_no_trace(shapes: list[tuple[int, bool]], budget: int):
+    batcher, without = Batcher(budget), Batcher(budget)
+    texts = [(text(tokens, deadline), left) for deadline, (tokens, left) in enumerate(shapes)]
     fill(batcher, [waiting for waiting, _ in texts])
+    fill(without, [waiting for waiting, left in texts if not left])
     for waiting, left in texts:
         if left:
-            waiting.future.cancel()
+            batcher.discard(waiting)
+            batcher.discard(waiting)
+    assert drain(batcher) == drain(without)
+
+
+@given(st.lists(st.tuples(LENGTHS, st.integers(0, 10)), max_size=80), st.integers(0, 10))
+def test_late_texts_are_returned_once_and_never_taken(shapes: list[tuple[int, int]], now: int):
+    batcher = Batcher(500)
+    texts = [text(tokens, deadline) for tokens, deadline in shapes]
+    fill(batcher, texts)
+    late = batcher.expire(now)
+    assert all(waiting.deadline <= now for waiting in late)
+    assert batcher.expire(now) == []
     taken = [waiting for batch in drain(batcher) for waiting in batch]
-    assert sorted(map(id, taken)) == sorted(id(waiting) for waiting, left in texts if not left)
+    assert all(waiting.deadline > now for waiting in taken)
+    assert sorted(map(id, [*late, *taken])) == sorted(map(id, texts))
+
+
+def test_the_closest_lengths_go_together():
+    batcher = Batcher(2000)
+    fill(batcher, [text(tokens, deadline=1) for tokens in [100] * 40 + [75] * 40])
+    fill(batcher, [text(100, deadline=0)])
+    assert [waiting.tokens for waiting in batcher.take()] == [100] * 20
 
 
 def test_texts_of_one_length_run_together_whatever_their_order():

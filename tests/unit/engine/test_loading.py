@@ -1,7 +1,11 @@
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from tests.support.facts import Recorder
+from tests.support.manifests import describe_model
 from tests.support.models import add_model, build_tokenizer, write_files
 
 from headrace.engine.loaded import load_engine
@@ -56,3 +60,22 @@ async def test_a_registry_serves_several_models_and_the_first_by_default(tmp_pat
         registry.get("three")
     await registry.aclose()
     assert not registry.is_ready
+
+
+def test_the_runtime_keeps_nothing_for_its_maker(tmp_path: Path):
+    """Without the opt-out ONNX Runtime 1.32 keeps a database of events in the user's cache folder."""
+    environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
+    program = "import headrace.engine.onnx, os, time; time.sleep(0.5); print(os.environ['ORT_DISABLE_TELEMETRY'])"
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == "1\n"
+    assert list(tmp_path.rglob("*")) == []
+
+
+async def test_a_model_that_is_not_as_its_manifest_says_is_not_served(tmp_path: Path):
+    write_files(tmp_path)
+    manifest = describe_model(name="liar", dimensions=9)
+    registry = Registry([LoadedModel(manifest, load_engine(tmp_path, manifest, EngineSettings(threads=1), Recorder()))])
+    with pytest.raises(ModelCorrupt, match="its manifest promises"):
+        await registry.start()
+    assert not registry.is_ready
+    await registry.aclose()

@@ -29,6 +29,25 @@ class Broken(FakeBackend):
         raise MemoryError
 
 
+class Panic(BaseException):
+    """What PyO3 raises for a Rust panic is no Exception either."""
+
+
+class Panicking(FakeBackend):
+    def run(self, batch: TokenBatch):
+        raise Panic
+
+
+class FailingFirst(FakeBackend):
+    """Fails the first batch and hangs in the second."""
+
+    def run(self, batch: TokenBatch):
+        if not self.batches:
+            self.batches.append((0, 0))
+            raise EngineFailed("the first")
+        return super().run(batch)
+
+
 class Slow(FakeBackend):
     def close(self) -> None:
         self.gate.wait()
@@ -145,3 +164,58 @@ async def test_each_session_has_a_backend_of_its_own():
     await engine.start()
     await engine.aclose()
     assert [backend.is_closed for backend in made] == [True] * 3
+
+
+async def test_a_panic_in_native_code_is_the_error_of_its_text_and_the_session_lives():
+    engine = make_engine(Panicking())
+    await engine.start()
+    for _ in range(2):
+        async with asyncio.timeout(5):
+            assert isinstance((await engine.run(job("a"))).items[0], EngineFailed)
+    await engine.aclose()
+
+
+async def test_a_stop_during_a_split_leaves_nobody_waiting():
+    backend = FailingFirst()
+    engine = make_engine(backend)
+    await engine.start()
+    backend.gate.clear()
+    running = asyncio.create_task(engine.run(job("a", "b", "c", "d")))
+    while len(backend.batches) < 2:
+        await asyncio.sleep(0.001)
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.05):
+            await engine.aclose()
+    async with asyncio.timeout(5):
+        assert [type(item) for item in (await running).items] == [ServiceStopping] * 4
+    backend.gate.set()
+
+
+async def test_callers_that_left_hold_no_place_in_the_queue():
+    backend, recorder = FakeBackend(), Recorder()
+    engine = make_engine(backend, recorder, max_queued_texts=8)
+    await engine.start()
+    backend.gate.clear()
+    blocking = asyncio.create_task(engine.run(job("a")))
+    while not backend.batches:
+        await asyncio.sleep(0.001)
+    for _ in range(50):
+        leaving = asyncio.create_task(engine.run(job(*"bcdef")))
+        await asyncio.sleep(0.005)
+        leaving.cancel()
+        await asyncio.wait({leaving})
+    assert len(engine._runner._batcher) == 0
+    backend.gate.set()
+    await blocking
+    await engine.aclose()
+    assert [texts for texts, _ in backend.batches] == [1]
+    assert recorder.of(QueueChanged)[-1].waiting == 0
+
+
+async def test_a_text_does_not_keep_its_batch_in_memory():
+    engine = make_engine(FakeBackend())
+    await engine.start()
+    item = (await engine.run(job("a", "b", "c"))).items[0]
+    assert isinstance(item, Output)
+    assert all(array.base is None for array in item.arrays.values())
+    await engine.aclose()

@@ -87,6 +87,8 @@ class Recorded:
         self.jobs: list[Job] = []
         self.is_full = is_full
 
+    is_ready = True
+
     async def start(self) -> None:
         self.calls.append("start")
 

@@ -1,5 +1,6 @@
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 from contextlib import AbstractContextManager, nullcontext
@@ -125,6 +126,17 @@ def test_what_was_imported_before_is_found_without_loading_pytorch(
 def test_a_name_that_came_from_elsewhere_is_not_found(imported: tuple[LocalStore, StoredModel], tmp_path: Path):
     tmp_path.joinpath("empty").mkdir()
     assert find_imported(ImportRequest(source=str(tmp_path / "empty"), name="tiny"), imported[0]) is None
+
+
+def test_a_model_that_is_damaged_is_not_found(
+    imported: tuple[LocalStore, StoredModel], tiny_folder: Path, tmp_path: Path
+):
+    shutil.copytree(imported[0].root, tmp_path / "models")
+    store, request = LocalStore(tmp_path / "models"), ImportRequest(source=str(tiny_folder), name="tiny")
+    assert find_imported(request, store) is not None
+    graph = store.find("tiny").path / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1])
+    assert find_imported(request, store) is None
 
 
 def test_the_name_is_made_from_the_source_or_checked(store: LocalStore, tmp_path: Path):

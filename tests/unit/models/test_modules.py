@@ -50,6 +50,7 @@ def test_both_spellings_of_the_pooling_are_read(
     "config",
     [
         {"pooling_mode_lasttoken": True},
+        {"pooling_mode_mean_tokens": False},
         {"pooling_mode_weightedmean_tokens": True},
         {"pooling_mode_mean_sqrt_len_tokens": True},
         {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True},
@@ -63,6 +64,12 @@ def test_both_spellings_of_the_pooling_are_read(
 def test_a_pooling_that_cannot_be_exported_is_refused(checkpoint: Path, write_json: WriteJson, config: dict[str, Any]):
     write_json("1_Pooling/config.json", config)
     with pytest.raises(SourceUnsupported, match="1_Pooling"):
+        read_modules(checkpoint)
+
+
+def test_a_pooling_without_its_file_is_not_guessed(checkpoint: Path):
+    (checkpoint / "1_Pooling/config.json").unlink()
+    with pytest.raises(SourceInvalid, match=r"1_Pooling/config\.json is missing"):
         read_modules(checkpoint)
 
 

@@ -109,7 +109,7 @@ def test_a_corrupt_version_is_mended_by_publishing_it_again(store: LocalStore, p
     (path / "model.onnx").write_bytes(b"grapes")
 
     def check() -> None:
-        for stored in store.versions("tiny"):
+        for stored in store.list_models():
             try:
                 assert open_folder(stored.path).graph.read_bytes() == b"graph"
             except ModelCorrupt:
@@ -184,7 +184,7 @@ def test_a_name_that_is_none_never_becomes_a_path(store: LocalStore, act: str, n
 def test_removing_the_current_version_makes_the_newest_of_the_rest_current(store: LocalStore, publish: Publish):
     versions = [publish(str(day).encode(), created_at=f"2026-01-0{day}") for day in (3, 1, 2)]
     removed = store.remove("tiny", versions[2].manifest.revision)
-    assert [stored.path for stored in removed] == [versions[2].path]
+    assert [stored.path for stored in removed.entries] == [versions[2].path]
     assert store.open("tiny").graph.read_bytes() == b"3"
     assert len(store.versions("tiny")) == 2
 
@@ -199,7 +199,7 @@ def test_removing_another_version_leaves_the_current_one(store: LocalStore, publ
 @pytest.mark.parametrize("by_revision", [True, False])
 def test_removing_the_last_version_removes_the_model(store: LocalStore, publish: Publish, by_revision: bool):
     stored = publish()
-    assert store.remove("tiny", stored.manifest.revision if by_revision else None) == [stored]
+    assert store.remove("tiny", stored.revision if by_revision else None).entries == (stored,)
     assert store.list_models() == []
     assert list(store.root.iterdir()) == []
 
@@ -208,7 +208,7 @@ def test_removing_a_model_removes_all_its_versions(store: LocalStore, publish: P
     publish(b"1")
     publish(b"2")
     publish(name="other")
-    assert len(store.remove("tiny")) == 2
+    assert len(store.remove("tiny").versions) == 2
     assert [stored.manifest.name for stored in store.list_models()] == ["other"]
 
 
@@ -216,8 +216,84 @@ def test_a_model_whose_manifest_is_broken_says_so_and_can_be_removed(store: Loca
     (publish().path / "manifest.json").unlink()
     with pytest.raises(ModelCorrupt, match="missing"):
         store.find("tiny")
-    assert store.remove("tiny") == []
-    assert store.list_models() == []
+    with pytest.raises(ModelCorrupt, match="missing"):
+        store.versions("tiny")
+    assert len(store.remove("tiny").defects) == 1
+    assert list(store.root.iterdir()) == []
+
+
+def test_a_broken_version_can_be_named_and_removed(store: LocalStore, publish: Publish):
+    broken, whole = publish(b"1"), publish(b"2")
+    (broken.path / "manifest.json").write_bytes(b"{")
+    with pytest.raises(ModelCorrupt, match=r"manifest\.json: "):
+        store.find("tiny", broken.revision)
+    assert store.find("tiny").revision == whole.revision
+    assert [defect.path for defect in store.remove("tiny", broken.revision[:12]).defects] == [broken.path]
+    assert [path.name for path in sorted((store.root / "tiny").iterdir())] == sorted([whole.revision, "current"])
+
+
+def test_removing_a_broken_current_version_makes_a_whole_one_current(store: LocalStore, publish: Publish):
+    whole, broken = publish(b"1"), publish(b"2")
+    (broken.path / "manifest.json").write_bytes(b"{")
+    store.remove("tiny", broken.revision)
+    assert store.find("tiny").revision == whole.revision
+
+
+def test_removing_the_last_whole_version_leaves_the_broken_ones(store: LocalStore, publish: Publish):
+    broken, whole = publish(b"1"), publish(b"2")
+    (broken.path / "manifest.json").write_bytes(b"{")
+    store.remove("tiny", whole.revision)
+    assert broken.path.exists()
+    assert not whole.path.exists()
+
+
+def test_a_folder_that_holds_no_model_cannot_be_removed(store: LocalStore):
+    (store.root / "foreign/sub").mkdir(parents=True)
+    with pytest.raises(ModelUnknown, match="foreign"):
+        store.remove("foreign")
+    assert (store.root / "foreign/sub").is_dir()
+
+
+def test_a_store_that_cannot_be_written_refuses_a_removal(
+    store: LocalStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
+):
+    publish()
+
+    def refuse(path: Path, *_args: object, **_named: object) -> None:
+        raise OSError(30, "Read-only file system", str(path))
+
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(StoreUnusable, match=r"cannot write to .*: Read-only file system"):
+        store.remove("tiny")
+
+
+@pytest.mark.parametrize("place", ["body", "publish"])
+def test_a_disk_that_becomes_full_during_an_import_is_named_and_the_draft_is_gone(
+    store: LocalStore, publish: Publish, monkeypatch: pytest.MonkeyPatch, place: str
+):
+    def refuse(*_args: object, **_named: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes" if place == "body" else "write_text", refuse)
+    with pytest.raises(StoreUnusable, match=f"cannot write to {store.root}: No space left on device"):
+        publish()
+    assert list(store.root.iterdir()) == []
+
+
+def test_a_version_that_cannot_be_read_is_replaced(
+    store: LocalStore, publish: Publish, monkeypatch: pytest.MonkeyPatch
+):
+    stored = publish(created_at="2026-01-01")
+    listed = os.scandir
+    refusals = iter([PermissionError(13, "Permission denied")])
+
+    def refuse_once(path: Any = ".") -> Any:
+        if path == stored.path and (error := next(refusals, None)):
+            raise error
+        return listed(path)
+
+    monkeypatch.setattr(os, "scandir", refuse_once)
+    assert publish(created_at="2026-01-02").manifest.lineage.created_at == "2026-01-02"
 
 
 def test_an_unknown_model_cannot_be_removed(store: LocalStore, publish: Publish):
@@ -235,16 +311,13 @@ def test_a_draft_that_is_not_published_is_gone(store: LocalStore):
     assert store.list_models() == []
 
 
-def test_drafts_that_a_crash_left_are_removed_after_a_day(store: LocalStore):
+def test_the_next_draft_removes_those_that_a_crash_left(store: LocalStore):
     store.root.mkdir(parents=True)
-    old, young = store.root / ".draft-old", store.root / ".draft-young"
-    old.mkdir()
-    young.mkdir()
-    two_days_ago = time.time() - 2 * 24 * 3600
-    os.utime(old, (two_days_ago, two_days_ago))
+    left = store.root / ".draft-left"
+    left.mkdir()
+    os.utime(left, (time.time() - 300, time.time() - 300))
     with store.draft():
-        assert not old.exists()
-        assert young.exists()
+        assert not left.exists()
 
 
 def test_a_store_that_cannot_be_written_says_what_to_do(tmp_path: Path):

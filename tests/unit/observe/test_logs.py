@@ -11,7 +11,14 @@ from typing import Any
 import pytest
 import structlog
 
-from headrace.observe.base import BatchFinished, QueueChanged, RequestFinished, ResponseSent
+from headrace.observe.base import (
+    BatchFinished,
+    EngineRestarted,
+    QueueChanged,
+    RequestFinished,
+    ResponseSent,
+    TextQuarantined,
+)
 from headrace.observe.logs import LEVELS, LogObserver, configure_logs, escape
 from headrace.settings import LogSettings
 from headrace.types import Timings
@@ -246,6 +253,24 @@ def test_a_batch_with_failed_texts_is_a_warning() -> None:
     [line] = lines(stream)
     del line["timestamp"]
     assert line == {"event": "batch.failed", "level": "warning", "model": "minilm", "texts": 4, "failed": 1}
+
+
+def test_an_engine_that_died_and_a_text_that_did_it_are_lines() -> None:
+    stream = start()
+    observer = LogObserver()
+    observer.observe(EngineRestarted(model="minilm", reason="SIGSEGV", suspects=2, down_s=0.5))
+    observer.observe(TextQuarantined(model="minilm", digest="0123456789ab"))
+    restarted, quarantined = lines(stream)
+    del restarted["timestamp"], quarantined["timestamp"]
+    assert restarted == {
+        "event": "engine.restarted",
+        "level": "warning",
+        "model": "minilm",
+        "reason": "SIGSEGV",
+        "suspects": 2,
+        "down_ms": 500,
+    }
+    assert quarantined == {"event": "text.quarantined", "level": "error", "model": "minilm", "sha256": "0123456789ab"}
 
 
 def test_what_went_well_needs_no_line() -> None:

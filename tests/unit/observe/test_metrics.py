@@ -4,13 +4,23 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from headrace import __version__
-from headrace.observe.base import BatchFinished, Fact, QueueChanged, RequestFinished, ResponseSent
+from headrace.observe.base import (
+    BatchFinished,
+    EngineRestarted,
+    Fact,
+    QueueChanged,
+    RequestFinished,
+    ResponseSent,
+    TextQuarantined,
+)
 from headrace.observe.metrics import CONTENT_TYPE, Metrics, describe
 from headrace.types import Timings
 
 TIMINGS = Timings(queue_s=0.002, tokenize_s=0.0004, run_s=0.02, total_s=0.03)
 REQUEST = RequestFinished(task="embed", model="minilm", outcome="ok", inputs=3, cached=1, tokens=30, timings=TIMINGS)
 BATCH = BatchFinished(model="minilm", texts=4, tokens=60, padded_tokens=64, failed=1, run_s=0.01)
+RESTART = EngineRestarted(model="minilm", reason="SIGSEGV", suspects=2, down_s=0.5)
+QUARANTINE = TextQuarantined(model="minilm", digest="0123456789ab")
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -86,6 +96,13 @@ def test_the_queue_is_as_long_as_it_was_last() -> None:
     assert value(samples, "headrace_queue_texts", model="minilm") == 2
 
 
+def test_restarts_are_counted_by_reason_with_the_time_they_took() -> None:
+    samples = scrape(RESTART, RESTART, QUARANTINE)
+    assert value(samples, "headrace_engine_restarts_total", model="minilm", reason="SIGSEGV") == 2
+    assert value(samples, "headrace_engine_down_seconds_total", model="minilm") == 1.0
+    assert value(samples, "headrace_engine_quarantined_texts_total", model="minilm") == 1
+
+
 def test_a_response_is_counted_by_route_method_and_status() -> None:
     samples = scrape(response(), response(status=499))
     route = "/api/v1/embed"
@@ -123,7 +140,7 @@ def test_the_page_is_in_the_text_format_and_no_longer_than_needed() -> None:
 
 def test_every_metric_is_described_as_it_is() -> None:
     metrics = Metrics()
-    for fact in (REQUEST, BATCH, QueueChanged(model="minilm", waiting=1), response()):
+    for fact in (REQUEST, BATCH, QueueChanged(model="minilm", waiting=1), RESTART, QUARANTINE, response()):
         metrics.observe(fact)
     families = {
         family.name: family
@@ -139,12 +156,12 @@ def test_every_metric_is_described_as_it_is() -> None:
 
 
 def test_names_and_labels_keep_the_pattern() -> None:
-    units = "seconds|texts|tokens|requests|responses|info"
+    units = "seconds|texts|tokens|requests|responses|restarts|info"
     for one in describe():
         assert re.fullmatch(rf"headrace_([a-z]+_)*({units})(_total)?", one.name)
         assert one.name.endswith("_total") == (one.type == "counter")
         assert one.help.endswith(".")
-        assert set(one.labels) <= {"task", "model", "outcome", "route", "method", "status", "version"}
+        assert set(one.labels) <= {"task", "model", "outcome", "reason", "route", "method", "status", "version"}
 
 
 def test_the_time_buckets_reach_from_a_cached_answer_to_the_default_timeout() -> None:

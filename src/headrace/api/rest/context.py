@@ -1,8 +1,7 @@
 """What the routes share: the service, the guard and the settings, and who is calling."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Annotated, Any, Protocol, TypeVar, cast
 
@@ -76,24 +75,15 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
         ClientLeft: The client went away; the work was cancelled.
     """
     task = asyncio.ensure_future(work)
-    async with _watch(request) as gone:
+    gone = asyncio.ensure_future(request.receive())  # the body was read: what comes next is that the client leaves
+    try:
         await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
         if task.done():
             return task.result()
-    task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
-        await task
-    raise ClientLeft
-
-
-@contextlib.asynccontextmanager
-async def _watch(request: Request) -> AsyncIterator[asyncio.Future[Any]]:
-    """Give a future that is done when the client leaves; the body must have been read."""
-    gone = asyncio.ensure_future(request.receive())
-    try:
-        yield gone
-    finally:
+        raise ClientLeft
+    finally:  # also when this request is cancelled, as at the end of a drain
         gone.cancel()
+        task.cancel()
 
 
 def _shown_key(request: Request) -> str | None:

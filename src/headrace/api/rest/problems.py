@@ -55,9 +55,6 @@ STATUS: Final[Mapping[type[HeadraceError], int]] = {
     errors.BindRefused: 500,
 }
 
-# After these the rest of the body was not read, so the connection cannot be used again.
-_BODY_LEFT_UNREAD: Final = (errors.RequestTooLarge, errors.RequestUnsupported, errors.RequestTimeout)
-
 
 def problem(error: HeadraceError, request_id: str) -> Response:
     """Return the response for an error."""
@@ -67,8 +64,6 @@ def problem(error: HeadraceError, request_id: str) -> Response:
         headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
     if status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
-    if isinstance(error, (*_BODY_LEFT_UNREAD, errors.AccessError)):
-        headers["connection"] = "close"
     return Response(problem_body(error, status, request_id), status_code=status, media_type=MEDIA_TYPE, headers=headers)
 
 

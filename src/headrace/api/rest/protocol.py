@@ -20,6 +20,9 @@ _HEAD: Final = (
 )
 # A chunk of one byte takes six on the wire, so this much beside the body is still an honest client.
 _FRAMING_FACTOR: Final = 8
+# A socket closed with unread data in it resets the connection, and the client, still sending, never sees the answer.
+_LINGER_S: Final = 2.0
+_MAX_DISCARDED_BYTES: Final = 256 << 20
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -40,6 +43,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_in_body = False
     _unanswered = 0
     _refusal: HeadraceError | None = None
+    _discarded_bytes: int | None = None  # a number from when the connection lingers
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -54,6 +58,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, as long as the request stays in bounds."""
+        if self._discarded_bytes is not None:
+            self._discard(data)
         if self._is_done():
             return
         if not self._is_in_headers and not self._is_in_body and not self._unanswered:
@@ -117,19 +123,19 @@ class BoundedProtocol(HttpToolsProtocol):
         """Go on to the next request, or hang up: after a refusal, or if the body was not wanted."""
         self._unanswered -= 1
         super().on_response_complete()
-        if self._unanswered or self.transport.is_closing():
+        if self._unanswered or self.transport.is_closing() or self._discarded_bytes is not None:
             return
         if self._refusal is not None:
             self._hang_up(self._refusal)
         elif self._is_in_body:
-            self.transport.close()
+            self._linger()
 
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words are not for clients
         """Refuse what is no HTTP, in the shape of every other refusal."""
         self._refuse(RequestMalformed("this is no valid HTTP/1.1 request; check the client or the proxy"))
 
     def _is_done(self) -> bool:
-        return self._refusal is not None or self.transport.is_closing()
+        return self._refusal is not None or self._discarded_bytes is not None or self.transport.is_closing()
 
     def _expect_headers(self) -> None:
         self._stop_clock()
@@ -175,4 +181,18 @@ class BoundedProtocol(HttpToolsProtocol):
         status = _STATUS[type(error)]
         body = problem_body(error, status, uuid.uuid4().hex)
         self.transport.write(_HEAD % (status, HTTPStatus(status).phrase.encode(), len(body)) + body)
-        self.transport.close()
+        self._linger()
+
+    def _linger(self) -> None:
+        """Say that nothing more comes, and give the client a moment to notice before the connection is closed."""
+        self._discarded_bytes = 0
+        self._unset_keepalive_if_required()
+        self._stop_clock()
+        self.flow.resume_reading()
+        self.transport.write_eof()
+        self._timer = self.loop.call_later(_LINGER_S, self.transport.close)
+
+    def _discard(self, data: bytes) -> None:
+        self._discarded_bytes = (self._discarded_bytes or 0) + len(data)
+        if self._discarded_bytes > _MAX_DISCARDED_BYTES:
+            self.transport.close()

@@ -1,5 +1,6 @@
 """The REST application without a server: what is guarded, what is documented, and what every answer looks like."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -9,19 +10,24 @@ import pytest
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
-from starlette.types import Receive, Scope, Send
-from tests.support.services import ServiceUnderTest, service_under_test
+from starlette.requests import Request
+from starlette.types import Message, Receive, Scope, Send
+from tests.support.services import ServiceUnderTest, ask, service_under_test
 
 from headrace.api.rest.app import build_app, build_routes
-from headrace.api.rest.context import Context, identify, open_to_all
+from headrace.api.rest.body import ClientLeft
+from headrace.api.rest.context import Context, identify, open_to_all, while_connected
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.problems import STATUS
 from headrace.api.rest.schemas import EmbedResponse, Models, Problem
+from headrace.auth.base import Credentials
 from headrace.auth.loopback import LoopbackGuard
 from headrace.errors import error_classes
 from headrace.observe.base import ResponseSent
 from headrace.observe.metrics import Metrics
 from headrace.settings import Settings
+from headrace.types import Caller
+from headrace.types import Scope as CallerScope
 
 
 @pytest.fixture
@@ -198,3 +204,51 @@ async def test_what_is_not_http_is_left_alone(context: Context):
         raise AssertionError("must not be called")
 
     await Edge(app, context, local_hosts_only=True)({"type": "websocket"}, nothing, nothing)
+
+
+async def test_work_ends_with_its_client(it: ServiceUnderTest):
+    it.backend.gate.clear()
+    blocking = asyncio.create_task(it.service.run(ask("a")))
+    while not it.backend.batches:
+        await asyncio.sleep(0.001)
+    with pytest.raises(ClientLeft):
+        await while_connected(leaving_request(0.01), it.service.run(ask("b b b b")))
+    it.backend.gate.set()
+    await blocking
+    assert len(it.backend.batches) == 1
+
+
+async def test_work_ends_with_its_request():
+    ended = asyncio.Event()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.set()
+
+    request = asyncio.create_task(while_connected(leaving_request(60), work()))
+    await asyncio.sleep(0.01)
+    request.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await request
+    await asyncio.wait_for(ended.wait(), 5)
+
+
+def leaving_request(seconds: float) -> Request:
+    async def receive() -> Message:
+        await asyncio.sleep(seconds)
+        return {"type": "http.disconnect"}
+
+    return Request({"type": "http"}, receive)
+
+
+async def test_metrics_need_their_scope(client: httpx.AsyncClient, context: Context):
+    class Narrow:
+        def identify(self, credentials: Credentials) -> Caller:
+            return Caller("narrow", frozenset({CallerScope.INFER}))
+
+    context.guard = Narrow()
+    for path in ("/metrics", "/api/v1/models"):
+        response = await client.get(path)
+        assert (response.status_code, response.json()["code"]) == (403, "access.denied")

@@ -1,0 +1,189 @@
+"""docs/benchmarks.md: everything in it comes from one file of results, with what is needed to doubt it."""
+
+import json
+import subprocess
+from typing import Any, Final
+
+from bench import http, limits, offline, overload, tables
+from bench.charts import charts
+from bench.environments import EnvironmentUnusable, environment
+from bench.places import PLOTS, REPORT, ROOT
+from bench.progress import say
+from bench.results import Results
+
+_GIB: Final = 1 << 30
+_PLOT_LIMIT_S: Final = 120
+_MAX_PLOTS_BYTES: Final = 200_000  # they are in git, in every version
+
+
+def write_report(results: Results) -> None:
+    """Write docs/benchmarks.md and its plots."""
+    drawn = _draw(results)
+    REPORT.parent.mkdir(parents=True, exist_ok=True)
+    REPORT.write_text("\n".join(render(results, plots=drawn)) + "\n", encoding="utf-8")
+    say(f"wrote {REPORT.relative_to(ROOT)}" + ("" if drawn else ", without plots"))
+
+
+def _draw(results: Results) -> bool:
+    """Draw the plots; returns whether that could be done."""
+    PLOTS.mkdir(parents=True, exist_ok=True)
+    try:
+        python = environment("plots").python
+    except EnvironmentUnusable as error:
+        say(f"no plots: {error}")
+        return False
+    command = [str(python), "-m", "bench.workers.plots", str(PLOTS)]
+    subprocess.run(command, cwd=ROOT, input=json.dumps(charts(results)).encode(), check=True, timeout=_PLOT_LIMIT_S)
+    size = sum(path.stat().st_size for path in PLOTS.glob("*.png"))
+    if size > _MAX_PLOTS_BYTES:
+        raise ValueError(f"the plots have {size} bytes, more than the {_MAX_PLOTS_BYTES} that belong into git")
+    return True
+
+
+def render(results: Results, *, plots: bool) -> list[str]:
+    """Return the page, line by line, with the parts that were measured."""
+    lines = ["<!-- Made by `make bench`; run it again instead of editing. -->", "", "# Benchmarks", ""]
+    lines += _summary(results)
+    parts = {
+        limits.PART: _limits,
+        offline.PART: _offline,
+        http.PART: _http,
+        overload.PART: _overload,
+    }
+    for part, section in parts.items():
+        if results.candidates(part):
+            lines += ["", *section(results, plots=plots)]
+    return [*lines, *_left_out(results), *_versions(results), *_how(results)]
+
+
+def _summary(results: Results) -> list[str]:
+    about, machine = results.about, results.about["machine"]
+    flags = ", ".join(machine["cpu_flags"]) or "none of those that matter"
+    return [
+        f"Measured on {about['date']} at commit `{results.identity['commit']}`, {about['rounds']} rounds, in which",
+        "all candidates took turns. Each figure is the median of the rounds, with the least and the greatest. A ratio",
+        "is the median of the ratios within the rounds. Tokens are those of the texts: no padding is counted.",
+        "",
+        *tables.table(
+            ["Machine", ""],
+            [
+                ["processor", machine["cpu_model"]],
+                ["cores this run may use", f"{machine['cpus']:g}"],
+                ["instruction sets", flags],
+                ["memory", f"{machine['memory_bytes'] / _GIB:.1f} GiB"],
+                ["kernel, Python", f"{machine['kernel']}, {machine['python']}"],
+                ["load average before the run", _load(machine["load_before"])],
+                ["texts", _texts(about["texts"])],
+            ],
+        ),
+    ]
+
+
+def _load(value: float) -> str:
+    quiet = 0.5
+    return f"{value:.2f}" if value <= quiet else f"{value:.2f}: **the machine was busy, do not trust these figures**"
+
+
+def _texts(about: dict[str, Any]) -> str:
+    lengths = ", ".join(f"{name} {value:.0f}" for name, value in about["lengths"].items())
+    note = f"; {about['note']}" if about["note"] else ""
+    return f"{about['count']:,} with {about['tokens']:,} tokens; lengths: {lengths}{note}"
+
+
+def _plot(name: str, title: str, *, plots: bool) -> list[str]:
+    return ["", f"![{title}](benchmarks/{name}.png)"] if plots else []
+
+
+def _limits(results: Results, *, plots: bool) -> list[str]:  # noqa: ARG001 - as the other sections
+    flop = results.about["flop_per_token"] / 1e6
+    return [
+        "## What the machine could do at most",
+        "",
+        f"The model's linear layers take {flop:.1f} MFLOP a token. A model that did only these, at the speed of a bare",
+        "matrix product of the same shapes, would reach:",
+        "",
+        *tables.limits_table(results),
+    ]
+
+
+def _offline(results: Results, *, plots: bool) -> list[str]:
+    return [
+        "## A list of texts, without HTTP",
+        "",
+        "Each candidate is a process in an environment of its own. Tokenizing is included. Cosines are those with",
+        f"sentence-transformers at fp32, text by text, over {results.about['checked']} texts.",
+        *_plot("offline", "Tokens per second without HTTP", plots=plots),
+        "",
+        *tables.offline_table(results),
+    ]
+
+
+def _http(results: Results, *, plots: bool) -> list[str]:
+    return [
+        "## Servers over loopback",
+        "",
+        "Each server runs alone, in an environment of its own. *As it comes* is its default, *tuned* is what its",
+        "documented options allow; `bench/servers/` has every option with its reason. The load comes from the same",
+        "machine.",
+        "",
+        "### 32 texts a request, 4 clients",
+        *_plot("http-batch", "32 texts a request, 4 clients", plots=plots),
+        "",
+        *tables.throughput_table(results, "batch"),
+        "",
+        "### Single texts, 32 clients",
+        *_plot("http-single", "Single texts, 32 clients", plots=plots),
+        "",
+        *tables.throughput_table(results, "single"),
+        "",
+        "### One short text on an idle server, start, memory, accuracy",
+        "",
+        "*Start* is from launching the process to its first answer. *Memory* is the proportional set size of all its",
+        "processes after the loads.",
+        "",
+        *tables.server_table(results),
+        "",
+        *tables.ceiling_table(results),
+    ]
+
+
+def _overload(results: Results, *, plots: bool) -> list[str]:
+    return [
+        "## More than a server can do",
+        "",
+        "Single texts come at 2, 5 and 10 times what the server answered in a closed loop just before, whether or not",
+        "it keeps up. A latency begins when the request should have been sent. *Good* is an answer within 1 s; nobody",
+        "waits longer than 10 s. *Recovery* is from the last request to the first new one that is answered within 1 s.",
+        "*Sent late* is how far the load generator was behind: where it is large, the load was less than asked for.",
+        *_plot("overload", "Good answers under overload", plots=plots),
+        "",
+        *tables.overload_table(results),
+    ]
+
+
+def _left_out(results: Results) -> list[str]:
+    if not results.left_out:
+        return []
+    rows = [[name, reason] for name, reason in sorted(results.left_out.items())]
+    return ["", "## Left out", "", *(f"- {name}: {reason}" for name, reason in rows)]
+
+
+def _versions(results: Results) -> list[str]:
+    rows = [
+        [f"`{name}`", ", ".join(f"{package} {version}" for package, version in packages.items())]
+        for name, packages in results.about["versions"].items()
+    ]
+    return ["", "## Versions", "", *tables.table(["Environment", "Packages that decide its speed"], rows)]
+
+
+def _how(results: Results) -> list[str]:
+    return [
+        "",
+        "## Run it yourself",
+        "",
+        "    make bench          # all of it; some hours, and some 15 GB of rivals in ~/.cache/headrace-bench",
+        "    make bench-quick    # the machine's limits, Headrace and the plain runtimes; 3 minutes",
+        "",
+        f"The model is `{results.identity['model'][:12]}`, the texts have the SHA-256",
+        f"`{results.identity['texts'][:12]}`. `bench/README.md` says how it is measured, and why so.",
+    ]

@@ -1,0 +1,62 @@
+"""Headrace through its Python service: no HTTP, everything else as a server has it."""
+
+import argparse
+import asyncio
+import time
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.workers.offline import serve
+from headrace.app import open_service
+from headrace.service import Service
+from headrace.settings import load_settings
+from headrace.types import Caller, Request, Scope
+
+_CALLER: Final = Caller("bench", frozenset(Scope))
+_LIMIT_S: Final = 600.0
+
+
+async def _embed(service: Service, texts: list[str], per_request: int, at_once: int) -> NDArray[np.float32]:
+    """Embed the texts in requests of ``per_request``, ``at_once`` of them on their way at any time."""
+    room = asyncio.Semaphore(at_once)
+
+    async def ask(start: int) -> NDArray[np.float32]:
+        async with room:
+            answer = await service.run(
+                Request(
+                    task="embed",
+                    inputs=tuple(texts[start : start + per_request]),
+                    caller=_CALLER,
+                    request_id="bench",
+                    deadline=time.monotonic() + _LIMIT_S,
+                )
+            )
+        return np.stack([result.values for result in answer.results])
+
+    return np.concatenate(await asyncio.gather(*(ask(start) for start in range(0, len(texts), per_request))))
+
+
+def main() -> None:
+    """Answer commands."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("texts")
+    parser.add_argument("--home", required=True)
+    parser.add_argument("--model", required=True)
+    asked = parser.parse_args()
+    # Without the cache: the same texts come in every round, and answers from memory measure nothing.
+    loaded = load_settings({"store.home": asked.home, "cache.max_bytes": 0})
+    per_request = loaded.settings.limits.max_inputs
+    at_once = max(1, loaded.settings.engine.max_queued_texts // per_request)
+    with asyncio.Runner() as runner:
+        opened = open_service(loaded, [asked.model])
+        service = runner.run(opened.__aenter__())
+        try:
+            serve(asked.texts, lambda texts: runner.run(_embed(service, texts, per_request, at_once)))
+        finally:
+            runner.run(opened.__aexit__(None, None, None))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,40 @@
+"""The program of an engine process: loads one model and answers its supervisor.
+
+``app.py`` starts it; it is no command for people. It trusts its command line, and the model folder whose files the
+supervisor has just compared with their manifest: what was read once is not read again.
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import uvloop
+
+from headrace.engine.base import Engine, Watch
+from headrace.engine.loaded import load_engine
+from headrace.engine.worker import Handles, run_worker
+from headrace.models.manifest import FILE_NAME, parse_manifest
+from headrace.observe.base import Observer
+from headrace.observe.logs import configure_logs
+from headrace.settings import EngineSettings, LogSettings
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Be an engine until the supervisor hangs up.
+
+    Args:
+        arguments: The model folder, the engine's and the log's settings as JSON, then what ``Handles`` says.
+    """
+    folder, engine, log = Path(arguments[0]), arguments[1], arguments[2]
+    configure_logs(LogSettings.model_validate_json(log), sys.stderr)
+    settings = EngineSettings.model_validate_json(engine)
+
+    def make_engine(observer: Observer, watch: Watch) -> Engine:
+        manifest = parse_manifest((folder / FILE_NAME).read_bytes())
+        return load_engine(folder, manifest, settings, observer, watch)
+
+    run_worker(Handles.parse(arguments), make_engine, uvloop.new_event_loop)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,181 @@
+"""What lies in the store: whole versions, broken ones with the reason, and folders that are no business of ours."""
+
+import os
+import re
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from headrace.errors import ModelCorrupt, ModelError, StoreUnusable
+from headrace.models.disk import reading
+from headrace.models.folder import read_manifest, read_small
+from headrace.models.manifest import FILE_NAME, Manifest
+from headrace.types import MODEL_NAME
+
+CURRENT: Final = "current"
+"""File beside a model's versions that holds the revision to serve."""
+
+_REVISION: Final = re.compile(r"[0-9a-f]{64}")
+_MAX_CURRENT_BYTES: Final = 1024  # a revision and a line break are 65
+_MEND_CURRENT: Final = "delete it to serve the newest version, or import the model again"
+
+
+@dataclass(frozen=True, slots=True)
+class StoredModel:
+    """One version in the store, as its manifest says (its files are not read)."""
+
+    manifest: Manifest
+    path: Path
+    is_current: bool
+
+    @property
+    def revision(self) -> str:
+        """The whole of it, which is the name of its folder."""
+        return self.manifest.revision
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of its files."""
+        return sum(entry.size_bytes for entry in self.manifest.files.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Defect:
+    """What is wrong with one version, or with a model as a whole.
+
+    Attributes:
+        name: The model.
+        revision: Name of the version's folder; nothing if no version of the model can be told to be current.
+        path: What cannot be used.
+        is_current: Whether it keeps the model from being served.
+        error: What is wrong and what to do.
+    """
+
+    name: str
+    revision: str | None
+    path: Path
+    is_current: bool
+    error: ModelError
+
+
+@dataclass(frozen=True, slots=True)
+class Scan:
+    """One model as it lies in the store.
+
+    Attributes:
+        name: The model.
+        versions: Those that are whole, the current one first and then the newest.
+        defects: Those that are not, and what else is wrong.
+    """
+
+    name: str
+    versions: tuple[StoredModel, ...]
+    defects: tuple[Defect, ...]
+
+    @property
+    def entries(self) -> tuple[StoredModel | Defect, ...]:
+        """All of it, whole versions first."""
+        return (*self.versions, *self.defects)
+
+    @property
+    def obstacle(self) -> ModelError | None:
+        """Why the model cannot be served, if so: another version than the one that was chosen is never a stand-in."""
+        hindering = [defect.error for defect in self.defects if defect.is_current or not self.versions]
+        return hindering[0] if hindering else None
+
+
+def model_names(root: Path) -> list[str]:
+    """Return the names of the folders that hold models, sorted; others, such as ``lost+found``, are passed over.
+
+    Raises:
+        StoreUnusable: The store is there and cannot be read.
+    """
+    with reading(root):
+        try:
+            folders = [entry.name for entry in os.scandir(root) if entry.is_dir()]
+        except FileNotFoundError:
+            return []
+    return sorted(name for name in folders if MODEL_NAME.fullmatch(name) and holds_model(root / name))
+
+
+def holds_model(folder: Path) -> bool:
+    """Tell whether a folder is a model's, whole or broken; one that cannot be read may be."""
+    try:
+        if (folder / CURRENT).exists():
+            return True
+        return any(_REVISION.fullmatch(path.name) or (path / FILE_NAME).exists() for path in _version_folders(folder))
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+
+
+def scan_model(folder: Path) -> Scan:
+    """Read the manifests of a model's versions; what cannot be read becomes a defect, and is not raised."""
+    versions: list[StoredModel] = []
+    defects: list[Defect] = []
+    current = None
+    try:
+        with reading(folder):
+            paths = _version_folders(folder)
+    except StoreUnusable as error:
+        return Scan(folder.name, (), (Defect(folder.name, None, folder, is_current=True, error=error),))
+    try:
+        current = _read_current(folder, {path.name for path in paths})
+    except (ModelCorrupt, StoreUnusable) as error:
+        defects.append(Defect(folder.name, None, folder / CURRENT, is_current=True, error=error))
+    for path in paths:
+        is_current = path.name == current
+        try:
+            versions.append(StoredModel(_read_version(path), path, is_current))
+        except (ModelCorrupt, StoreUnusable) as error:
+            defects.append(Defect(folder.name, path.name, path, is_current, error))
+    versions.sort(key=lambda stored: stored.manifest.lineage.created_at, reverse=True)
+    versions.sort(key=lambda stored: not stored.is_current)
+    return Scan(folder.name, tuple(versions), tuple(defects))
+
+
+def _version_folders(folder: Path) -> list[Path]:
+    return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
+
+
+def _read_current(folder: Path, revisions: AbstractSet[str]) -> str | None:
+    """Return the revision that is to be served, or nothing if none was chosen.
+
+    Raises:
+        ModelCorrupt: What was chosen is no revision, or is not there.
+        StoreUnusable: It cannot be read.
+    """
+    path = folder / CURRENT
+    with reading(path):
+        try:
+            path.lstat()
+        except FileNotFoundError:
+            return None
+    text = read_small(path, _MAX_CURRENT_BYTES).decode("ascii", errors="replace").strip()
+    if not _REVISION.fullmatch(text):
+        raise ModelCorrupt(f"{path} holds {text[:80]!r}, which is no revision; {_MEND_CURRENT}")
+    if text not in revisions:
+        raise ModelCorrupt(f"{path} names {text!r}, and there is no such version; {_MEND_CURRENT}")
+    return text
+
+
+def _read_version(path: Path) -> Manifest:
+    """Return a version's manifest, which must be that of this place.
+
+    Raises:
+        ModelCorrupt: It is missing, broken, or that of another model or revision.
+        StoreUnusable: It cannot be read.
+    """
+    manifest = read_manifest(path)
+    if manifest.name != path.parent.name:
+        raise ModelCorrupt(
+            f"the folder {str(path.parent)!r} holds the model {manifest.name!r}; rename it back to {manifest.name!r},"
+            " or import the model under the name you want"
+        )
+    if manifest.revision != path.name:
+        raise ModelCorrupt(
+            f"the folder {str(path)!r} holds the revision {manifest.revision!r}; rename it to that, or remove it"
+        )
+    return manifest

@@ -1,0 +1,135 @@
+import json
+import re
+from pathlib import Path
+
+import pytest
+from bench import http, limits, offline, overload, report
+from bench.charts import charts
+from bench.environments import EnvironmentUnusable
+from bench.report import render, write_report
+from bench.results import Measurement, Results
+from bench.stats import Spread
+from bench.tables import spell, table
+
+
+@pytest.fixture
+def results(tmp_path: Path) -> Results:
+    machine = {
+        "cpu_model": "A Processor",
+        "cpus": 1.5,
+        "cpu_flags": ["avx2"],
+        "memory_bytes": 3 << 29,
+        "kernel": "6.1",
+        "python": "3.11",
+        "load_before": 0.1,
+    }
+    about = {
+        "machine": machine,
+        "date": "2026-01-02",
+        "rounds": 2,
+        "flop_per_token": 21_000_000,
+        "texts": {"count": 10, "tokens": 1234, "lengths": {"p50": 38.0}, "note": ""},
+        "checked": 5,
+        "versions": {"runtimes": {"numpy": "2.4.6"}},
+    }
+    identity = {"commit": "abc", "model": "m" * 64, "texts": "t" * 64}
+    return Results(tmp_path / "run.json", identity, about)
+
+
+def measure(results: Results, part: str, candidate: str, *rounds: dict[str, float]) -> None:
+    for number, values in enumerate(rounds):
+        results.add(Measurement(part, candidate, number, values))
+
+
+def row(lines: list[str], start: str) -> str:
+    return next(line for line in lines if line.startswith(f"| {start} |"))
+
+
+def test_a_spread_shows_its_range_only_if_there_was_more_than_one_round() -> None:
+    assert spell(Spread(1234.4, 1000, 2000, 3)) == "1,234 (1,000 to 2,000)"
+    assert spell(Spread(1.25, 1.25, 1.25, 1), 1) == "1.2"
+
+
+def test_a_bar_in_a_cell_does_not_break_the_table() -> None:
+    assert table(["a", "b"], [["x|y", "1"]]) == ["| a | b |", "| --- | ---: |", "| x\\|y | 1 |"]
+
+
+def test_the_offline_table_shows_medians_and_ratios_within_rounds(results: Results) -> None:
+    measure(results, offline.PART, offline.HEADRACE, {"tokens_per_s": 100.0}, {"tokens_per_s": 300.0})
+    measure(results, offline.PART, "other", {"tokens_per_s": 50.0}, {"tokens_per_s": 100.0})
+    measure(results, f"{offline.PART} accuracy", "other", {"cosine_min": 0.99, "cosine_mean": 0.999})
+    lines = render(results, plots=False)
+    assert row(lines, "other") == "| other | 75 (50 to 100) | 2.50 (2.00 to 3.00) | - | 0.99000 | 0.99900 |"
+    assert row(lines, "Headrace").startswith("| Headrace | 200 (100 to 300) | - |")
+
+
+def test_a_server_is_compared_within_its_column(results: Results) -> None:
+    for name, speed in (("Headrace", 60.0), ("Other", 30.0)):
+        for column in ("as it comes", "tuned"):
+            factor = 2 if column == "tuned" and name == "Other" else 1
+            measure(results, http.PART, f"{name}, {column}", {"batch_tokens_per_s": speed * factor})
+    assert row(render(results, plots=False), "Other") == "| Other | 30 | 2.00 | 60 | 1.00 |"
+
+
+def test_figures_are_shown_in_the_units_of_their_columns(results: Results) -> None:
+    measure(results, http.PART, "Headrace, tuned", {"idle_p50_s": 0.0042, "single_pss_bytes": 3 << 20, "start_s": 1.25})
+    assert "| Headrace, tuned | 4.2 | - | 1.2 | 3 | - |" in "\n".join(render(results, plots=False))
+
+
+def test_only_what_was_measured_has_a_section(results: Results) -> None:
+    assert [line for line in render(results, plots=False) if line.startswith("## ")] == [
+        "## Versions",
+        "## Run it yourself",
+    ]
+    measure(results, limits.PART, limits.COPY, {"gb_per_s": 12.34})
+    measure(results, overload.PART, "Headrace, 2 x", {"good_tokens_per_s": 1.0})
+    lines = render(results, plots=False)
+    assert "Memory, read and written by a copy on all threads: 12.3 GB/s." in lines
+    assert "## More than a server can do" in lines
+
+
+def test_a_busy_machine_is_told(results: Results) -> None:
+    assert "do not trust" not in "\n".join(render(results, plots=False))
+    results.about["machine"]["load_before"] = 2.0
+    assert "**the machine was busy, do not trust these figures**" in "\n".join(render(results, plots=False))
+
+
+def test_who_was_left_out_is_told_with_the_reason(results: Results) -> None:
+    results.leave_out("Other, tuned", "it does not start")
+    assert "- Other, tuned: it does not start" in render(results, plots=False)
+
+
+@pytest.fixture
+def pages(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(report, "ROOT", tmp_path)
+    monkeypatch.setattr(report, "REPORT", tmp_path / "docs/benchmarks.md")
+    monkeypatch.setattr(report, "PLOTS", tmp_path / "docs/benchmarks")
+    return tmp_path / "docs"
+
+
+def test_without_plots_the_page_has_no_pictures(pages: Path, results: Results, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: str) -> None:
+        raise EnvironmentUnusable("no network")
+
+    monkeypatch.setattr(report, "environment", fail)
+    measure(results, offline.PART, "Headrace", {"tokens_per_s": 1.0})
+    write_report(results)
+    text = (pages / "benchmarks.md").read_text()
+    assert text.startswith("<!-- Made by")
+    assert not re.search(r"!\[", text)
+
+
+def test_every_picture_of_the_page_has_a_chart(results: Results) -> None:
+    measure(results, offline.PART, "Headrace", {"tokens_per_s": 1.0}, {"tokens_per_s": 3.0})
+    measure(results, http.PART, "Headrace, tuned", {"batch_tokens_per_s": 1.0, "single_tokens_per_s": 1.0})
+    for factor, good in ((2, 90.0), (5, 50.0)):
+        figures = {"good_tokens_per_s": good, "capacity_tokens_per_s": 100.0}
+        measure(results, overload.PART, f"Headrace, {factor} x", figures)
+    drawn = charts(results)
+    pictures = re.findall(r"benchmarks/([a-z-]+)\.png", "\n".join(render(results, plots=True)))
+    assert sorted(pictures) == sorted(chart["file"] for chart in drawn)
+    by_file = {chart["file"]: chart for chart in drawn}
+    assert by_file["offline"]["groups"] == {"": [[2.0, 1.0, 3.0]]}
+    assert by_file["http-batch"]["groups"] == {"as it comes": [None], "tuned": [[1.0, 1.0, 1.0]]}
+    assert by_file["overload"]["lines"] == {"Headrace": [[2.0, 0.9], [5.0, 0.5]]}
+    assert json.loads(json.dumps(drawn)) == drawn

@@ -1,0 +1,219 @@
+import asyncio
+import json
+import math
+import struct
+import time
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.engine import wire
+from headrace.engine.base import Job, JobResult, Output
+from headrace.engine.wire import Message, decode, encode, receive
+from headrace.errors import EngineFailed, HeadraceError, InputTooLong, QueueFull, error_classes
+from headrace.types import Timings
+
+LENGTHS = struct.Struct("<II")
+
+
+def split(frame: bytes) -> tuple[bytes, bytes]:
+    head, body = LENGTHS.unpack(frame[:8])
+    assert len(frame) == 8 + head + body
+    return frame[8 : 8 + head], frame[8 + head :]
+
+
+def there_and_back(message: Message) -> Message:
+    return decode(*split(encode(message)))
+
+
+def frame(header: object, body: bytes = b"") -> bytes:
+    head = json.dumps(header).encode()
+    return LENGTHS.pack(len(head), len(body)) + head + body
+
+
+def output(**arrays: np.ndarray) -> Output:
+    return Output(arrays=arrays, tokens=3, truncated=True)
+
+
+def done(*items: Output | HeadraceError) -> wire.Done:
+    return wire.Done(7, JobResult(items=items, timings=Timings(queue_s=0.25, tokenize_s=0.5, run_s=1.5)))
+
+
+async def read(data: bytes) -> Message | None:
+    reader = asyncio.StreamReader()
+    reader.feed_data(data)
+    reader.feed_eof()
+    return await receive(reader)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        wire.Ready(),
+        wire.Probe(3),
+        wire.Probed(3),
+        wire.Cancel(3),
+        wire.QueueSeen(12),
+        wire.BatchSeen(texts=2, tokens=9, padded_tokens=10, failed=1, run_s=0.5),
+    ],
+)
+def test_a_small_message_arrives_as_it_was(message: Message):
+    assert there_and_back(message) == message
+
+
+@given(st.lists(st.text(st.characters())), st.integers(0, 1 << 62))
+def test_a_job_arrives_as_it_was(texts: list[str], number: int):
+    job = Job(texts=tuple(texts), truncate="error", deadline=time.monotonic() + 100, number=number)
+    message = there_and_back(wire.Run(job))
+    assert isinstance(message, wire.Run)
+    assert (message.job.texts, message.job.truncate, message.job.number) == (job.texts, "error", number)
+    assert math.isclose(message.job.deadline, job.deadline, abs_tol=5)
+
+
+def test_a_lone_surrogate_travels_since_the_tokenizer_must_see_it():
+    message = there_and_back(wire.Run(Job(texts=("a\ud800",), truncate="truncate", deadline=0)))
+    assert isinstance(message, wire.Run)
+    assert message.job.texts == ("a\ud800",)
+
+
+def test_a_job_without_a_deadline_has_a_distant_one():
+    message = there_and_back(wire.Run(Job(texts=(), truncate="truncate", deadline=math.inf)))
+    assert isinstance(message, wire.Run)
+    assert message.job.deadline > time.monotonic() + 1e8
+
+
+def test_arrays_arrive_with_type_shape_and_values():
+    arrays: dict[str, np.ndarray] = {
+        "embedding": np.arange(4, dtype=np.float32),
+        "big_endian": np.arange(3, dtype=">f4"),
+        "grid": np.arange(6, dtype=np.int64).reshape(2, 3),
+        "norm": np.array(2.5, dtype=np.float32),
+        "nothing": np.zeros((0, 5), dtype=np.float64),
+        "odd": np.array([True, False, True]),
+    }
+    message = there_and_back(done(output(**arrays), InputTooLong("too long", field="inputs[1]"), output()))
+    assert isinstance(message, wire.Done)
+    assert message.result.timings == Timings(queue_s=0.25, tokenize_s=0.5, run_s=1.5)
+    first, second, third = message.result.items
+    assert isinstance(first, Output)
+    assert (first.tokens, first.truncated) == (3, True)
+    assert list(first.arrays) == list(arrays)
+    for name, array in arrays.items():
+        np.testing.assert_array_equal(first.arrays[name], array)
+        assert first.arrays[name].shape == array.shape
+        assert first.arrays[name].dtype == array.dtype.newbyteorder("=")
+    assert isinstance(second, InputTooLong)
+    assert second.field == "inputs[1]"
+    assert isinstance(third, Output)
+    assert third.arrays == {}
+
+
+@pytest.mark.parametrize("kind", list(error_classes()))
+def test_every_error_arrives_as_its_class(kind: type[HeadraceError]):
+    for message in (wire.Refused(1, kind("é \ud800", retry_after_s=0.5)), wire.StartFailed(kind("x", field="f"))):
+        found = there_and_back(message)
+        assert isinstance(found, wire.Refused | wire.StartFailed)
+        assert type(found.error) is kind
+        expected = message.error
+        assert (found.error.message, found.error.field) == (expected.message, expected.field)
+        assert found.error.retry_after_s == expected.retry_after_s
+
+
+def test_a_code_that_this_version_does_not_know_is_a_failed_engine():
+    error = {"code": "engine.melted", "message": "m", "field": None, "retry_after_s": None}
+    found = decode(json.dumps({"kind": "Refused", "number": 1, "error": error}).encode(), b"")
+    assert isinstance(found, wire.Refused)
+    assert type(found.error) is EngineFailed
+
+
+def test_an_array_of_objects_does_not_travel():
+    with pytest.raises(ValueError, match="does not travel"):
+        encode(done(output(things=np.array([object()]))))
+
+
+def test_a_frame_over_the_bounds_is_not_sent(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(wire, "MAX_BODY_BYTES", 10)
+    with pytest.raises(ValueError, match="over the bounds"):
+        encode(wire.Run(Job(texts=("x" * 11,), truncate="truncate", deadline=0)))
+
+
+@pytest.mark.parametrize(
+    "lengths", [(wire.MAX_HEADER_BYTES + 1, 0), (2, wire.MAX_BODY_BYTES + 1), (2**32 - 1, 2**32 - 1)]
+)
+async def test_lengths_are_checked_before_anything_is_read_for_them(lengths: tuple[int, int]):
+    with pytest.raises(ValueError, match="over the bounds"):
+        await read(LENGTHS.pack(*lengths))
+
+
+ITEM = {"tokens": 1, "truncated": False}
+RUN = {"kind": "Run", "number": 1, "truncate": "error", "remaining_s": 1, "sizes": []}
+DONE = {"kind": "Done", "number": 1, "timings": [0, 0, 0], "items": []}
+
+
+@pytest.mark.parametrize(
+    ("header", "body"),
+    [
+        ([], b""),
+        ({}, b""),
+        ("text", b""),
+        ({"kind": "Stop"}, b""),
+        ({"kind": ["Run"]}, b""),
+        ({"kind": "Cancel"}, b""),
+        ({"kind": "Cancel", "number": -1}, b""),
+        ({"kind": "Cancel", "number": True}, b""),
+        ({"kind": "Cancel", "number": 1.5}, b""),
+        (RUN | {"sizes": [2]}, b"abc"),
+        (RUN | {"sizes": [4]}, b"abc"),
+        (RUN | {"sizes": [-1, 4]}, b"abc"),
+        (RUN | {"sizes": ["3"]}, b"abc"),
+        (RUN | {"sizes": [1]}, b"\xff"),
+        (RUN | {"truncate": "chunk"}, b""),
+        (RUN | {"remaining_s": float("nan")}, b""),
+        (RUN | {"remaining_s": None}, b""),
+        (DONE | {"items": [ITEM | {"arrays": [["a", "|O", [1]]]}]}, b"12345678"),
+        (DONE | {"items": [ITEM | {"arrays": [["a", "<f4", [-1]]]}]}, b"1234"),
+        (DONE | {"items": [ITEM | {"arrays": [["a", "<f4", [2]]]}]}, b"1234"),
+        (DONE | {"items": [ITEM | {"arrays": [["a", "<f4", [1, 1, 1, 1, 1]]]}]}, b"1234"),
+        (DONE | {"items": [ITEM | {"arrays": [["a", "<f4"]]}]}, b"1234"),
+        (DONE | {"items": [{"error": {}}]}, b""),
+        (DONE | {"items": 3}, b""),
+        (DONE | {"timings": [0, 0]}, b""),
+        ({"kind": "BatchSeen", "texts": 1}, b""),
+    ],
+)
+async def test_what_is_no_message_is_refused(header: object, body: bytes):
+    with pytest.raises(ValueError, match=r".+"):
+        await read(frame(header, body))
+
+
+@pytest.mark.parametrize("head", [b"", b"{", b"\xff", b"[" * 100_000])
+async def test_what_is_no_json_is_refused(head: bytes):
+    with pytest.raises(ValueError, match=r".+"):
+        await read(LENGTHS.pack(len(head), 0) + head)
+
+
+@given(st.binary(max_size=64), st.binary(max_size=64))
+def test_whatever_comes_is_a_message_or_refused(head: bytes, body: bytes):
+    with pytest.raises(ValueError, match=r".+"):
+        decode(head, body)
+
+
+@pytest.mark.parametrize("cut", [0, 3, 8, 12, -1])
+async def test_a_stream_that_ends_in_the_middle_is_over(cut: int):
+    data = encode(wire.Run(Job(texts=("abc",), truncate="truncate", deadline=0)))
+    assert await read(data[:cut]) is None
+
+
+async def test_messages_come_one_after_the_other():
+    reader = asyncio.StreamReader()
+    reader.feed_data(encode(wire.Probe(1)) + encode(wire.Probe(2)))
+    reader.feed_eof()
+    assert [await receive(reader), await receive(reader), await receive(reader)] == [wire.Probe(1), wire.Probe(2), None]
+
+
+def test_a_full_queue_keeps_its_time():
+    found = there_and_back(wire.Refused(1, QueueFull("full", retry_after_s=1.25)))
+    assert isinstance(found, wire.Refused)
+    assert found.error.retry_after_s == 1.25
