@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from pathlib import Path
 
 from tests.support.facts import Recorder
@@ -17,6 +18,7 @@ from headrace.settings import EngineSettings
 PROGRAM = Path(__file__).with_name("engine_program.py")
 # Short enough for a test; a batch of the fake takes a millisecond.
 PATIENCE = Patience(batch_s=0.6, pause_s=0.05, max_pause_s=0.1, start_s=30, stop_s=5)
+UNHURRIED = replace(PATIENCE, batch_s=20)  # for texts that are slow on purpose, on a machine that may be slow too
 
 
 def supervise_fake(

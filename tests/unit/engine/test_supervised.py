@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from tests.support.engine_program import make_backend
 from tests.support.facts import Recorder
-from tests.support.supervised import PATIENCE, is_up, job, kinds, pid_of, running, supervise_fake, until
+from tests.support.supervised import PATIENCE, UNHURRIED, is_up, job, kinds, pid_of, running, supervise_fake, until
 
 from headrace.engine.base import JobResult, Output
 from headrace.engine.fake import FakeTokenizer
@@ -126,7 +126,7 @@ async def test_twenty_kills_under_load_fail_no_request_and_change_no_answer():
 
 async def test_a_text_during_which_the_engine_is_killed_from_outside_is_not_accused():
     recorder = Recorder()
-    async with running(supervise_fake(recorder=recorder)) as engine:
+    async with running(supervise_fake(recorder=recorder, patience=UNHURRIED)) as engine:
         task = asyncio.create_task(engine.run(job("slow")))
         for kill in range(3):
             await until(lambda kill=kill: len(recorder.of(EngineRestarted)) == kill and engine._activity.read())  # type: ignore[misc]
@@ -221,7 +221,7 @@ async def test_a_thousand_jobs_of_which_half_are_cancelled_leave_nothing_behind(
 
 async def test_a_suspect_nobody_waits_for_is_not_tried():
     recorder = Recorder()
-    async with running(supervise_fake(recorder=recorder)) as engine:
+    async with running(supervise_fake(recorder=recorder, patience=UNHURRIED)) as engine:
         slow = asyncio.create_task(engine.run(job("slow")))
         await until(engine._activity.read)
         os.kill(pid_of(engine), signal.SIGKILL)
@@ -235,7 +235,7 @@ async def test_a_suspect_nobody_waits_for_is_not_tried():
 
 
 async def test_a_mistake_in_the_supervisor_leaves_nobody_waiting(monkeypatch: pytest.MonkeyPatch):
-    engine = supervise_fake()
+    engine = supervise_fake(patience=UNHURRIED)
     await engine.start()
     monkeypatch.setattr(engine._suspects, "judge", lambda *_: 1 / 0)
     task = asyncio.create_task(engine.run(job("slow")))
