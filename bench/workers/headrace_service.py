@@ -46,7 +46,8 @@ def main() -> None:
     parser.add_argument("--model", required=True)
     asked = parser.parse_args()
     # Without the cache: the same texts come in every round, and answers from memory measure nothing.
-    loaded = load_settings({"store.home": asked.home, "cache.max_bytes": 0})
+    # In this process, as `headrace embed` does: the other candidates have no second process either.
+    loaded = load_settings({"store.home": asked.home, "cache.max_bytes": 0, "engine.isolation": "none"})
     per_request = loaded.settings.limits.max_inputs
     at_once = max(1, loaded.settings.engine.max_queued_texts // per_request)
     with asyncio.Runner() as runner:

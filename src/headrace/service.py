@@ -70,8 +70,7 @@ class Service:
             request, task = self._prepare(request, model)  # prepare
             keys = _keys(request, model)
             known = await self._recall(keys, task)  # look up what is remembered
-            fresh, timings = await self._compute(request, model, task, keys, known)  # run and finish
-            await self._cache.put_many({key: seal(key, task.pack(value)) for key, value in fresh.items()})  # store
+            fresh, timings = await self._compute(request, model, task, keys, known)  # run, finish and store
             found = {**known, **fresh}
             seen.answer = Answer(  # observe: on leaving the block
                 model=model.name,
@@ -133,17 +132,26 @@ class Service:
     async def _compute(
         self, request: Request, model: LoadedModel, task: Task, keys: list[bytes], known: Mapping[bytes, Embedding]
     ) -> tuple[dict[bytes, Embedding], Timings]:
-        """Run the texts that are not remembered, each different one once."""
+        """Run the texts that are not remembered, each different one once; remember what came of them.
+
+        One text that fails fails the request, but the others' results are remembered: asked again without it, they
+        cost nothing.
+        """
         missing = {key: text for key, text in zip(keys, request.inputs, strict=True) if key not in known}
         if not missing:
             return {}, Timings()
         job = Job(texts=tuple(missing.values()), truncate=request.options.truncate, deadline=request.deadline)
         result = await _run_until(request.deadline, model, job)
-        values: dict[bytes, Embedding] = {}
-        for key, item in zip(missing, result.items, strict=True):
-            if not isinstance(item, Output):
+        items = dict(zip(missing, result.items, strict=True))
+        values = {
+            key: task.finish(item.arrays, item.tokens, item.truncated, request.options)
+            for key, item in items.items()
+            if isinstance(item, Output)
+        }
+        await self._cache.put_many({key: seal(key, task.pack(value)) for key, value in values.items()})
+        for key, item in items.items():
+            if isinstance(item, HeadraceError):
                 raise item.at(f"inputs[{keys.index(key)}]") from item
-            values[key] = task.finish(item.arrays, item.tokens, item.truncated, request.options)
         return values, result.timings
 
     @contextlib.contextmanager

@@ -113,6 +113,14 @@ async def test_an_error_names_the_input(
         assert finished(it.recorder) == [("fake", error.code)]
 
 
+async def test_the_neighbours_of_a_text_that_fails_are_remembered():
+    async with service_under_test() as it:
+        it.backend.nan = frozenset({"nan"})
+        with pytest.raises(OutputInvalid):
+            await it.service.run(ask("a", "nan", "b"))
+        assert (await it.service.run(ask("a", "b"))).cached == 2
+
+
 async def test_the_error_of_a_text_that_stands_twice_names_the_first_place():
     async with service_under_test() as it:
         it.backend.nan = frozenset({"nan"})
