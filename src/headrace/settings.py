@@ -105,7 +105,9 @@ class EngineSettings(Section):
         None, "Threads of one inference; default: the CPU limit.", flag="--threads", ge=1, le=1024
     )
     sessions: int = option(1, "Inferences that run at the same time for one model.", ge=1, le=64)
-    token_budget: int = option(2048, "Most tokens in one batch, padding included.", ge=1, le=1 << 20)
+    # Tokens/s of all-MiniLM-L6-v2, fp32, on 2 cores of an EPYC: 13,900 at 256, 14,300 at 512, 14,400 at 1,024, and
+    # 11,500 at 2,048, where what flows between the layers no longer fits the cache.
+    token_budget: int = option(1024, "Most tokens in one batch, padding included.", ge=1, le=1 << 20)
     isolation: Literal["process", "none"] = option(
         "process", "Run each model in a process of its own, which may crash alone, or in this one."
     )
