@@ -13,7 +13,7 @@ import uvloop
 from headrace.engine.base import Engine, Watch
 from headrace.engine.loaded import load_engine
 from headrace.engine.worker import Handles, run_worker
-from headrace.models.manifest import FILE_NAME, parse_manifest
+from headrace.models.folder import read_manifest
 from headrace.observe.base import Observer
 from headrace.observe.logs import configure_logs
 from headrace.settings import EngineSettings, LogSettings
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str]) -> None:
     settings = EngineSettings.model_validate_json(engine)
 
     def make_engine(observer: Observer, watch: Watch) -> Engine:
-        manifest = parse_manifest((folder / FILE_NAME).read_bytes())
+        manifest = read_manifest(folder)
         return load_engine(folder, manifest, settings, observer, watch)
 
     run_worker(Handles.parse(arguments), make_engine, uvloop.new_event_loop)

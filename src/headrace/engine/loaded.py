@@ -28,6 +28,7 @@ from headrace.engine.runner import Runner
 from headrace.engine.tokenizer import FastTokenizer
 from headrace.errors import EngineFailed, HeadraceError, ServiceStopping
 from headrace.machine import read_machine
+from headrace.models.folder import GRAPH, TOKENIZER
 from headrace.models.manifest import Manifest
 from headrace.observe.base import Observer
 from headrace.settings import EngineSettings
@@ -188,8 +189,8 @@ def load_engine(
     threads = settings.threads or max(1, read_machine().threads // settings.sessions)
     return LoadedEngine(
         manifest.name,
-        lambda: FastTokenizer(folder / "tokenizer.json", manifest.max_tokens),
-        lambda: OnnxBackend(folder / "model.onnx", threads),
+        lambda: FastTokenizer(folder / TOKENIZER, manifest.max_tokens),
+        lambda: OnnxBackend(folder / GRAPH, threads),
         settings,
         observer,
         watch,

@@ -117,6 +117,59 @@ class _Reader:
         return rows if types is None else rows + types[0]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _LayerNames:
+    """What a family calls the parts of a layer, below the layer's own name."""
+
+    query: str
+    key: str
+    value: str
+    output: str
+    attention_norm: str
+    inner: str = "intermediate.dense"
+    outer: str = "output.dense"
+    outer_norm: str = "output.LayerNorm"
+
+
+_BERT_LAYER: Final = _LayerNames(
+    query="attention.self.query",
+    key="attention.self.key",
+    value="attention.self.value",
+    output="attention.output.dense",
+    attention_norm="attention.output.LayerNorm",
+)
+_MPNET_LAYER: Final = _LayerNames(
+    query="attention.attn.q",
+    key="attention.attn.k",
+    value="attention.attn.v",
+    output="attention.attn.o",
+    attention_norm="attention.LayerNorm",
+)
+_DISTILBERT_LAYER: Final = _LayerNames(
+    query="attention.q_lin",
+    key="attention.k_lin",
+    value="attention.v_lin",
+    output="attention.out_lin",
+    attention_norm="sa_layer_norm",
+    inner="ffn.lin1",
+    outer="ffn.lin2",
+    outer_norm="output_layer_norm",
+)
+
+
+def _read_layer(reader: _Reader, layer: str, names: _LayerNames) -> Layer:
+    return Layer(
+        query=reader.linear(f"{layer}.{names.query}"),
+        key=reader.linear(f"{layer}.{names.key}"),
+        value=reader.linear(f"{layer}.{names.value}"),
+        output=reader.linear(f"{layer}.{names.output}"),
+        attention_norm=reader.norm(f"{layer}.{names.attention_norm}"),
+        inner=reader.linear(f"{layer}.{names.inner}"),
+        outer=reader.linear(f"{layer}.{names.outer}"),
+        outer_norm=reader.norm(f"{layer}.{names.outer_norm}"),
+    )
+
+
 def _read_bert(reader: _Reader, first_position: int = 0) -> Encoder:
     config = reader.config
     return Encoder(
@@ -124,25 +177,13 @@ def _read_bert(reader: _Reader, first_position: int = 0) -> Encoder:
         positions=reader.positions(first_position),
         embedding_norm=reader.norm("embeddings.LayerNorm"),
         projection=reader.linear("embeddings_project") if "embeddings_project.weight" in reader.weights else None,
-        layers=tuple(_read_bert_layer(reader, index) for index in range(config["num_hidden_layers"])),
+        layers=tuple(
+            _read_layer(reader, f"encoder.layer.{index}", _BERT_LAYER) for index in range(config["num_hidden_layers"])
+        ),
         heads=config["num_attention_heads"],
         epsilon=config["layer_norm_eps"],
         activation=reader.activation,
         attention_bias=None,
-    )
-
-
-def _read_bert_layer(reader: _Reader, index: int) -> Layer:
-    name = f"encoder.layer.{index}"
-    return Layer(
-        query=reader.linear(f"{name}.attention.self.query"),
-        key=reader.linear(f"{name}.attention.self.key"),
-        value=reader.linear(f"{name}.attention.self.value"),
-        output=reader.linear(f"{name}.attention.output.dense"),
-        attention_norm=reader.norm(f"{name}.attention.output.LayerNorm"),
-        inner=reader.linear(f"{name}.intermediate.dense"),
-        outer=reader.linear(f"{name}.output.dense"),
-        outer_norm=reader.norm(f"{name}.output.LayerNorm"),
     )
 
 
@@ -157,25 +198,14 @@ def _read_distilbert(reader: _Reader) -> Encoder:
         positions=reader.positions(0),
         embedding_norm=reader.norm("embeddings.LayerNorm"),
         projection=None,
-        layers=tuple(_read_distilbert_layer(reader, index) for index in range(reader.config["n_layers"])),
+        layers=tuple(
+            _read_layer(reader, f"transformer.layer.{index}", _DISTILBERT_LAYER)
+            for index in range(reader.config["n_layers"])
+        ),
         heads=reader.config["n_heads"],
         epsilon=1e-12,  # fixed in transformers' modeling_distilbert.py
         activation=reader.activation,
         attention_bias=None,
-    )
-
-
-def _read_distilbert_layer(reader: _Reader, index: int) -> Layer:
-    name = f"transformer.layer.{index}"
-    return Layer(
-        query=reader.linear(f"{name}.attention.q_lin"),
-        key=reader.linear(f"{name}.attention.k_lin"),
-        value=reader.linear(f"{name}.attention.v_lin"),
-        output=reader.linear(f"{name}.attention.out_lin"),
-        attention_norm=reader.norm(f"{name}.sa_layer_norm"),
-        inner=reader.linear(f"{name}.ffn.lin1"),
-        outer=reader.linear(f"{name}.ffn.lin2"),
-        outer_norm=reader.norm(f"{name}.output_layer_norm"),
     )
 
 
@@ -187,25 +217,13 @@ def _read_mpnet(reader: _Reader) -> Encoder:
         positions=reader.positions(config["pad_token_id"] + 1),
         embedding_norm=reader.norm("embeddings.LayerNorm"),
         projection=None,
-        layers=tuple(_read_mpnet_layer(reader, index) for index in range(config["num_hidden_layers"])),
+        layers=tuple(
+            _read_layer(reader, f"encoder.layer.{index}", _MPNET_LAYER) for index in range(config["num_hidden_layers"])
+        ),
         heads=config["num_attention_heads"],
         epsilon=config["layer_norm_eps"],
         activation=reader.activation,
         attention_bias=bias[relative_buckets(reader.max_tokens, len(bias))].transpose(2, 0, 1)[None],
-    )
-
-
-def _read_mpnet_layer(reader: _Reader, index: int) -> Layer:
-    name = f"encoder.layer.{index}"
-    return Layer(
-        query=reader.linear(f"{name}.attention.attn.q"),
-        key=reader.linear(f"{name}.attention.attn.k"),
-        value=reader.linear(f"{name}.attention.attn.v"),
-        output=reader.linear(f"{name}.attention.attn.o"),
-        attention_norm=reader.norm(f"{name}.attention.LayerNorm"),
-        inner=reader.linear(f"{name}.intermediate.dense"),
-        outer=reader.linear(f"{name}.output.dense"),
-        outer_norm=reader.norm(f"{name}.output.LayerNorm"),
     )
 
 

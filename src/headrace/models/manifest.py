@@ -15,7 +15,6 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from headrace.errors import ModelCorrupt
 from headrace.types import MODEL_NAME, TaskName
 
-FORMAT: Final = 1
 FILE_NAME: Final = "manifest.json"
 CARD: Final = "card.md"
 MAX_MANIFEST_BYTES: Final = 1 << 20
