@@ -19,7 +19,7 @@ help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .PHONY: serve
-serve: $(VENV)/export.stamp ## import the default model if it is not here yet, and serve it on 127.0.0.1:8000
+serve: $(VENV)/serve.stamp ## import the default model if it is not here yet, and serve it on 127.0.0.1:8000
 	@$(BIN)/headrace import $(MODEL_SOURCE) --sha256 $(MODEL_SHA256) --name $(MODEL) --if-missing
 	@exec $(BIN)/headrace serve $(MODEL) $(ARGS)
 
@@ -53,10 +53,10 @@ bench-quick: $(VENV)/dev.stamp ## measure the machine's limits, Headrace and the
 
 .PHONY: lock
 lock: $(VENV)/uv.stamp ## resolve the pinned dependencies anew
-	@for extra in base export dev; do \
-	  flags=""; [ $$extra = base ] || flags="--extra $$extra"; \
-	  $(UV) pip compile pyproject.toml $$flags --quiet --upgrade --universal --python-version 3.11 \
-	    --generate-hashes --no-header --no-annotate --no-emit-package headrace -o requirements/$$extra.txt; \
+	@for set in base serve dev; do \
+	  case $$set in base) extras="" ;; serve) extras="--extra export --extra openvino" ;; dev) extras="--extra dev" ;; esac; \
+	  $(UV) pip compile pyproject.toml $$extras --quiet --upgrade --universal --python-version 3.11 \
+	    --generate-hashes --no-header --no-annotate --no-emit-package headrace -o requirements/$$set.txt; \
 	done
 	@for source in requirements/bench-*.in; do \
 	  $(UV) pip compile $$source --quiet --upgrade --universal --python-version 3.11 \

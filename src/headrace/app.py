@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import structlog
@@ -23,19 +24,25 @@ from headrace.auth.base import Guard
 from headrace.auth.keys import KeyGuard, read_keys
 from headrace.auth.loopback import LoopbackGuard, is_loopback
 from headrace.cache.memory import MemoryCache
+from headrace.engine.agreement import read_reference
 from headrace.engine.base import Engine
+from headrace.engine.plan import Plan, make_plan, settle
+from headrace.engine.plans import Tuned, find_tuned, save_tuned
 from headrace.engine.registry import LoadedModel, Registry
 from headrace.engine.supervised import SupervisedEngine
-from headrace.errors import BindRefused
+from headrace.engine.tune import SHORT, Effort, Step, runtime_plans, tune
+from headrace.errors import BindRefused, StoreUnusable
 from headrace.limits.memory import MemoryLimiter
+from headrace.machine import read_machine
 from headrace.models.folder import ModelFolder
 from headrace.models.store import LocalStore
 from headrace.observe.base import Observer, Observers
 from headrace.observe.logs import LogObserver
 from headrace.observe.metrics import Metrics
 from headrace.service import Service
-from headrace.settings import LoadedSettings, Settings
+from headrace.settings import EngineSettings, LoadedSettings, Settings
 
+_TUNE_QUEUE: Final = {"max_queued_texts": 4096, "max_wait_s": 3600.0}  # what is measured must not be refused
 _CLOSE_LIMIT_S: Final = 5.0  # for an engine whose requests were all answered or cancelled already
 
 
@@ -46,7 +53,7 @@ def open_store(settings: Settings) -> LocalStore:
 
 @contextlib.asynccontextmanager
 async def open_service(
-    loaded: LoadedSettings, models: Sequence[str], observer: Observer | None = None
+    loaded: LoadedSettings, models: Sequence[str], observer: Observer | None = None, *, may_tune: bool = False
 ) -> AsyncIterator[Service]:
     """Load models, each as ``engine.isolation`` says, and give the service that answers with them.
 
@@ -54,6 +61,7 @@ async def open_service(
         loaded: All options.
         models: Names in the store; the first is the default.
         observer: Hears what happens, if anybody does.
+        may_tune: Whether a model that was never measured here is measured first.
 
     Raises:
         ModelUnknown: A name is not in the store.
@@ -63,7 +71,7 @@ async def open_service(
     observer = observer or Observers([])
     store = open_store(settings)
     folders = [await asyncio.to_thread(store.open, name) for name in models]  # reads every byte of every file
-    registry = Registry([LoadedModel(each.manifest, _make_engine(each, settings, observer)) for each in folders])
+    registry = Registry([await _load(each, settings, observer, may_tune=may_tune) for each in folders])
     try:
         await registry.start()
         yield Service(
@@ -96,7 +104,8 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callabl
         guard, has_keys = _make_guard(settings)
         listener = stack.enter_context(contextlib.closing(bind(settings.server)))
         _refuse_public(listener, has_keys=has_keys)
-        opening = asyncio.ensure_future(stack.enter_async_context(open_service(loaded, models, observer)))
+        opening_service = open_service(loaded, models, observer, may_tune=True)
+        opening = asyncio.ensure_future(stack.enter_async_context(opening_service))
         service = await _unless(stop, opening)
         if service is None:
             return  # told to stop while the models were loading
@@ -135,15 +144,75 @@ async def _close(registry: Registry) -> None:
         os._exit(1)
 
 
-def _make_engine(folder: ModelFolder, settings: Settings, observer: Observer) -> Engine:
-    if settings.engine.isolation == "none":
+async def tune_model(
+    loaded: LoadedSettings, name: str, step: Step, *, rounds: int, limit_s: float
+) -> tuple[Tuned, Path]:
+    """Measure how a model runs best on this machine, and keep the result; returns it, and where it is kept.
+
+    Args:
+        loaded: All options; what the user set is not varied.
+        name: Name in the store.
+        step: Told what is being done.
+        rounds: Turns that two plans take against each other.
+        limit_s: Nothing new is tried after so many seconds.
+
+    Raises:
+        ModelUnknown: The name is not in the store.
+        ModelCorrupt: The model folder is not as it was written.
+        StoreUnusable: The result cannot be kept.
+    """
+    settings = loaded.settings
+    folder = await asyncio.to_thread(open_store(settings).open, name)
+    effort = Effort(rounds=rounds, limit_s=limit_s, has_sizes=True)
+    tuned = await _tune(folder, settings, effort, step)
+    return tuned, save_tuned(settings.store.plans, folder.manifest, read_machine(), tuned)
+
+
+async def _tune(folder: ModelFolder, settings: Settings, effort: Effort, step: Step) -> Tuned:
+    def make_engine(plan: Plan) -> Engine:
+        # In a process of its own always: a runtime that was built for another processor dies of it.
+        safe = {"isolation": "process", **_TUNE_QUEUE}
+        return _make_engine(folder, settings, settle(settings.engine, plan).model_copy(update=safe), Observers([]))
+
+    reference = read_reference(folder.reference)
+    return await tune(settings.engine, read_machine(), reference, make_engine, effort=effort, step=step)
+
+
+async def _find_plan(folder: ModelFolder, settings: Settings, *, may_tune: bool) -> Plan:
+    """Return how a model is run best here: as measured before, or as measured now in a few seconds."""
+    machine = read_machine()
+    tuned = find_tuned(settings.store.plans, folder.manifest, machine)
+    if tuned is None and may_tune and settings.engine.tune and len(runtime_plans(settings.engine, machine)) > 1:
+        log = structlog.get_logger()
+        log.info("engine.tuning", model=folder.manifest.name, hint="some seconds, once; --no-tune leaves it out")
+        tuned = await _tune(folder, settings, SHORT, _silently)
+        log.info("engine.tuned", model=folder.manifest.name, plan=str(tuned.plan), took_s=tuned.took_s)
+        try:
+            save_tuned(settings.store.plans, folder.manifest, machine, tuned)
+        except StoreUnusable as error:
+            log.warning("engine.plan_not_kept", model=folder.manifest.name, reason=error.message)
+    return make_plan(settings.engine, machine, tuned.plan if tuned else None)
+
+
+def _silently(_text: str) -> contextlib.AbstractContextManager[None]:
+    return contextlib.nullcontext()
+
+
+async def _load(folder: ModelFolder, settings: Settings, observer: Observer, *, may_tune: bool) -> LoadedModel:
+    plan = await _find_plan(folder, settings, may_tune=may_tune)
+    engine = _make_engine(folder, settings, settle(settings.engine, plan), observer)
+    return LoadedModel(folder.manifest, engine, plan, read_reference(folder.reference))
+
+
+def _make_engine(folder: ModelFolder, settings: Settings, sizes: EngineSettings, observer: Observer) -> Engine:
+    if sizes.isolation == "none":
         from headrace.engine.loaded import load_engine  # noqa: PLC0415 - the runtime, which a supervisor does without
 
-        return load_engine(folder.path, folder.manifest, settings.engine, observer)
+        return load_engine(folder.path, folder.manifest, sizes, observer)
     # -P: the folder a service happens to be started in is no place to import from.
     program = [sys.executable, "-P", "-m", "headrace.engine_process", str(folder.path)]
-    options = [settings.engine.model_dump_json(), settings.log.model_dump_json()]
-    return SupervisedEngine(folder.manifest.name, [*program, *options], settings.engine, observer)
+    options = [sizes.model_dump_json(), settings.log.model_dump_json()]
+    return SupervisedEngine(folder.manifest.name, [*program, *options], sizes, observer)
 
 
 def _make_guard(settings: Settings) -> tuple[Guard, bool]:

@@ -36,6 +36,7 @@ HeadraceError
 │   ├── SourceUnsafe               source.unsafe          pickle, link, or a path that leads outside
 │   ├── SourceUnsupported          source.unsupported     an architecture or pooling we cannot export
 │   ├── GateFailed                 gate.failed            the exported graph disagrees with the original
+│   ├── PrecisionUnfit             precision.unfit        a precision in which the model answers otherwise
 │   ├── ModelCorrupt               model.corrupt          a model folder that is not as it was written
 │   └── StoreUnusable              store.unusable         the model store cannot be read or written
 └── SetupError                     the machine or the configuration
@@ -280,6 +281,12 @@ class GateFailed(ModelError):
     """The exported graph disagrees with the original model."""
 
     code = "gate.failed"
+
+
+class PrecisionUnfit(ModelError):
+    """In this precision, on this machine, the answers are too far from the original model's."""
+
+    code = "precision.unfit"
 
 
 class ModelCorrupt(ModelError):

@@ -7,16 +7,21 @@ REST, gRPC, a Kafka record, a job and the command line all turn their input into
 import asyncio
 import contextlib
 import time
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Final
 
 from headrace.auth.base import require
 from headrace.cache.base import Cache, make_key, seal, unseal
+from headrace.cache.flight import SingleFlight
 from headrace.engine.base import Job, JobResult, Output
+from headrace.engine.plan import Plan
 from headrace.engine.registry import LoadedModel, Registry
 from headrace.errors import (
     DeadlineExceeded,
     HeadraceError,
+    QueueFull,
     RequestInvalid,
     RequestTooLarge,
     TaskUnsupported,
@@ -27,7 +32,19 @@ from headrace.observe.base import Observer, RequestFinished
 from headrace.settings import LimitSettings
 from headrace.tasks import TASKS
 from headrace.tasks.base import Task
-from headrace.types import Answer, Caller, Embedding, Request, Scope, Timings
+from headrace.types import Answer, Caller, Embedding, Request, Scope, TaskName, Timings
+
+# From the head of a request to its run are 1 to 20 ms on a busy machine. One that takes longer has a slow client or is
+# refused for something else, and should not keep others out.
+_ARRIVAL_LIMIT_S: Final = 0.25
+
+
+@dataclass(frozen=True, slots=True)
+class ServedModel:
+    """A model, and how it is run here."""
+
+    manifest: Manifest
+    plan: Plan
 
 
 @dataclass(slots=True)
@@ -39,7 +56,7 @@ class _Seen:
 
 
 class Service:
-    """Answers requests. Holds no state of its own but what its parts hold."""
+    """Answers requests. Holds no state of its own but what its parts hold, and which texts are being computed."""
 
     def __init__(
         self, *, models: Registry, limiter: Limiter, cache: Cache, observer: Observer, bounds: LimitSettings
@@ -47,8 +64,10 @@ class Service:
         self._models = models
         self._limiter = limiter
         self._cache = cache
+        self._flight: SingleFlight[Embedding] = SingleFlight()
         self._observer = observer
         self._bounds = bounds
+        self._arriving: deque[float] = deque()  # when each came past ``refuse_if_full``, if it has not come to ``run``
 
     @property
     def is_ready(self) -> bool:
@@ -62,6 +81,8 @@ class Service:
             HeadraceError: Why there is no answer; ``field`` names the input that is to blame, if one is.
         """
         started = time.monotonic()
+        if self._arriving:
+            self._arriving.popleft()
         with self._observed(request, started) as seen:
             require(request.caller, Scope.INFER)  # authorise
             await self._limiter.acquire(request.caller.name)  # limit
@@ -82,24 +103,48 @@ class Service:
             )
             return seen.answer
 
-    def list_models(self, caller: Caller) -> list[Manifest]:
-        """Return what the loaded models say about themselves.
+    def refuse_if_full(self, task: TaskName) -> None:
+        """Refuse a request before anything of it is read, if no model could let in even one text.
+
+        What overload costs is then decided by this, so it asks nobody who is calling, and looks nothing up: an answer
+        that is remembered is refused as well. Who was let past it and has not come to ``run`` yet counts as waiting:
+        hundreds of requests can arrive before the first of them gets that far.
+
+        Raises:
+            QueueFull: The queues of all models are full, or will be.
+        """
+        now = time.monotonic()
+        while self._arriving and now - self._arriving[0] > _ARRIVAL_LIMIT_S:
+            self._arriving.popleft()
+        retry_after_s = self._models.retry_after_s(len(self._arriving))
+        if retry_after_s is None:
+            self._arriving.append(now)
+            return
+        self._observer.observe(
+            RequestFinished(
+                task=task, model="", outcome=QueueFull.code, inputs=0, cached=0, tokens=0, timings=Timings()
+            )
+        )
+        raise QueueFull("more work waits than is done in time; ask again later", retry_after_s=retry_after_s)
+
+    def list_models(self, caller: Caller) -> list[ServedModel]:
+        """Return what can be said of the loaded models.
 
         Raises:
             AccessDenied: The caller may not see them.
         """
         require(caller, Scope.MODELS_READ)
-        return [model.manifest for model in self._models]
+        return [_describe(model) for model in self._models]
 
-    def show_model(self, caller: Caller, name: str) -> Manifest:
-        """Return what one loaded model says about itself.
+    def show_model(self, caller: Caller, name: str) -> ServedModel:
+        """Return what can be said of one loaded model.
 
         Raises:
             AccessDenied: The caller may not see it.
             ModelUnknown: It is not loaded.
         """
         require(caller, Scope.MODELS_READ)
-        return self._models.get(name).manifest
+        return _describe(self._models.get(name))
 
     def _prepare(self, request: Request, model: LoadedModel) -> tuple[Request, Task]:
         """Check what every door must check alike, and settle what the caller left open."""
@@ -132,27 +177,45 @@ class Service:
     async def _compute(
         self, request: Request, model: LoadedModel, task: Task, keys: list[bytes], known: Mapping[bytes, Embedding]
     ) -> tuple[dict[bytes, Embedding], Timings]:
-        """Run the texts that are not remembered, each different one once; remember what came of them.
+        """Run the texts that are not remembered, each different one once, also if other requests want it meanwhile.
 
         One text that fails fails the request, but the others' results are remembered: asked again without it, they
-        cost nothing.
+        cost nothing. A text that another request computes is no remembered one: it was waited for. The times are those
+        of the texts that ran for this request; waiting for another's shows in the total alone.
         """
         missing = {key: text for key, text in zip(keys, request.inputs, strict=True) if key not in known}
-        if not missing:
-            return {}, Timings()
-        job = Job(texts=tuple(missing.values()), truncate=request.options.truncate, deadline=request.deadline)
+        runs = [Timings()]
+
+        async def compute(led: Sequence[bytes]) -> dict[bytes, Embedding | HeadraceError]:
+            texts = {key: missing[key] for key in led}
+            outcomes, timings = await self._run_texts(request, model, task, texts)
+            runs.append(timings)
+            return outcomes
+
+        outcomes = await self._flight.run(missing, compute, request.deadline)
+        values = {}
+        for key in missing:
+            outcome = outcomes[key]
+            if isinstance(outcome, HeadraceError):
+                raise outcome.at(f"inputs[{keys.index(key)}]") from outcome
+            values[key] = outcome
+        return values, _longest(runs)
+
+    async def _run_texts(
+        self, request: Request, model: LoadedModel, task: Task, texts: Mapping[bytes, str]
+    ) -> tuple[dict[bytes, Embedding | HeadraceError], Timings]:
+        """Run texts, finish their results and remember them."""
+        job = Job(texts=tuple(texts.values()), truncate=request.options.truncate, deadline=request.deadline)
         result = await _run_until(request.deadline, model, job)
-        items = dict(zip(missing, result.items, strict=True))
+        items = dict(zip(texts, result.items, strict=True))
         values = {
-            key: task.finish(item.arrays, item.tokens, item.truncated, request.options)
+            key: task.finish(item.windows, item.truncated, request.options)
             for key, item in items.items()
             if isinstance(item, Output)
         }
         await self._cache.put_many({key: seal(key, task.pack(value)) for key, value in values.items()})
-        for key, item in items.items():
-            if isinstance(item, HeadraceError):
-                raise item.at(f"inputs[{keys.index(key)}]") from item
-        return values, result.timings
+        errors = {key: item for key, item in items.items() if isinstance(item, HeadraceError)}
+        return {**values, **errors}, result.timings
 
     @contextlib.contextmanager
     def _observed(self, request: Request, started: float) -> Iterator[_Seen]:
@@ -183,8 +246,13 @@ class Service:
             )
 
 
+def _describe(model: LoadedModel) -> ServedModel:
+    return ServedModel(model.manifest, model.plan)
+
+
 def _keys(request: Request, model: LoadedModel) -> list[bytes]:
-    options = request.options.canonical()
+    # The precision: whoever asked for fp32 must not be given what another replica computed in bf16.
+    options = f"{request.options.canonical()},precision={model.plan.precision}"
     return [
         make_key(revision=model.manifest.revision, task=request.task, options=options, scope="", text=text)
         for text in request.inputs
@@ -198,3 +266,12 @@ async def _run_until(deadline: float, model: LoadedModel, job: Job) -> JobResult
             return await model.engine.run(job)
     except TimeoutError as error:
         raise DeadlineExceeded("the answer was not there in time; send less at once, or ask again later") from error
+
+
+def _longest(runs: Sequence[Timings]) -> Timings:
+    """Return the longest of each time; there is more than one run if another request gave up a text in the middle."""
+    return Timings(
+        queue_s=max(run.queue_s for run in runs),
+        tokenize_s=max(run.tokenize_s for run in runs),
+        run_s=max(run.run_s for run in runs),
+    )

@@ -37,6 +37,15 @@ def opt_out_of_telemetry() -> None:
         os.environ.setdefault(name, "1")
 
 
+def tokenize_in_one_thread() -> None:
+    """Tell ``tokenizers`` to start no threads, unless whoever runs this has said otherwise.
+
+    It would start one for each core, and these fight with the inference for the cores that the container may use,
+    while a single thread tokenizes 32,768 characters in 10 ms, some 50 times as fast as a small model runs them.
+    """
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+
 def option(
     default: Any, help_text: str, *, flag: str | None = None, shown: str | None = None, **constraints: Any
 ) -> Any:
@@ -101,6 +110,13 @@ class ServerSettings(Section):
 class EngineSettings(Section):
     """How models run."""
 
+    # What is not set of these five is taken from what "headrace tune" measured on this machine, if it did.
+    runtime: Literal["auto", "onnxruntime", "openvino"] = option(
+        "auto", "Library that computes; auto: as measured.", flag="--runtime"
+    )
+    precision: Literal["auto", "fp32", "bf16"] = option(
+        "auto", "What models compute in; auto: as measured, and fp32 where nothing was.", flag="--precision"
+    )
     threads: int | None = option(
         None, "Threads of one inference; default: the CPU limit.", flag="--threads", ge=1, le=1024
     )
@@ -108,11 +124,26 @@ class EngineSettings(Section):
     # Tokens/s of all-MiniLM-L6-v2, fp32, on 2 cores of an EPYC: 13,900 at 256, 14,300 at 512, 14,400 at 1,024, and
     # 11,500 at 2,048, where what flows between the layers no longer fits the cache.
     token_budget: int = option(1024, "Most tokens in one batch, padding included.", ge=1, le=1 << 20)
+    tune: bool = option(
+        True,
+        "Measure at the first start which runtime and precision are the fastest here; some seconds.",
+        flag="--tune",
+    )
     isolation: Literal["process", "none"] = option(
         "process", "Run each model in a process of its own, which may crash alone, or in this one."
     )
+    # An answer that takes over a second is of little use to somebody who waits for it. Half of it for the queue leaves
+    # the other half for the request's own work, and for what was guessed wrong.
+    max_wait_s: float = option(
+        0.5, "Work that may wait for one model before new requests are refused, in seconds of it.", gt=0, le=3600
+    )
     max_queued_texts: int = option(
         2048, "Texts that may wait for one model before new ones are refused.", ge=1, le=1 << 20
+    )
+    # One request as large as the limits allow: 256 texts of 32,768 characters of 4 bytes. It is a number, not a share
+    # of the machine's memory: caches and other models take theirs too, and a server should refuse the same everywhere.
+    max_queued_bytes: int = option(
+        32 << 20, "Bytes of text that may wait for one model before new ones are refused.", ge=1024, le=1 << 30
     )
 
 
@@ -125,6 +156,11 @@ class StoreSettings(Section):
     def models(self) -> Path:
         """The folder that holds one folder for each model."""
         return self.home / "models"
+
+    @property
+    def plans(self) -> Path:
+        """The folder that holds what was measured on this machine."""
+        return self.home / "plans"
 
     @field_validator("home")
     @classmethod

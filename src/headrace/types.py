@@ -18,7 +18,7 @@ Arrays = Mapping[str, NDArray[Any]]
 """Named arrays of one text: the model's outputs with the batch axis taken away."""
 
 TaskName = Literal["embed"]
-Truncate = Literal["error", "truncate"]
+Truncate = Literal["error", "truncate", "chunk"]
 
 MODEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """The whole grammar of a model name. It has no separator of any file system or URL, so a name can be a folder."""
@@ -50,7 +50,8 @@ class Options:
     """What a caller may choose about one request.
 
     Attributes:
-        truncate: What to do with a text over the model's window: refuse it, or cut it and say so.
+        truncate: What to do with a text over the model's window: refuse it, cut it and say so, or run all of it in
+            windows that overlap and combine what comes of them.
         normalize: Scale embeddings to length 1; ``None`` means as the model was trained to be used.
     """
 
@@ -84,26 +85,44 @@ class Request:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Window:
+    """What the model gave for one window of a text; an ordinary text is one window.
+
+    Attributes:
+        arrays: The graph's outputs by name, the batch axis taken away; for an embedding model
+            ``embedding`` of shape ``(d,)`` and ``norm`` of shape ``()``, float32.
+        tokens: Tokens computed, special tokens included, padding not.
+        weight: How many of them are the text's own and were not in the window before; 0 only for an empty text.
+    """
+
+    arrays: Arrays
+    tokens: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Embedding:
     """One text's answer.
 
     Attributes:
         values: Shape ``(d,)``, float32.
-        tokens: Tokens that were computed, special tokens included.
+        tokens: Tokens that were computed, special tokens included, those of all windows together.
         truncated: Whether the text was longer than the model's window and was cut.
+        windows: In how many windows it was computed; more than one only if the caller chose ``chunk``.
     """
 
     values: FloatArray
     tokens: int
     truncated: bool
+    windows: int = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
     """Where the time of one request went, in seconds.
 
-    The texts of a request run in several batches at once, so the parts are the maximum over its texts and
-    need not add up to the total.
+    The texts of a request, and the windows of a text, run in several batches at once, so the parts are the
+    maximum over them and need not add up to the total.
     """
 
     queue_s: float = 0.0

@@ -24,7 +24,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "limits": (*_ZERO, "limits.base"),
     "cache": (*_ZERO, "cache.base"),
     "observe": (*_ZERO, "observe.base"),
-    "service": (*_ZERO, "tasks", "models", "engine", *_PORTS),
+    "service": (*_ZERO, "tasks", "models", "engine", *_PORTS, "cache.flight"),
     "api": (*_ZERO, "api", "service", "tasks", "models.manifest", "auth.base", "observe.base"),
     "app": (*_ZERO, "tasks", "models", "engine", "auth", "limits", "cache", "observe", "service", "api"),
     # The second program: like app, it puts together what runs in its process.
@@ -38,7 +38,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
 """What each part may import of our own, from the inside out; a part is a file or a folder of the package."""
 
 # A command may say what it gets from ``app``.
-_TYPES: Final = {("cli", "service")}
+_TYPES: Final = {("cli", "service"), ("cli", "engine")}
 # Export needs PyTorch, which serving must not have: one command reaches it, and only when it runs.
 _LAZY: Final = {("headrace/cli/import_.py", "export")}
 
@@ -54,9 +54,16 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "onnx": ("headrace/export/*",),
     "onnxruntime": ("headrace/engine/onnx.py",),
+    "openvino": ("headrace/engine/openvino.py",),
     "orjson": ("headrace/api/rest/*", "headrace/cli/*"),
     "prometheus_client": ("headrace/observe/metrics.py",),
-    "pydantic": ("headrace/settings.py", "headrace/models/manifest.py", "headrace/api/rest/*"),
+    "pydantic": (
+        "headrace/settings.py",
+        "headrace/models/manifest.py",
+        "headrace/engine/plan.py",
+        "headrace/engine/plans.py",
+        "headrace/api/rest/*",
+    ),
     "pydantic_settings": ("headrace/settings.py",),
     "rich": ("headrace/cli/*",),
     "starlette": ("headrace/api/rest/*",),

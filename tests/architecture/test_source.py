@@ -45,7 +45,8 @@ def test_no_library_has_a_home_without_living_there(source: Tree) -> None:
 
 def test_every_library_is_a_declared_dependency() -> None:
     project = tomllib.loads((SOURCE.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    asked = [*project["dependencies"], *project["optional-dependencies"]["export"]]
+    extras = project["optional-dependencies"]
+    asked = [*project["dependencies"], *extras["export"], *extras["openvino"]]
     declared = {re.split(r"[<>=;\[ ]", line)[0].replace("-", "_") for line in asked}
     assert {import_rules.COMES_WITH.get(library, library) for library in import_rules.HOMES} <= declared
 
@@ -53,9 +54,9 @@ def test_every_library_is_a_declared_dependency() -> None:
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("headrace", {"torch", "transformers", "onnx", "onnxruntime", "fastapi", "numpy", "pydantic"}),
+        ("headrace", {"torch", "transformers", "onnx", "onnxruntime", "openvino", "fastapi", "numpy", "pydantic"}),
         ("headrace.cli.main", {"torch", "transformers", "onnx", "onnxruntime", "fastapi"}),
-        ("headrace.app", {"torch", "transformers", "onnx", "typer"}),
+        ("headrace.app", {"torch", "transformers", "onnx", "onnxruntime", "openvino", "typer"}),
     ],
 )
 def test_an_import_loads_nothing_heavy(module: str, heavy: set[str]) -> None:

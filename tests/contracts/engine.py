@@ -83,6 +83,39 @@ class EngineContract:
         items = (await engine.run(job("w1", "w1 " * 15, "w2", truncate="error"))).items
         assert [type(item) for item in items] == [Output, InputTooLong, Output]
 
+    @pytest.mark.parametrize("words", [0, 1, 14])
+    async def test_a_text_that_fits_is_answered_the_same_when_it_may_be_chunked(self, engine: Engine, words: int):
+        text = " ".join(f"w{number}" for number in range(words))
+        plain, chunked = [
+            (await engine.run(job(text, truncate=truncate))).items[0] for truncate in ("truncate", "chunk")
+        ]
+        assert isinstance(plain, Output)
+        assert isinstance(chunked, Output)
+        assert len(chunked.windows) == 1
+        assert (chunked.tokens, chunked.truncated) == (plain.tokens, plain.truncated)
+        np.testing.assert_allclose(vector(chunked), vector(plain), atol=1e-6)
+
+    async def test_a_chunked_text_has_the_answers_of_its_windows(self, engine: Engine):
+        words = [f"w{number}" for number in range(30)]
+        items = (await engine.run(job("w1", " ".join(words), "w2", truncate="chunk"))).items
+        assert [type(item) for item in items] == [Output, Output, Output]
+        chunked = items[1]
+        assert isinstance(chunked, Output)
+        assert [(window.tokens, window.weight) for window in chunked.windows] == [(16, 14), (16, 13), (6, 3)]
+        assert (chunked.tokens, chunked.truncated) == (38, False)
+        parts = [" ".join(words[start : start + 14]) for start in (0, 13, 26)]
+        alone = (await engine.run(job(*parts))).items
+        for window, item in zip(chunked.windows, alone, strict=True):
+            np.testing.assert_allclose(window.arrays["embedding"], vector(item), atol=1e-6)
+
+    @pytest.mark.parametrize(("word", "error"), [("poison", EngineFailed), ("nan", OutputInvalid)])
+    async def test_a_window_that_fails_fails_its_text_alone(
+        self, engine: Engine, word: str, error: type[HeadraceError]
+    ):
+        texts = ("w1 " * 40, "w1 " * 20 + word + " w2" * 20, "w3")
+        items = (await engine.run(job(*texts, truncate="chunk"))).items
+        assert [type(item) for item in items] == [Output, error, Output]
+
     async def test_a_poison_text_fails_alone(self, engine: Engine):
         texts = [f"w{number}" for number in range(20)]
         texts[13] = "w1 poison"

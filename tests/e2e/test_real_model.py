@@ -24,7 +24,7 @@ CALLER = Caller("tester", frozenset(Scope))
 
 @pytest.fixture
 async def service(real_home: Path) -> AsyncIterator[Service]:
-    loaded = load_settings({"store.home": str(real_home), "cache.max_bytes": 0})
+    loaded = load_settings({"store.home": str(real_home), "cache.max_bytes": 0, "engine.max_wait_s": 600.0})
     async with open_service(loaded, ["minilm"]) as service:
         yield service
 
@@ -87,3 +87,15 @@ def test_the_server_answers_with_384_numbers(real_home: Path):
     assert [len(result["embedding"]) for result in results] == [384, 384]
     assert [result["truncated"] for result in results] == [False, True]
     assert results[1]["tokens"] == 256
+
+
+async def test_bfloat16_keeps_to_the_originals_answers(real_home: Path):
+    """Also on a processor that has no instructions for it, which computes in float32 then."""
+    loaded = load_settings({"store.home": str(real_home), "cache.max_bytes": 0, "engine.max_wait_s": 600.0})
+    texts = real_texts(200, seed=3)
+    async with open_service(loaded, ["minilm"]) as service:
+        exact = await embed(service, texts)
+    given = {"store.home": str(real_home), "cache.max_bytes": 0, "engine.max_wait_s": 600.0, "engine.precision": "bf16"}
+    async with open_service(load_settings(given), ["minilm"]) as service:
+        found = await embed(service, texts)
+    assert (exact * found).sum(axis=1).min() >= 0.999

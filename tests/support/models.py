@@ -5,6 +5,7 @@ Each word has a row of a table; an embedding is the mean of a text's rows. Two w
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -12,6 +13,7 @@ import tokenizers
 from onnx import TensorProto, helper, numpy_helper
 from tests.support.manifests import describe_model
 
+from headrace.engine.agreement import Reference, write_reference
 from headrace.models.store import LocalStore, StoredModel
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "nan", *(f"w{number}" for number in range(64)), "poison"]
@@ -64,10 +66,23 @@ def build_tokenizer() -> tokenizers.Tokenizer:
     return tokenizer
 
 
+def build_reference(seed: int = 0) -> Reference:
+    """Return what the model answers to some texts, computed without any runtime."""
+    texts = ("w1", "w2 w3", "w4 w5 w6 w7 w8")
+    table = np.random.default_rng(seed).normal(size=(len(WORDS) - 1, DIMENSIONS)).astype(np.float32)
+    answers: list[dict[str, Any]] = []
+    for text in texts:
+        mean = table[[2, *(WORDS.index(word) for word in text.split()), 3]].mean(axis=0)
+        norm = np.asarray(np.linalg.norm(mean))
+        answers.append({"embedding": mean / norm, "norm": norm})
+    return Reference(texts, tuple(answers))
+
+
 def write_files(folder: Path, seed: int = 0) -> None:
-    """Write the graph and the tokenizer into a folder."""
+    """Write all files of the model but the manifest into a folder."""
     (folder / "model.onnx").write_bytes(build_graph(seed=seed).SerializeToString())
     build_tokenizer().save(str(folder / "tokenizer.json"))
+    write_reference(folder / "reference.json", build_reference(seed))
     (folder / "card.md").write_text("A model made for a test.\n")
 
 

@@ -83,7 +83,9 @@ class RunningServer:
 def running_server(home: Path, *models: str, python: str = sys.executable, **variables: str) -> Iterator[RunningServer]:
     """Start ``headrace serve`` on a free port with the models of a home."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("HEADRACE_")}
-    environment |= {"HEADRACE_STORE__HOME": str(home), "HEADRACE_SERVER__PORT": "0", **variables}
+    # What is under test is a server that serves, not how it finds out how: see test_tune.py.
+    defaults = {"HEADRACE_SERVER__PORT": "0", "HEADRACE_ENGINE__TUNE": "false"}
+    environment |= {"HEADRACE_STORE__HOME": str(home), **defaults, **variables}
     with tempfile.NamedTemporaryFile("w", suffix=".log", dir=home, delete=False) as log:
         process = subprocess.Popen(
             [python, "-m", "headrace", "serve", "--json", *models],

@@ -11,12 +11,14 @@ from tests.support.manifests import describe_model
 from headrace.cache.memory import MemoryCache
 from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
+from headrace.engine.plan import Plan
 from headrace.engine.registry import LoadedModel, Registry
 from headrace.limits.memory import MemoryLimiter
 from headrace.service import Service
 from headrace.settings import EngineSettings, LimitSettings
 from headrace.types import Caller, Options, Request, Scope
 
+PLAN = Plan(runtime="onnxruntime", precision="fp32", threads=1, sessions=1, token_budget=1024)
 CALLER = Caller("tester", frozenset(Scope))
 
 
@@ -38,7 +40,7 @@ async def service_under_test(
     """Give a running service."""
     backend, recorder, cache = FakeBackend(), Recorder(), MemoryCache(1 << 20)
     loaded = LoadedEngine("fake", lambda: FakeTokenizer(16), lambda: backend, engine or EngineSettings(), recorder)
-    registry = Registry([LoadedModel(describe_model(name="fake", dimensions=8, normalize=normalize), loaded)])
+    registry = Registry([LoadedModel(describe_model(name="fake", dimensions=8, normalize=normalize), loaded, PLAN)])
     await registry.start()
     backend.batches.clear()
     service = Service(

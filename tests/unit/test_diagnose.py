@@ -31,7 +31,7 @@ def store(tmp_path: Path) -> LocalStore:
 
 def add_model(store: LocalStore, name: str = "minilm") -> StoredModel:
     with store.draft() as draft:
-        for file in ("model.onnx", "tokenizer.json"):
+        for file in ("model.onnx", "reference.json", "tokenizer.json"):
             (draft / file).write_text(file, encoding="utf-8")
         return store.publish(draft, lambda files: manifest(name=name, **files))
 
@@ -52,8 +52,8 @@ def test_a_machine_that_is_fine_has_no_error_and_no_remedy(store: LocalStore) ->
     found = findings(store)
     assert [each for each in found.values() if each.status == "error"] == []
     assert [each.name for each in found.values() if each.status == "ok" and each.remedy] == []
-    checks = "python settings cpu threads memory runtime import port access store"
-    assert set(found) == {*checks.split(), "model minilm"}
+    checks = "python settings cpu threads memory import port access store"
+    assert set(found) == {*checks.split(), "runtime onnxruntime", "runtime openvino", "model minilm"}
 
 
 def test_everything_that_is_not_ok_has_a_remedy(store: LocalStore) -> None:
@@ -111,8 +111,22 @@ def test_a_runtime_that_cannot_load_a_graph_is_an_error(store: LocalStore, monke
         raise ModelCorrupt("no")
 
     monkeypatch.setattr("headrace.engine.onnx.OnnxBackend", refuse)
-    found = findings(store)["runtime"]
-    assert (found.status, found.remedy) == ("error", "pip install --force-reinstall onnxruntime")
+    found = findings(store)
+    broken = found["runtime onnxruntime"]
+    assert (broken.status, broken.remedy) == ("error", "pip install --force-reinstall onnxruntime")
+    assert found["runtime openvino"].status == "ok"
+
+
+@pytest.mark.parametrize(("flags", "is_told"), [(("avx2", "avx512_bf16"), True), (("avx2",), False)])
+def test_openvino_is_recommended_where_it_pays(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch, flags: tuple[str, ...], is_told: bool
+) -> None:
+    monkeypatch.setattr("headrace.diagnose.installed_runtimes", lambda: ("onnxruntime",))
+    found = findings(store, machine=Machine(cpus=2, memory_bytes=1 << 40, cpu_model="C", cpu_flags=flags))
+    assert ("runtime openvino" in found) == is_told
+    if is_told:
+        assert found["runtime openvino"].status == "warning"
+        assert found["runtime openvino"].remedy == "pip install 'headrace[openvino]'"
 
 
 def test_a_missing_extra_is_a_warning_with_the_command(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:

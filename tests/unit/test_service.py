@@ -3,7 +3,7 @@ import asyncio
 import numpy as np
 import pytest
 from tests.support.facts import Recorder
-from tests.support.services import ask, service_under_test
+from tests.support.services import PLAN, ask, service_under_test
 
 from headrace.errors import (
     AccessDenied,
@@ -45,6 +45,18 @@ async def test_a_remembered_text_is_not_computed_again_and_answers_the_same():
         assert again.cached == 2
         np.testing.assert_array_equal(again.results[0].values, first.results[1].values)
         assert again.results[0].tokens == first.results[1].tokens
+
+
+async def test_a_text_over_the_window_is_answered_whole_and_remembered_so():
+    async with service_under_test() as it:
+        cut = (await it.service.run(ask("a " * 40))).results[0]
+        chunk = Options(truncate="chunk")
+        first, again = [(await it.service.run(ask("a " * 40, options=chunk))) for _ in range(2)]
+        assert (cut.tokens, cut.truncated, cut.windows) == (16, True, 1)
+        assert [answer.cached for answer in (first, again)] == [0, 1]
+        for result in (first.results[0], again.results[0]):
+            assert (result.tokens, result.truncated, result.windows) == (3 * 16, False, 3)
+        np.testing.assert_array_equal(again.results[0].values, first.results[0].values)
 
 
 async def test_only_the_texts_that_are_not_remembered_are_computed():
@@ -199,6 +211,7 @@ async def test_what_nobody_foresaw_is_counted_too(monkeypatch: pytest.MonkeyPatc
 async def test_models_are_listed_and_shown():
     async with service_under_test() as it:
         caller = Caller("reader", frozenset({Scope.MODELS_READ}))
-        assert [manifest.name for manifest in it.service.list_models(caller)] == ["fake"]
-        assert it.service.show_model(caller, "fake").dimensions == 8
+        assert [model.manifest.name for model in it.service.list_models(caller)] == ["fake"]
+        shown = it.service.show_model(caller, "fake")
+        assert (shown.manifest.dimensions, shown.plan) == (8, PLAN)
         assert it.service.is_ready

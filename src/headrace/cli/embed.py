@@ -36,7 +36,10 @@ ModelFlag = Annotated[
 ]
 # As ``types.Truncate``; importing that would load NumPy.
 TruncateFlag = Annotated[
-    Literal["error", "truncate"], typer.Option("--truncate", help="What to do with a text over the model's window.")
+    Literal["error", "truncate", "chunk"],
+    typer.Option(
+        "--truncate", help="A text over the model's window: refuse it, cut it, or embed all of it in windows."
+    ),
 ]
 NormalizeFlag = Annotated[
     bool | None,
@@ -70,7 +73,7 @@ class EmbedArguments:
 
 @with_settings("engine", "store", "limits")
 def embed(loaded: LoadedSettings, asked: EmbedArguments) -> None:
-    """Embed the lines of a file; prints one JSON object for each: index, embedding, tokens, truncated."""
+    """Embed the lines of a file; prints one JSON object for each: index, embedding, tokens, truncated, windows."""
     from headrace.cli.embedding import embed_lines  # noqa: PLC0415 - the runtime, which --help must not wait for
     from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
 

@@ -103,6 +103,7 @@ def _lines(answer: Answer, index: int) -> Iterator[bytes]:
             "embedding": result.values,
             "tokens": result.tokens,
             "truncated": result.truncated,
+            "windows": result.windows,
         }
         # orjson writes a float32 with the digits it has; through float64 each would have some 17.
         yield orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

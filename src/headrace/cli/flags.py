@@ -102,6 +102,8 @@ def _annotation(option: Option) -> Any:
     """Return what typer reads: the value's type without its bounds (pydantic checks those), and the flag's looks."""
     base = get_args(option.annotation)[0] if get_origin(option.annotation) is Annotated else option.annotation
     names = dict.fromkeys(name for name in (option.short_flag, option.flag) if name)  # in order, each once
+    if option.annotation is bool:
+        names = {f"{name}/--no-{name.removeprefix('--')}": None for name in names}
     look = typer.Option(
         *names,
         help=f"{option.help} Default: {option.default}." if option.default else option.help,

@@ -19,6 +19,7 @@ try:
     from headrace.cli.models import models_app
     from headrace.cli.program import run_program
     from headrace.cli.serve import serve
+    from headrace.cli.tune import tune
 except KeyboardInterrupt:
     # These imports are most of the time that a short command takes, so Ctrl-C often comes during them.
     sys.exit(130)
@@ -55,6 +56,7 @@ def _root(
 
 app.command("import")(import_)
 app.command()(serve)
+app.command()(tune)
 app.command()(embed)
 app.add_typer(models_app, name="models")
 app.command()(doctor)

@@ -1,53 +1,213 @@
-"""How many texts may wait for one model: the bound that keeps memory and waiting times finite."""
+"""Who may wait for one model: those whose turn comes soon enough.
 
-from typing import Final
+A queue that is bounded in texts alone fills up under overload, and from then on everybody waits for all of it: 2,048
+texts are 5 to 15 s of work, so no answer is of use to anybody although the engine never rests. The bound that helps is
+one on the waiting time. By Little's law it is one on the work inside, of measured rate times allowed wait, and as the
+rate is measured all the time, the bound follows it: when the CPU is taken away, fewer are let in.
+"""
 
+import contextlib
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final, Self
+
+from headrace.engine.base import Job, JobResult
+from headrace.engine.drain import DrainRate
+from headrace.engine.lengths import TokenEstimate, size_bytes
 from headrace.errors import QueueFull, RequestTooLarge
+from headrace.observe.base import BatchFinished
+from headrace.settings import EngineSettings
 
-_UNKNOWN_WAIT_S: Final = 1.0  # told to a refused caller before any batch was measured
+_INTERVAL_S: Final = 0.25  # facts of a child come up to 0.1 s late, so in less the rate would be mostly noise
+# Of the allowed wait: a queue that is as long as it may be must hold work for more than two intervals, or an engine
+# that is behind could not be told from one that ran dry.
+_INTERVAL_SHARE: Final = 0.4
+_NEW_SHARE: Final = 0.1  # of the newest job in the usual one
+_LEAST_RETRY_S: Final = 0.001  # told where the work inside is as good as done
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """How much may be inside.
+
+    Attributes:
+        max_texts: Texts, however short.
+        max_bytes: Bytes of UTF-8 of all texts. The texts alone do not bound memory: 2,048 of 32,768 characters of 4
+            bytes are 256 MiB. A byte that waits is held up to ten times: as a Python string (4 bytes for each character
+            of a text with one emoji) and as a frame, both in the front and in the child. So the default of 32 MiB holds
+            320 MiB at the worst, and some 130 MiB with ASCII alone.
+        max_wait_s: Time until the work inside is done, when another job asks to be let in.
+    """
+
+    max_texts: float
+    max_bytes: float
+    max_wait_s: float
+
+    @classmethod
+    def of(cls, settings: EngineSettings) -> Self:
+        """Return the bounds that the settings name."""
+        return cls(
+            max_texts=settings.max_queued_texts, max_bytes=settings.max_queued_bytes, max_wait_s=settings.max_wait_s
+        )
+
+
+UNBOUNDED: Final = Bounds(max_texts=math.inf, max_bytes=math.inf, max_wait_s=math.inf)
+"""For an engine behind a supervisor, which has let its jobs in already: what it accepted must not be refused."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Permit:
+    """What one job inside takes; kept as it was guessed, so that what leaves is exactly what entered."""
+
+    texts: int
+    size_bytes: int
+    tokens: int
 
 
 class Admission:
-    """Counts texts in and out. Single owner: the event loop.
+    """Counts work in and out. Single owner: the event loop.
+
+    An engine with nothing to do lets in any job that it can hold: a job waits for what is ahead of it, not for itself.
 
     Args:
         model: Name for the messages.
-        max_texts: Most texts inside at a time.
+        bounds: How much may be inside.
+        clock: Seconds that never go backwards; that of the jobs' deadlines.
     """
 
-    def __init__(self, model: str, max_texts: int) -> None:
+    def __init__(self, model: str, bounds: Bounds, clock: Callable[[], float] = time.monotonic) -> None:
         self._model = model
-        self._max_texts = max_texts
-        self._texts = 0
+        self._bounds = bounds
+        self._clock = clock
+        self._estimate = TokenEstimate()
+        self._rate = DrainRate(min(_INTERVAL_S, _INTERVAL_SHARE * bounds.max_wait_s))
+        self._inside: dict[_Permit, None] = {}  # in the order they came
+        self._texts = self._bytes = self._tokens = 0
+        self._done = 0  # tokens of the oldest job that were computed, so far as is known
+        self._job_tokens = 0.0  # of the usual job
+        self._batch_tokens = 0
+        self._progress_at = 0.0
 
     @property
     def texts(self) -> int:
         """Texts inside."""
         return self._texts
 
-    def enter(self, texts: int, texts_per_s: float | None) -> None:
-        """Let texts in, before any work is spent on them.
+    @property
+    def wait_s(self) -> float:
+        """Time until what is inside is done."""
+        rate = self._rate.tokens_per_s
+        # A batch tells nothing while it runs; a slow model would seem to stand still for seconds. So what it should
+        # have done since the last one is taken as done, but for no more than a batch: it may hang.
+        running = min(rate * (self._clock() - self._progress_at), self._batch_tokens)
+        return max(0.0, self._tokens - self._done - running) / rate
+
+    def retry_after_s(self, arriving: int = 0) -> float | None:
+        """Return the time until a job of one text could be let in; nothing if it could be now.
 
         Args:
-            texts: How many.
-            texts_per_s: Rate at which texts leave, if it is known.
+            arriving: Jobs of the usual size that are on their way and come before it.
+        """
+        ahead_s = arriving * self._job_tokens / self._rate.tokens_per_s
+        return self._over_s(self.wait_s + ahead_s, 1 + arriving, 1)
+
+    @contextlib.contextmanager
+    def let_in(self, job: Job) -> Iterator[None]:
+        """Let a job in for the length of the block, or refuse it before any work is spent on it.
 
         Raises:
-            QueueFull: There is no room now; says when there will be.
-            RequestTooLarge: There is never room for so many.
+            QueueFull: Its turn would not come soon enough; says when to come back.
+            RequestTooLarge: There is never room for so much.
         """
-        if texts > self._max_texts:
-            raise RequestTooLarge(
-                f"{texts} texts at once are more than the queue holds ({self._max_texts}); send fewer at once"
-            )
-        over = self._texts + texts - self._max_texts
-        if over > 0:
-            raise QueueFull(
-                f"{self._texts} texts wait for {self._model!r}, at most {self._max_texts} may; ask again later",
-                retry_after_s=over / texts_per_s if texts_per_s else _UNKNOWN_WAIT_S,
-            )
-        self._texts += texts
+        permit = self._enter(job)
+        try:
+            yield
+        finally:
+            self._leave(permit)
 
-    def leave(self, texts: int) -> None:
-        """Let texts out."""
-        self._texts -= texts
+    def count(self, fact: BatchFinished) -> None:
+        """Take note of a batch that is done."""
+        if not self._inside:  # a probe, or a text whose caller has left
+            return
+        now = self._clock()
+        # Nobody can finish more than is inside: what belongs to callers who have left must not look like speed.
+        tokens = min(fact.tokens, self._tokens)
+        self._rate.count(tokens, now, self._tokens)
+        # Which job they belong to is not told. The oldest is served first, so they are taken as its own, up to its
+        # size: whatever is guessed wrong is wrong by one job at most, and only until that one leaves.
+        self._done = min(self._done + tokens, next(iter(self._inside)).tokens)
+        self._batch_tokens, self._progress_at = tokens, now
+
+    def resume(self) -> None:
+        """Go on after a time in which nothing was computed, which says nothing about the engine's speed."""
+        self._progress_at = self._clock()
+        self._rate.begin(self._progress_at, self._tokens)
+
+    def learn(self, job: Job, result: JobResult) -> None:
+        """Compare the guess for a job with what came out."""
+        self._estimate.learn(job.texts, result.items)
+
+    def _enter(self, job: Job) -> _Permit:
+        sizes = [size_bytes(text) for text in job.texts]
+        self._refuse_for_good(sizes)
+        self._refuse_for_now(job, sum(sizes))
+        tokens = sum(self._estimate.guess(size, job.truncate) for size in sizes)
+        permit = _Permit(len(sizes), sum(sizes), tokens)
+        self._inside[permit] = None
+        self._texts += permit.texts
+        self._bytes += permit.size_bytes
+        self._tokens += permit.tokens
+        self._job_tokens += _NEW_SHARE * (permit.tokens - self._job_tokens)
+        if len(self._inside) == 1:
+            self.resume()
+        return permit
+
+    def _leave(self, permit: _Permit) -> None:
+        del self._inside[permit]
+        self._texts -= permit.texts
+        self._bytes -= permit.size_bytes
+        self._tokens -= permit.tokens
+        self._done = max(0, self._done - permit.tokens)
+        if not self._inside:
+            self._rate.end(self._clock())
+
+    def _refuse_for_good(self, sizes: Sequence[int]) -> None:
+        if len(sizes) > self._bounds.max_texts:
+            raise RequestTooLarge(
+                f"{len(sizes)} texts at once are more than the queue holds ({self._bounds.max_texts}); "
+                "send fewer at once"
+            )
+        if sum(sizes) > self._bounds.max_bytes:
+            raise RequestTooLarge(
+                f"{sum(sizes)} bytes of text at once are more than the queue holds ({self._bounds.max_bytes}); "
+                "send fewer at once"
+            )
+
+    def _refuse_for_now(self, job: Job, size: int) -> None:
+        wait_s = self.wait_s
+        over_s = self._over_s(wait_s, len(job.texts), size)
+        if over_s is not None:
+            raise QueueFull(
+                f"{self._texts} texts ({wait_s:.2g} s of work) wait for {self._model!r}; ask again later",
+                retry_after_s=over_s,
+            )
+        remaining_s = job.deadline - self._clock()
+        # A deadline that has passed is another error, and whoever forms the batches tells it.
+        if 0 < remaining_s < wait_s:
+            raise QueueFull(
+                f"{self._model!r} gets to this in {wait_s:.2g} s and the deadline is in {remaining_s:.2g} s; "
+                "ask again later, or allow more time",
+                retry_after_s=wait_s - remaining_s,
+            )
+
+    def _over_s(self, wait_s: float, texts: int, size: int) -> float | None:
+        """Return the time until there is room for a job; nothing if there is now."""
+        bounds = self._bounds
+        over_texts, over_bytes = self._texts + texts - bounds.max_texts, self._bytes + size - bounds.max_bytes
+        if self._inside and (over_texts > 0 or over_bytes > 0):
+            # As if the texts inside left at an even pace.
+            share = max(over_texts / max(1, self._texts), over_bytes / max(1, self._bytes))
+            return max(wait_s - bounds.max_wait_s, share * wait_s, _LEAST_RETRY_S)
+        return wait_s - bounds.max_wait_s if wait_s > bounds.max_wait_s else None

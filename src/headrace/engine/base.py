@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import EngineFailed, HeadraceError, RequestInvalid
-from headrace.types import Arrays, Timings, Truncate
+from headrace.types import Arrays, Timings, Truncate, Window
 
 IntArray = NDArray[np.int64]
 A = TypeVar("A")
@@ -55,15 +55,22 @@ class Output:
     """What the model gave for one text; it does not depend on the texts it was computed with.
 
     Attributes:
-        arrays: The graph's outputs by name, the batch axis taken away; for an embedding model
-            ``embedding`` of shape ``(d,)`` and ``norm`` of shape ``()``, float32.
-        tokens: Tokens computed, special tokens included, padding not.
+        windows: The text's windows in their order, at least one. What they are together is for the task to say.
         truncated: Whether the text was cut to the window.
     """
 
-    arrays: Arrays
-    tokens: int
+    windows: tuple[Window, ...]
     truncated: bool
+
+    @property
+    def tokens(self) -> int:
+        """Tokens computed, those of all windows together."""
+        return sum(window.tokens for window in self.windows)
+
+    @property
+    def arrays(self) -> Arrays:
+        """The arrays of the first window, which is all there is unless the job is chunked."""
+        return self.windows[0].arrays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +92,14 @@ class Engine(Protocol):
         """Whether a job given now would be run: the engine has started and neither stops nor mends itself."""
         ...
 
+    def retry_after_s(self, arriving: int) -> float | None:
+        """Return the time until ``run`` could let in a job of one text; nothing if it could be now.
+
+        Args:
+            arriving: Jobs of the usual size that are on their way and come before it.
+        """
+        ...
+
     async def start(self) -> None:
         """Load the model; ``run`` may be called afterwards."""
         ...
@@ -95,7 +110,7 @@ class Engine(Protocol):
         When the caller is cancelled, texts that were not computed yet are dropped.
 
         Raises:
-            QueueFull: Too many texts are waiting.
+            QueueFull: The job's turn would not come soon enough, or in time.
             ServiceStopping: ``aclose`` was called.
         """
         ...
@@ -128,14 +143,16 @@ def unwatched(_slot: int, _texts: Sequence[int], _tokens: int) -> contextlib.Abs
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Encoding:
-    """One text as token ids.
+    """One window of a text as token ids; it runs like a text of its own.
 
     Attributes:
         ids: Token ids, special tokens included, no padding.
-        truncated: Whether the text was cut to the window.
+        weight: How many of them are the text's own and were not in the window before.
+        truncated: Whether the text was cut to this window.
     """
 
     ids: Sequence[int]
+    weight: int
     truncated: bool
 
 
@@ -181,8 +198,8 @@ def unicode_error(text: str) -> RequestInvalid | None:
 class Tokenizer(Protocol):
     """Turns texts into token ids; may be called from any thread."""
 
-    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[Encoding | HeadraceError]:
-        """Return one encoding for each text, or ``InputTooLong`` for a text over the window."""
+    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
+        """Return the windows of each text, or ``InputTooLong`` for one over the window that may not be cut."""
         ...
 
 

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.engine.base import Encoding, TokenBatch, unicode_error
-from headrace.errors import EngineFailed, HeadraceError, InputTooLong
+from headrace.engine.windows import WindowLayout
+from headrace.errors import EngineFailed, HeadraceError
 from headrace.types import Truncate
 
 _VOCABULARY: Final = 1 << 20
@@ -24,18 +25,11 @@ class FakeTokenizer:
     """One token for each word, by digest, between two special tokens."""
 
     def __init__(self, max_tokens: int = 64) -> None:
-        self._max_tokens = max_tokens
+        self._layout = WindowLayout(before=_SPECIAL[:1], after=_SPECIAL[1:], max_tokens=max_tokens)
 
-    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[Encoding | HeadraceError]:
-        """Return one encoding for each text, or ``InputTooLong`` for a text over the window."""
-        return [unicode_error(text) or self._encode(text, truncate) for text in texts]
-
-    def _encode(self, text: str, truncate: Truncate) -> Encoding | HeadraceError:
-        words = [token_id(word) for word in text.split()]
-        room = self._max_tokens - len(_SPECIAL)
-        if len(words) > room and truncate == "error":
-            return InputTooLong(f"the text has {len(words)} words and the window has room for {room}")
-        return Encoding(ids=[_SPECIAL[0], *words[:room], _SPECIAL[1]], truncated=len(words) > room)
+    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
+        """Return the windows of each text, or ``InputTooLong`` for one over the window that may not be cut."""
+        return [unicode_error(text) or self._layout.lay_out(_ids(text), truncate) for text in texts]
 
 
 class FakeBackend:
@@ -85,6 +79,10 @@ class FakeBackend:
 def token_id(word: str) -> int:
     """Return the id the fake tokenizer gives a word; 103 and above, so never a special token."""
     return len(_SPECIAL) + 101 + int.from_bytes(hashlib.sha256(word.encode()).digest()[:4], "big") % _VOCABULARY
+
+
+def _ids(text: str) -> list[int]:
+    return [token_id(word) for word in text.split()]
 
 
 def _holds(row: NDArray[np.int64], words: frozenset[str]) -> bool:

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import Final
 
-from headrace.engine.admission import Admission
+from headrace.engine.admission import UNBOUNDED, Admission, Bounds
 from headrace.engine.base import (
     Backend,
     Encoding,
@@ -23,19 +23,23 @@ from headrace.engine.base import (
     unwatched,
 )
 from headrace.engine.batcher import Waiting
-from headrace.engine.onnx import OnnxBackend
+from headrace.engine.plan import Plan, make_plan
 from headrace.engine.runner import Runner
 from headrace.engine.tokenizer import FastTokenizer
 from headrace.errors import EngineFailed, HeadraceError, ServiceStopping
 from headrace.machine import read_machine
 from headrace.models.folder import GRAPH, TOKENIZER
 from headrace.models.manifest import Manifest
-from headrace.observe.base import Observer
+from headrace.observe.base import BatchFinished, Fact, Observer
 from headrace.settings import EngineSettings
 from headrace.types import Timings
 
 _PROBE_TEXT: Final = "A probe sentence."
 _PROBE_LIMIT_S: Final = 30.0
+# Some 10 ms of tokenizing, and by default the longest text there is, since a text is never in two slices.
+_SLICE_CHARS: Final = 32_768
+
+_Encoded = tuple[Encoding, ...] | HeadraceError
 
 
 class LoadedEngine:
@@ -62,13 +66,16 @@ class LoadedEngine:
         self._runner = Runner(
             model,
             make_backend,
-            observer,
+            self,
             sessions=settings.sessions,
             token_budget=settings.token_budget,
             watch=watch,
         )
         self._watch = watch
-        self._admission = Admission(model, settings.max_queued_texts)
+        self._observer = observer
+        # Who watches is a supervisor, and has let the jobs in before: it counts callers who left as gone at once, and
+        # must not hear a refusal because the news of it is still on its way.
+        self._admission = Admission(model, Bounds.of(settings) if watch is unwatched else UNBOUNDED)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"headrace-{model}-tokenize")
         self._tokenizer: Tokenizer | None = None
         self._running: set[asyncio.Future[None]] = set()
@@ -78,6 +85,10 @@ class LoadedEngine:
     def is_ready(self) -> bool:
         """Whether it was started and is not stopping."""
         return self._is_started and not self._is_stopping
+
+    def retry_after_s(self, arriving: int) -> float | None:
+        """Return the time until a job of one text could be let in; nothing if it could be now."""
+        return self._admission.retry_after_s(arriving)
 
     async def start(self) -> None:
         """Load the tokenizer and the model."""
@@ -89,23 +100,24 @@ class LoadedEngine:
         """Answer every text of a job, with an output or with an error of its own.
 
         Raises:
-            QueueFull: Too many texts are waiting.
-            RequestTooLarge: The job alone has more texts than may wait.
+            QueueFull: The job's turn would not come soon enough, or in time.
+            RequestTooLarge: The job alone is more than may wait.
             ServiceStopping: ``aclose`` was called.
         """
         if self._is_stopping:
             raise ServiceStopping(f"{self._model!r} is stopping; ask another replica, or again later")
-        self._admission.enter(len(job.texts), self._runner.texts_per_s)
-        finished = asyncio.get_running_loop().create_future()
-        self._running.add(finished)
-        started = time.monotonic()
-        try:
-            encodings = await self._tokenize(job)
-            return await self._compute(job, encodings, time.monotonic() - started)
-        finally:
-            self._admission.leave(len(job.texts))
-            self._running.discard(finished)
-            finished.cancel()
+        with self._admission.let_in(job):
+            finished = asyncio.get_running_loop().create_future()
+            self._running.add(finished)
+            started = time.monotonic()
+            try:
+                encodings = await self._tokenize(job)
+                result = await self._compute(job, encodings, time.monotonic() - started)
+            finally:
+                self._running.discard(finished)
+                finished.cancel()
+        self._admission.learn(job, result)
+        return result
 
     async def probe(self) -> None:
         """Run one real inference.
@@ -133,22 +145,53 @@ class LoadedEngine:
             self._runner.abort()
             self._thread.shutdown(wait=False)
 
-    async def _tokenize(self, job: Job) -> list[Encoding | HeadraceError]:
+    def observe(self, fact: Fact) -> None:
+        """Learn from a fact of the runner, and pass it on."""
+        if isinstance(fact, BatchFinished):
+            self._admission.count(fact)
+        self._observer.observe(fact)
+
+    async def _tokenize(self, job: Job) -> list[_Encoded]:
+        """Tokenize a job slice by slice; jobs take turns, so none waits for more than one slice of another."""
         if self._tokenizer is None:
             raise ServiceStopping(f"{self._model!r} was not started")
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._thread, self._encode, self._tokenizer, job)
+        loop, encoded = asyncio.get_running_loop(), list[_Encoded]()
+        for part in slice_texts(job.texts):
+            try:
+                turn = loop.run_in_executor(self._thread, self._encode, self._tokenizer, job, part)
+            except RuntimeError as error:  # the thread is gone: the stop was cut off between two slices
+                raise ServiceStopping(f"{self._model!r} has stopped; ask another replica, or again later") from error
+            encoded += await turn
+        return encoded
 
-    def _encode(self, tokenizer: Tokenizer, job: Job) -> list[Encoding | HeadraceError]:
-        numbers = [text_number(job.number, index) for index in range(len(job.texts))]
+    def _encode(self, tokenizer: Tokenizer, job: Job, part: range) -> list[_Encoded]:
+        texts = job.texts[part.start : part.stop]
+        numbers = [text_number(job.number, index) for index in part]
         # Characters stand for tokens, which are not known yet and never more by much.
-        with self._watch(0, numbers, sum(len(text) for text in job.texts)):
-            return run_native(partial(tokenizer.encode, job.texts), job.truncate)
+        with self._watch(0, numbers, sum(len(text) for text in texts)):
+            return run_native(partial(tokenizer.encode, texts), job.truncate)
 
-    async def _compute(self, job: Job, encodings: list[Encoding | HeadraceError], tokenize_s: float) -> JobResult:
-        loop = asyncio.get_running_loop()
-        now = time.monotonic()
-        waiting = [
+    async def _compute(self, job: Job, encoded: list[_Encoded], tokenize_s: float) -> JobResult:
+        texts = [
+            item if isinstance(item, HeadraceError) else self._line_up(job, index, item)
+            for index, item in enumerate(encoded)
+        ]
+        waiting = [window for text in texts if not isinstance(text, HeadraceError) for window in text]
+        try:
+            for window in waiting:
+                self._runner.put(window)
+            if waiting:
+                await asyncio.wait([window.future for window in waiting])
+        finally:  # the caller left, or the runner refused: what was queued is dropped before it is computed
+            for window in waiting:
+                self._runner.discard(window)
+        items = tuple(text if isinstance(text, HeadraceError) else _outcome(text) for text in texts)
+        return JobResult(items=items, timings=_timings(waiting, tokenize_s))
+
+    def _line_up(self, job: Job, index: int, encodings: Sequence[Encoding]) -> list[Waiting]:
+        """Return the windows of a text for the queue; all have the text's number."""
+        loop, now = asyncio.get_running_loop(), time.monotonic()
+        windows = [
             Waiting(
                 encoding=encoding,
                 deadline=job.deadline,
@@ -156,22 +199,18 @@ class LoadedEngine:
                 future=loop.create_future(),
                 number=text_number(job.number, index),
             )
-            for index, encoding in enumerate(encodings)
-            if isinstance(encoding, Encoding)
+            for encoding in encodings
         ]
-        try:
-            for text in waiting:
-                self._runner.put(text)
-            if waiting:
-                await asyncio.wait([text.future for text in waiting])
-        finally:  # the caller left, or the runner refused: what was queued is dropped before it is computed
-            for text in waiting:
-                self._runner.discard(text)
-        outputs = iter(waiting)
-        items = tuple(
-            encoding if isinstance(encoding, HeadraceError) else _outcome(next(outputs)) for encoding in encodings
-        )
-        return JobResult(items=items, timings=_timings(waiting, tokenize_s))
+        if len(windows) > 1:
+            for window in windows:
+                window.future.add_done_callback(partial(self._drop_if_failed, windows))
+        return windows
+
+    def _drop_if_failed(self, windows: list[Waiting], future: "asyncio.Future[Output]") -> None:
+        """Take back the other windows of a text of which one has failed: nobody will look at them."""
+        if not future.cancelled() and future.exception() is not None:
+            for window in windows:
+                self._runner.discard(window)
 
 
 def load_engine(
@@ -186,22 +225,49 @@ def load_engine(
         observer: Hears of its batches and its queue.
         watch: Told which texts the tokenizer and the model work on.
     """
-    threads = settings.threads or max(1, read_machine().threads // settings.sessions)
+    plan = make_plan(settings, read_machine())
     return LoadedEngine(
         manifest.name,
         lambda: FastTokenizer(folder / TOKENIZER, manifest.max_tokens),
-        lambda: OnnxBackend(folder / GRAPH, threads),
+        lambda: load_backend(folder / GRAPH, plan),
         settings,
         observer,
         watch,
     )
 
 
-def _outcome(waiting: Waiting) -> Output | HeadraceError:
-    error = waiting.future.exception()
-    if isinstance(error, HeadraceError):
-        return error
-    return waiting.future.result()
+def load_backend(path: Path, plan: Plan) -> Backend:
+    """Load a graph into the plan's runtime; the other one is not even imported, since each takes some 100 MiB."""
+    if plan.runtime == "openvino":
+        from headrace.engine.openvino import OpenvinoBackend  # noqa: PLC0415 - see above
+
+        return OpenvinoBackend(path, plan.threads, plan.precision)
+    from headrace.engine.onnx import OnnxBackend  # noqa: PLC0415 - see above
+
+    return OnnxBackend(path, plan.threads)
+
+
+def slice_texts(texts: Sequence[str]) -> Iterator[range]:
+    """Yield the indexes of texts that are tokenized in one go: few enough characters, or a single text."""
+    start = chars = 0
+    for index, text in enumerate(texts):
+        if chars and chars + len(text) > _SLICE_CHARS:
+            yield range(start, index)
+            start, chars = index, 0
+        chars += len(text)
+    if start < len(texts):
+        yield range(start, len(texts))
+
+
+def _outcome(windows: Sequence[Waiting]) -> Output | HeadraceError:
+    """Return what came of a text; a window that failed fails it, and the others were cancelled then."""
+    for window in windows:
+        error = None if window.future.cancelled() else window.future.exception()
+        if isinstance(error, HeadraceError):
+            return error
+    outputs = [window.future.result() for window in windows]
+    whole = tuple(window for output in outputs for window in output.windows)
+    return Output(windows=whole, truncated=outputs[-1].truncated)
 
 
 def _timings(waiting: list[Waiting], tokenize_s: float) -> Timings:

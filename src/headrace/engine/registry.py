@@ -6,8 +6,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from headrace.engine.agreement import MIN_COSINE, Reference, answer_reference, min_cosine
 from headrace.engine.base import Engine, Job
-from headrace.errors import HeadraceError, ModelCorrupt, ModelUnknown
+from headrace.engine.plan import Plan
+from headrace.errors import HeadraceError, ModelCorrupt, ModelUnknown, PrecisionUnfit
 from headrace.models.manifest import Manifest
 
 _LIMIT_S: Final = 60.0
@@ -15,10 +17,17 @@ _LIMIT_S: Final = 60.0
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A model and the engine that runs it."""
+    """A model and the engine that runs it.
+
+    Attributes:
+        plan: How the engine runs it.
+        reference: What the original model answers to some texts; without it the answers are not compared.
+    """
 
     manifest: Manifest
     engine: Engine
+    plan: Plan
+    reference: Reference | None = None
 
     @property
     def name(self) -> str:
@@ -42,6 +51,16 @@ class Registry:
         """Whether every model has answered a real probe inference and none is being stopped."""
         return self._is_ready and all(model.engine.is_ready for model in self)
 
+    def retry_after_s(self, arriving: int) -> float | None:
+        """Return the least time until some model could let in a text; nothing if one could now.
+
+        Args:
+            arriving: Requests that are on their way, to whichever model.
+        """
+        waits = [model.engine.retry_after_s(arriving) for model in self]
+        full = [wait for wait in waits if wait is not None]
+        return min(full) if len(full) == len(waits) else None
+
     def get(self, name: str | None) -> LoadedModel:
         """Return a model by name, the default for none.
 
@@ -61,11 +80,14 @@ class Registry:
         Raises:
             HeadraceError: A model does not answer.
             ModelCorrupt: It answers something else than its manifest says.
+            PrecisionUnfit: Its answers are too far from the original model's.
         """
         for model in self:
             await model.engine.start()
             await model.engine.probe()
             await _hold_to_manifest(model)
+            if model.reference is not None:
+                await _hold_to_reference(model, model.reference)
         self._is_ready = True
 
     async def aclose(self) -> None:
@@ -88,3 +110,13 @@ async def _hold_to_manifest(model: LoadedModel) -> None:
     promised = {output.name: output.shape[1:] for output in manifest.outputs}
     if found != promised or found["embedding"] != (manifest.dimensions,):
         raise ModelCorrupt(f"{model.name!r} gives {found} and its manifest promises {promised}; import it again")
+
+
+async def _hold_to_reference(model: LoadedModel, reference: Reference) -> None:
+    """Compare answers with the original's: a runtime, a processor or a precision may compute something else."""
+    worst = min_cosine(reference, await answer_reference(model.engine, reference))
+    if worst < MIN_COSINE:
+        raise PrecisionUnfit(
+            f"{model.name!r} as {model.plan} gives answers with a cosine of {worst:.4f} to the original's "
+            f"({MIN_COSINE:g} is required); use --precision fp32, or headrace tune {model.name}"
+        )

@@ -58,6 +58,10 @@ class RemoteEngine:
         """Whether the other end has loaded its model and is still there."""
         return self._outbox is not None and not self._is_stopping and not self.lost.is_set()
 
+    def retry_after_s(self, arriving: int) -> float | None:  # noqa: ARG002 - as the other engines
+        """Return nothing: what waits is known at the other end, which refuses by itself."""
+        return None
+
     def silence_s(self, now: float) -> float:
         """Return for how long an answer is awaited and nothing was heard; 0 if nothing is awaited."""
         return now - self._heard_at if self._waiting else 0.0

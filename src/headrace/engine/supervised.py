@@ -17,7 +17,7 @@ import structlog
 
 from headrace.engine.accepted import Accepted
 from headrace.engine.activity import make_activity
-from headrace.engine.admission import Admission
+from headrace.engine.admission import Admission, Bounds
 from headrace.engine.base import Job, JobResult
 from headrace.engine.process import EngineProcess
 from headrace.engine.remote import RemoteEngine
@@ -90,9 +90,8 @@ class SupervisedEngine:
         self._command = command
         self._observer = observer
         self._patience = patience or Patience()
-        self._sessions = settings.sessions
         self._activity = make_activity(settings.sessions + 1, settings.max_queued_texts)
-        self._admission = Admission(model, settings.max_queued_texts)
+        self._admission = Admission(model, Bounds.of(settings))
         self._watchdog = Watchdog(self._patience.batch_s)
         self._suspects = Suspects(model, observer)
         self._accepted: set[Accepted] = set()
@@ -110,6 +109,10 @@ class SupervisedEngine:
         if self._task is None or self._is_stopping or self._is_given_up:
             return False
         return self._down_since is None or time.monotonic() - self._down_since < self._patience.ready_s
+
+    def retry_after_s(self, arriving: int) -> float | None:
+        """Return the time until a job of one text could be let in; nothing if it could be now."""
+        return self._admission.retry_after_s(arriving)
 
     @property
     def pid(self) -> int | None:
@@ -135,28 +138,28 @@ class SupervisedEngine:
 
         Raises:
             EngineUnavailable: The child cannot be started again; that is still being tried.
-            QueueFull: Too many texts are waiting.
-            RequestTooLarge: The job alone has more texts than may wait.
+            QueueFull: The job's turn would not come soon enough, or in time.
+            RequestTooLarge: The job alone is more than may wait.
             ServiceStopping: ``aclose`` was called.
         """
         if self._is_stopping or self._task is None:
             raise ServiceStopping(f"{self._model!r} is not running; ask another replica, or again later")
         if self._is_given_up:
             raise self._unavailable()
-        rate = self._watchdog.texts_per_s
-        self._admission.enter(len(job.texts), rate and rate * self._sessions)
-        accepted = Accepted(job)
-        self._accepted.add(accepted)
-        self._idle.clear()
-        self._set_timer()
-        try:
-            return await self._answer(accepted)
-        finally:
-            accepted.is_over = True
-            self._accepted.discard(accepted)
-            self._admission.leave(len(job.texts))
-            if not self._accepted:
-                self._idle.set()
+        with self._admission.let_in(job):  # once, however often it runs: a restart does not send it back to the door
+            accepted = Accepted(job)
+            self._accepted.add(accepted)
+            self._idle.clear()
+            self._set_timer()
+            try:
+                result = await self._answer(accepted)
+            finally:
+                accepted.is_over = True
+                self._accepted.discard(accepted)
+                if not self._accepted:
+                    self._idle.set()
+        self._admission.learn(job, result)
+        return result
 
     async def probe(self) -> None:
         """Run one real inference; while the child restarts there is nothing to ask.
@@ -186,6 +189,8 @@ class SupervisedEngine:
         """Learn from a fact of the child, and pass it on."""
         if isinstance(fact, BatchFinished):
             self._watchdog.learn(fact)
+            if self._is_open:  # a restart, and texts that are tried alone, would pass for a slow engine
+                self._admission.count(fact)
         self._observer.observe(fact)
 
     async def _answer(self, accepted: Accepted) -> JobResult:
@@ -223,6 +228,7 @@ class SupervisedEngine:
 
     def _open(self) -> None:
         self._is_open, self._is_given_up, self._down_since = True, False, None
+        self._admission.resume()
         for accepted in self._accepted:
             accepted.news.set()
 

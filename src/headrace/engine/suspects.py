@@ -98,7 +98,8 @@ class Suspects:
             running: What the engine wrote down last.
             reason: Why it died: the name of a signal, ``hang`` or ``exit``.
         """
-        numbers = [number for one in running for number in one.texts]
+        # Once each: two windows of a text may run in two sessions.
+        numbers = dict.fromkeys(number for one in running for number in one.texts)
         if self._suspects and self._suspects[0].trial in {split_number(number)[0] for number in numbers}:
             self._sentence(self._suspects[0], reason)
         for job, index in map(split_number, numbers):

@@ -1,4 +1,4 @@
-"""How fast an engine is, and whether a batch takes so long that it hangs."""
+"""Whether a batch takes so long that it hangs."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -22,18 +22,11 @@ class Watchdog:
 
     def __init__(self, min_limit_s: float) -> None:
         self._min_limit_s = min_limit_s
-        self._texts_per_s = 0.0
         self._tokens_per_s = 0.0
 
-    @property
-    def texts_per_s(self) -> float | None:
-        """Texts that one session finishes in a second, by the last batches; nothing before the first."""
-        return self._texts_per_s or None
-
     def learn(self, fact: BatchFinished) -> None:
-        """Take a batch into the estimates."""
+        """Take a batch into the estimate of what one session does."""
         if fact.run_s > 0:  # a text that failed alone was not measured
-            self._texts_per_s = _blend(self._texts_per_s, fact.texts / fact.run_s)
             self._tokens_per_s = _blend(self._tokens_per_s, fact.padded_tokens / fact.run_s)
 
     def is_overdue(self, running: Iterable[Running], now: float) -> bool:

@@ -21,10 +21,11 @@ import numpy as np
 
 from headrace.engine.base import Job, JobResult, Output
 from headrace.errors import EngineFailed, HeadraceError, error_classes
-from headrace.types import Arrays, Timings, Truncate
+from headrace.types import Arrays, Timings, Truncate, Window
 
-VERSION: Final = 1
-# A header has some 100 bytes for each text: enough for 100,000 texts at once, each 64 times what a request has.
+VERSION: Final = 2
+# A header has some 60 bytes for each text, or each window of one: enough for 250,000 of them at once. A full queue of
+# 32 MiB of text is 75,000 windows of 512 tokens, if each byte is a token.
 MAX_HEADER_BYTES: Final = 16 << 20
 # 2048 texts (a full queue) of 32,768 characters of 4 bytes (the longest text) are a quarter of this.
 MAX_BODY_BYTES: Final = 1 << 30
@@ -203,19 +204,24 @@ def _encode_done(message: Done) -> tuple[_Header, bytes]:
 def _encode_item(item: Output | HeadraceError, parts: list[bytes]) -> _Header:
     if isinstance(item, HeadraceError):
         return {"error": _encode_error(item)}
+    return {"truncated": item.truncated, "windows": [_encode_window(window, parts) for window in item.windows]}
+
+
+def _encode_window(window: Window, parts: list[bytes]) -> list[Any]:
     arrays = []
-    for name, array in item.arrays.items():
+    for name, array in window.arrays.items():
         little = array.astype(array.dtype.newbyteorder("<"), copy=False)
         if little.dtype.str not in _DTYPES:
             raise ValueError(f"the output {name!r} has type {little.dtype.str!r}, which does not travel")
         parts.append(little.tobytes())
         arrays.append([name, little.dtype.str, list(array.shape)])
-    return {"tokens": item.tokens, "truncated": item.truncated, "arrays": arrays}
+    return [window.tokens, window.weight, arrays]
 
 
 def _decode_done(header: _Header, body: bytes) -> Done:
     queue_s, tokenize_s, run_s = map(_finite, header["timings"])
-    sizes = [_array_bytes(dtype, shape) for item in header["items"] for _, dtype, shape in item.get("arrays", ())]
+    windows = [window for item in header["items"] for window in item.get("windows", ())]
+    sizes = [_array_bytes(dtype, shape) for _, _, arrays in windows for _, dtype, shape in arrays]
     parts = _cut(body, sizes)
     items = tuple(_decode_item(item, parts) for item in header["items"])
     timings = Timings(queue_s=queue_s, tokenize_s=tokenize_s, run_s=run_s)
@@ -225,11 +231,19 @@ def _decode_done(header: _Header, body: bytes) -> Done:
 def _decode_item(item: _Header, parts: Iterator[memoryview]) -> Output | HeadraceError:
     if "error" in item:
         return _decode_error(item["error"])
+    windows = tuple(_decode_window(window, parts) for window in item["windows"])
+    if not windows:
+        raise ValueError("an output has at least one window")
+    return Output(windows=windows, truncated=item["truncated"] is True)
+
+
+def _decode_window(window: Sequence[Any], parts: Iterator[memoryview]) -> Window:
+    tokens, weight, described = window
     # Views into the frame, which lives as long as the job's answer, and read-only like the frame.
     arrays: Arrays = {
-        str(name): np.frombuffer(next(parts), dtype=dtype).reshape(shape) for name, dtype, shape in item["arrays"]
+        str(name): np.frombuffer(next(parts), dtype=dtype).reshape(shape) for name, dtype, shape in described
     }
-    return Output(arrays=arrays, tokens=int(item["tokens"]), truncated=item["truncated"] is True)
+    return Window(arrays=arrays, tokens=_size(tokens), weight=_size(weight))
 
 
 def _array_bytes(dtype: str, shape: Sequence[int]) -> int:

@@ -100,7 +100,7 @@ def load_encoder(checkpoint: Checkpoint) -> TextEncoder:
     return TextEncoder(encoder, checkpoint.pooling).eval()
 
 
-class Reference:
+class Original:
     """Embeds texts with PyTorch, one at a time: no padding, no neighbours, no runtime of ours."""
 
     def __init__(self, checkpoint: Checkpoint, encoder: TextEncoder) -> None:

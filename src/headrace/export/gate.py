@@ -5,29 +5,20 @@ sorting by length, padding, the runtime and the graph are all compared at once. 
 float32: a cosine of 0.9999999 at least, and a largest difference of 6e-7.
 """
 
-import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
+from headrace.engine.agreement import Distance, Reference, measure
 from headrace.engine.base import Engine, Job, Output
 from headrace.errors import GateFailed, HeadraceError
-from headrace.export.probes import Probe
 from headrace.models.manifest import GateOutput, GateReport
 from headrace.types import Arrays
 
-Embed = Callable[[str], Arrays]
-
 _TIMEOUT_S: Final = 600.0
-_TINY: Final = 1e-30  # keeps a norm of 0 from dividing by it
-_WORST_COSINE: Final = -1.0
-_WORST_DIFFERENCE: Final = 2.0  # between vectors of length 1 nothing is further apart
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,32 +34,24 @@ class GateLimits:
     max_difference: float = 1e-3
 
 
-@dataclass(frozen=True, slots=True)
-class _Distance:
-    cosine: float
-    difference: float
-
-
-async def run_gate(embed: Embed, engine: Engine, probes: Sequence[Probe], limits: GateLimits) -> GateReport:
+async def run_gate(reference: Reference, engine: Engine, labels: Sequence[str], limits: GateLimits) -> GateReport:
     """Compare an engine with the original model.
 
     The engine is started and closed here. An engine's error counts as the worst answer there is.
 
     Args:
-        embed: The original: a text in, ``embedding`` and ``norm`` out.
+        reference: The texts, and what the original gave for them.
         engine: The graph as it will be served.
-        probes: The texts.
+        labels: What the report calls the texts.
         limits: What decides.
     """
     try:
         await engine.start()
-        texts = tuple(probe.text for probe in probes)
-        job = Job(texts=texts, truncate="truncate", deadline=time.monotonic() + _TIMEOUT_S)
+        job = Job(texts=reference.texts, truncate="truncate", deadline=time.monotonic() + _TIMEOUT_S)
         result = await engine.run(job)
     finally:
         await engine.aclose()
-    expected = [embed(text) for text in texts]
-    return compare([probe.label for probe in probes], expected, result.items, limits)
+    return compare(labels, reference.arrays, result.items, limits)
 
 
 def compare(
@@ -78,10 +61,7 @@ def compare(
     limits: GateLimits,
 ) -> GateReport:
     """Measure how far each output of each text is from the original's, and decide."""
-    distances = {
-        name: [_measure(name, wanted[name], item) for wanted, item in zip(expected, found, strict=True)]
-        for name in expected[0]
-    }
+    distances = measure(expected, found)
     outputs = tuple(_summarise(name, of_output) for name, of_output in distances.items())
     worst = max(range(len(labels)), key=lambda index: max(row[index].difference for row in distances.values()))
     return GateReport(
@@ -119,28 +99,7 @@ def require_passed(report: GateReport, name: str, folder: Path) -> None:
     )
 
 
-def _measure(name: str, expected: NDArray[np.float32], found: Output | HeadraceError) -> _Distance:
-    if isinstance(found, HeadraceError):
-        return _Distance(_WORST_COSINE, _WORST_DIFFERENCE)
-    wanted = np.asarray(expected, dtype=np.float64).ravel()
-    given = np.asarray(found.arrays[name], dtype=np.float64).ravel()
-    if wanted.shape != given.shape or not np.isfinite(wanted).all() or not np.isfinite(given).all():
-        return _Distance(_WORST_COSINE, _WORST_DIFFERENCE)
-    difference = float(np.abs(wanted - given).max())
-    if name == "norm":
-        difference /= max(float(np.abs(wanted).max()), _TINY)
-    return _Distance(_cosine(wanted, given), difference)
-
-
-def _cosine(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
-    """Return the cosine of two vectors; two vectors of zeros agree."""
-    lengths = math.sqrt(float(left @ left) * float(right @ right))
-    if lengths == 0:
-        return 1.0 if np.array_equal(left, right) else 0.0
-    return float(left @ right) / lengths
-
-
-def _summarise(name: str, distances: Sequence[_Distance]) -> GateOutput:
+def _summarise(name: str, distances: Sequence[Distance]) -> GateOutput:
     cosines = [distance.cosine for distance in distances]
     return GateOutput(
         name=name,

@@ -7,7 +7,7 @@ said before that.
 import asyncio
 import importlib.metadata
 import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
@@ -15,16 +15,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import headrace
+from headrace.engine.agreement import Reference, write_reference
 from headrace.engine.base import Engine
 from headrace.engine.loaded import load_engine
 from headrace.errors import DependencyMissing, ModelCorrupt, ModelUnknown
 from headrace.export.card import write_card
 from headrace.export.gate import GateLimits, require_passed, run_gate
-from headrace.export.probes import make_probes
+from headrace.export.probes import Probe, make_probes
 from headrace.export.tokenizer import write_tokenizer
 from headrace.models.checkpoint import Checkpoint, read_checkpoint
 from headrace.models.folder import GRAPH, TOKENIZER, describe_file, describe_files, open_folder
-from headrace.models.manifest import CARD, GateReport, Lineage, Manifest, make_manifest
+from headrace.models.manifest import CARD, REFERENCE, GateReport, Lineage, Manifest, make_manifest
 from headrace.models.names import check_name, suggest_name
 from headrace.models.sources.base import Progress, Source, SourceSpec
 from headrace.models.sources.resolve import fetch, parse_spec
@@ -34,7 +35,7 @@ from headrace.observe.base import Observers
 from headrace.settings import EngineSettings
 
 if TYPE_CHECKING:
-    from headrace.export.encoder import TextEncoder
+    from headrace.export.encoder import Original, TextEncoder
     from headrace.export.graph import Graph
 
 REPORTS: Final = "reports"
@@ -96,7 +97,7 @@ def import_model(
         with progress.step("Checking the files"):
             checkpoint = read_checkpoint(source.folder)
         with progress.step("Loading the original model"):
-            from headrace.export.encoder import Reference, load_encoder  # noqa: PLC0415 - loads PyTorch, see above
+            from headrace.export.encoder import Original, load_encoder  # noqa: PLC0415 - loads PyTorch, see above
 
             encoder = load_encoder(checkpoint)
         with progress.step("Exporting to ONNX"):
@@ -104,16 +105,24 @@ def import_model(
             write_tokenizer(checkpoint.folder, draft / TOKENIZER)
             describe = _describe(name, source, checkpoint, graph)
         with progress.step("Comparing with the original"):
-            engine = make_engine(draft, describe(files=describe_files(draft), gate=_NOT_GATED))
             probes = make_probes(checkpoint.max_tokens)
-            reference = Reference(checkpoint, encoder)
-            report = asyncio.run(run_gate(reference.embed, engine, probes, request.limits))
+            reference = _embed(Original(checkpoint, encoder), probes)
+            write_reference(draft / REFERENCE, reference)
+            engine = make_engine(draft, describe(files=describe_files(draft), gate=_NOT_GATED))
+            labels = [probe.label for probe in probes]
+            report = asyncio.run(run_gate(reference, engine, labels, request.limits))
             require_passed(report, name, store.root.parent / REPORTS)
         with progress.step("Registering the model"):
             final = partial(describe, gate=report)
             card = write_card(final(files=describe_files(draft)))
             (draft / CARD).write_text(card, encoding="utf-8")
             return store.publish(draft, lambda files: final(**files))
+
+
+def _embed(original: "Original", probes: Sequence[Probe]) -> Reference:
+    """Ask the original model, text by text: not even padding decides what it answers."""
+    texts = tuple(probe.text for probe in probes)
+    return Reference(texts, tuple(original.embed(text) for text in texts))
 
 
 def _export(checkpoint: Checkpoint, encoder: "TextEncoder", target: Path) -> "Graph":

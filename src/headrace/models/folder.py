@@ -2,7 +2,7 @@
 
 Layout of a store::
 
-    models/<name>/<revision>/manifest.json, model.onnx, tokenizer.json, card.md
+    models/<name>/<revision>/manifest.json, model.onnx, reference.json, tokenizer.json, card.md
     models/<name>/current          the revision that is served unless another is asked for
 
 A folder is built beside its place and renamed into it, and ``current`` is replaced in one step, so a crash
@@ -19,10 +19,18 @@ from typing import Final
 
 from headrace.errors import ModelCorrupt
 from headrace.models.disk import reading
-from headrace.models.manifest import FILE_NAME, MAX_MANIFEST_BYTES, FileEntry, Manifest, parse_manifest
+from headrace.models.manifest import (
+    FILE_NAME,
+    MAX_MANIFEST_BYTES,
+    REFERENCE,
+    FileEntry,
+    Manifest,
+    parse_manifest,
+)
 
 GRAPH: Final = "model.onnx"
 TOKENIZER: Final = "tokenizer.json"
+_REQUIRED: Final = (GRAPH, REFERENCE, TOKENIZER)
 _CHUNK: Final = 1 << 20
 
 
@@ -37,6 +45,11 @@ class ModelFolder:
     def graph(self) -> Path:
         """The ONNX graph, weights inside."""
         return self.path / GRAPH
+
+    @property
+    def reference(self) -> Path:
+        """Some texts with the original model's answers."""
+        return self.path / REFERENCE
 
     @property
     def tokenizer(self) -> Path:
@@ -64,8 +77,9 @@ def open_folder(path: Path) -> ModelFolder:
         raise ModelCorrupt(f"{path}: {min(present - expected)!r} is not in the manifest; import the model again")
     for name, entry in sorted(manifest.files.items()):
         _compare(path / name, entry)
-    if not {GRAPH, TOKENIZER} <= set(manifest.files):
-        raise ModelCorrupt(f"{path}: the manifest lists no {GRAPH} or no {TOKENIZER}; import the model again")
+    for name in _REQUIRED:
+        if name not in manifest.files:
+            raise ModelCorrupt(f"{path}: the manifest lists no {name}; import the model again")
     return ModelFolder(path, manifest)
 
 

@@ -17,6 +17,7 @@ from headrace.types import MODEL_NAME, TaskName
 
 FILE_NAME: Final = "manifest.json"
 CARD: Final = "card.md"
+REFERENCE: Final = "reference.json"
 MAX_MANIFEST_BYTES: Final = 1 << 20
 MAX_WINDOW: Final = 131_072
 
@@ -107,8 +108,8 @@ class Manifest(_Frozen):
 def content_digest(fields: dict[str, Any]) -> str:
     """Return the SHA-256 of the fields that decide a model's answers, as lower-case hex."""
     content = {key: value for key, value in fields.items() if key not in _NOT_CONTENT}
-    # The card tells of the source and the measurements in words, so it is no more content than they are.
-    content["files"] = {name: entry for name, entry in fields["files"].items() if name != CARD}
+    # The card and the reference answers tell of the source and of measurements: no more content than those are.
+    content["files"] = {name: entry for name, entry in fields["files"].items() if name not in {CARD, REFERENCE}}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

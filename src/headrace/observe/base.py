@@ -91,6 +91,7 @@ class ResponseSent:
 
     Attributes:
         route: The route's template (``/api/v1/models/{name}``), or ``""`` for a path that is no route.
+        is_shed: Whether it was refused unread because the server is overloaded; there may be thousands a second.
     """
 
     route: str
@@ -100,6 +101,7 @@ class ResponseSent:
     request_id: str
     caller: str
     duration_s: float
+    is_shed: bool = False
 
 
 Fact = RequestFinished | BatchFinished | QueueChanged | EngineRestarted | TextQuarantined | ResponseSent

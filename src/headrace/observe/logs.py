@@ -5,8 +5,10 @@ line break that a value brought along.
 """
 
 import logging
+import math
+import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Final, TextIO
 
@@ -26,6 +28,7 @@ LEVELS: Final[Mapping[str, int]] = {
 QUIET_ROUTES: Final = frozenset({"/livez", "/readyz", "/metrics"})
 # A path that is no route may be as long as a request line, and an access line needs no more to be recognised.
 _MAX_PATH_CHARS: Final = 256
+_SHED_PERIOD_S: Final = 1.0
 # They bring handlers of their own, which would write every line a second time.
 _LIBRARIES: Final = ("asyncio", "huggingface_hub", "py.warnings", "uvicorn", "uvicorn.access", "uvicorn.error")
 
@@ -106,10 +109,20 @@ def _write_traceback(out: TextIO, error: _ExcInfo) -> None:
 
 
 class LogObserver:
-    """Writes an access line for each response, and a warning for failed texts and for engines that died."""
+    """Writes an access line for each response, and a warning for failed texts and for engines that died.
 
-    def __init__(self) -> None:
+    Refusals for overload have one line a second together: a line of its own for each of some thousands would cost more
+    than the refusal, and fill the disk. At level debug each has its line.
+
+    Args:
+        clock: Seconds that never go backwards.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        self._clock = clock
+        self._shed = 0  # since the last line about them
+        self._shed_told_at = -math.inf
 
     def observe(self, fact: Fact) -> None:
         """Write a line, if the fact is worth one."""
@@ -130,7 +143,10 @@ class LogObserver:
                 self._log.error("text.quarantined", model=fact.model, sha256=fact.digest)
 
     def _response(self, fact: ResponseSent) -> None:
-        write = self._log.debug if fact.route in QUIET_ROUTES else self._log.info
+        self._shed += fact.is_shed
+        if self._shed:
+            self._tell_shed()
+        write = self._log.debug if fact.is_shed or fact.route in QUIET_ROUTES else self._log.info
         write(
             "response.sent",
             method=fact.method,
@@ -140,3 +156,9 @@ class LogObserver:
             caller=fact.caller,
             request_id=fact.request_id,
         )
+
+    def _tell_shed(self) -> None:
+        now = self._clock()
+        if now - self._shed_told_at >= _SHED_PERIOD_S:
+            self._log.warning("requests.shed", count=self._shed)
+            self._shed, self._shed_told_at = 0, now

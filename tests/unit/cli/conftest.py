@@ -60,7 +60,7 @@ def make_model(home: Path) -> MakeModel:
     def make(name: str = "minilm", content: str = "graph", **fields: Any) -> StoredModel:
         store = LocalStore(home / "models")
         with store.draft() as draft:
-            for file in ("model.onnx", "tokenizer.json", "card.md"):
+            for file in ("model.onnx", "reference.json", "tokenizer.json", "card.md"):
                 (draft / file).write_text(f"{content} {file}", encoding="utf-8")
             return store.publish(draft, lambda files: manifest(name=name, **files, **fields))
 

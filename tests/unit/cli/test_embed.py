@@ -65,10 +65,16 @@ def test_each_line_of_a_file_becomes_a_line_of_json(run: Run, service: FakeServi
     result = run("embed", str(file))
     assert result.exit_code == 0
     assert [json.loads(line) for line in result.stdout.splitlines()] == [
-        {"index": 0, "embedding": [3.0, 0.1], "tokens": 3, "truncated": False},
-        {"index": 1, "embedding": [0.0, 0.1], "tokens": 0, "truncated": False},
-        {"index": 2, "embedding": [4.0, 0.1], "tokens": 4, "truncated": True},
+        {"index": 0, "embedding": [3.0, 0.1], "tokens": 3, "truncated": False, "windows": 1},
+        {"index": 1, "embedding": [0.0, 0.1], "tokens": 0, "truncated": False, "windows": 1},
+        {"index": 2, "embedding": [4.0, 0.1], "tokens": 4, "truncated": True, "windows": 1},
     ]
+
+
+@pytest.mark.parametrize("truncate", ["error", "truncate", "chunk"])
+def test_what_to_do_with_a_long_text_is_told_to_the_service(run: Run, service: FakeService, truncate: str) -> None:
+    assert run("embed", "--truncate", truncate, stdin="one\n").exit_code == 0
+    assert service.requests[0].options.truncate == truncate
 
 
 @pytest.mark.parametrize("args", [(), ("-",)])

@@ -90,3 +90,10 @@ def test_an_unknown_variable_is_named_with_the_nearest(run: Run, monkeypatch: py
         "retryable": False,
         "field": "HEADRACE_SERVER__PROT",
     }
+
+
+def test_what_is_on_by_default_can_be_switched_off():
+    command = typer.main.get_command(app).commands["serve"]  # type: ignore[attr-defined]
+    (tune,) = [parameter for parameter in command.params if parameter.name == "engine__tune"]
+    assert set(tune.opts) == {"--tune", "--engine-tune"}
+    assert set(tune.secondary_opts) == {"--no-tune", "--no-engine-tune"}

@@ -20,7 +20,10 @@ def _close_loop():
 def text(tokens: int, deadline: float = 0.0) -> Waiting:
     future: asyncio.Future[Output] = LOOP.create_future()
     return Waiting(
-        encoding=Encoding(ids=range(tokens), truncated=False), deadline=deadline, queued_at=0.0, future=future
+        encoding=Encoding(ids=range(tokens), weight=tokens, truncated=False),
+        deadline=deadline,
+        queued_at=0.0,
+        future=future,
     )
 
 

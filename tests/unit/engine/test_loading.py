@@ -7,6 +7,7 @@ import pytest
 from tests.support.facts import Recorder
 from tests.support.manifests import describe_model
 from tests.support.models import add_model, build_tokenizer, write_files
+from tests.support.services import PLAN
 
 from headrace.engine.loaded import load_engine
 from headrace.engine.onnx import OnnxBackend
@@ -46,7 +47,7 @@ async def test_a_registry_serves_several_models_and_the_first_by_default(tmp_pat
     stored = [add_model(store, name, seed) for seed, name in enumerate(["one", "two"])]
     registry = Registry(
         [
-            LoadedModel(s.manifest, load_engine(s.path, s.manifest, EngineSettings(threads=1), Recorder()))
+            LoadedModel(s.manifest, load_engine(s.path, s.manifest, EngineSettings(threads=1), Recorder()), PLAN)
             for s in stored
         ]
     )
@@ -74,7 +75,8 @@ def test_the_runtime_keeps_nothing_for_its_maker(tmp_path: Path):
 async def test_a_model_that_is_not_as_its_manifest_says_is_not_served(tmp_path: Path):
     write_files(tmp_path)
     manifest = describe_model(name="liar", dimensions=9)
-    registry = Registry([LoadedModel(manifest, load_engine(tmp_path, manifest, EngineSettings(threads=1), Recorder()))])
+    engine = load_engine(tmp_path, manifest, EngineSettings(threads=1), Recorder())
+    registry = Registry([LoadedModel(manifest, engine, PLAN)])
     with pytest.raises(ModelCorrupt, match="its manifest promises"):
         await registry.start()
     assert not registry.is_ready

@@ -55,7 +55,7 @@ class Slow(FakeBackend):
 
 
 def test_texts_are_laid_into_a_rectangle_padded_on_the_right():
-    batch = pad([Encoding(ids=[5, 6, 7], truncated=False), Encoding(ids=[8], truncated=False)])
+    batch = pad([Encoding(ids=ids, weight=1, truncated=False) for ids in ([5, 6, 7], [8])])
     np.testing.assert_array_equal(batch.input_ids, [[5, 6, 7], [8, 0, 0]])
     np.testing.assert_array_equal(batch.attention_mask, [[1, 1, 1], [1, 0, 0]])
 

@@ -196,9 +196,34 @@ async def test_while_the_engine_restarts_no_more_wait_than_may():
         assert kinds(await waiting) == [Output] * 3
 
 
+async def test_a_job_is_let_in_once_however_often_it_runs():
+    # Nothing is ahead of the first one, and nobody else is let in while it waits.
+    async with running(supervise_fake(patience=UNHURRIED, settings=EngineSettings(max_wait_s=1e-6))) as engine:
+        assert engine.retry_after_s(0) is None
+        first = asyncio.create_task(engine.run(job("slow", "w1")))
+        await until(engine._activity.read)
+        os.kill(pid_of(engine), signal.SIGKILL)
+        await until(lambda: not engine._is_open)
+        assert (engine.retry_after_s(0) or 0) > 0
+        with pytest.raises(QueueFull):
+            await engine.run(job("w2"))
+        assert kinds(await first) == [Output] * 2
+        assert engine.retry_after_s(0) is None
+
+
+async def test_the_child_refuses_nothing_that_was_let_in():
+    async with running(supervise_fake(settings=EngineSettings(max_queued_texts=3, max_wait_s=1e-6))) as engine:
+        for number in range(100):  # a caller who leaves is gone here at once, and in the child a moment later
+            leaving = asyncio.create_task(engine.run(job("w1", "w2", f"w{number}")))
+            await asyncio.sleep(0)
+            leaving.cancel()
+            await asyncio.wait({leaving})
+        assert kinds(await engine.run(job("w3", "w4", "w5"))) == [Output] * 3
+
+
 async def test_a_thousand_jobs_of_which_half_are_cancelled_leave_nothing_behind():
     choose = random.Random(7)
-    async with running(supervise_fake(settings=EngineSettings(max_queued_texts=8192))) as engine:
+    async with running(supervise_fake(settings=EngineSettings(max_queued_texts=8192, max_wait_s=60))) as engine:
 
         async def ask(number: int) -> JobResult:
             await asyncio.sleep(choose.random() * 0.5)

@@ -12,7 +12,7 @@ from headrace.engine.base import Job, JobResult, Output, text_number
 from headrace.engine.remote import RemoteEngine
 from headrace.engine.suspects import Suspects
 from headrace.errors import EngineFailed, EngineUnavailable, HeadraceError, InputQuarantined, QueueFull
-from headrace.types import Timings
+from headrace.types import Timings, Window
 
 
 class Stub:
@@ -29,7 +29,7 @@ class Stub:
 
 
 def answer(job: Job) -> JobResult:
-    output = Output(arrays={}, tokens=1, truncated=False)
+    output = Output(windows=(Window(arrays={}, tokens=1, weight=1),), truncated=False)
     return JobResult(items=(output,) * len(job.texts), timings=Timings())
 
 
@@ -72,6 +72,14 @@ async def test_only_texts_that_ran_are_suspects():
     assert stub.jobs[1].texts == ("a", "c")
     assert accepted.missing == []
     assert suspects.is_clear
+
+
+async def test_a_text_whose_windows_ran_in_two_sessions_is_one_suspect():
+    suspects, accepted = Suspects("m", Recorder()), Accepted(job("a", "b"))
+    assert await die_on(suspects, accepted, 1, 1) == 1
+    stub = Stub(answer)
+    await suspects.try_alone(engine(stub))
+    assert [one.texts for one in stub.jobs] == [("b",)]
 
 
 async def test_garbage_in_the_memory_of_a_dead_engine_accuses_nobody():

@@ -13,7 +13,6 @@ def is_overdue(watchdog: Watchdog, tokens: int, seconds: float) -> bool:
 
 def test_before_anything_is_measured_a_batch_has_a_minute():
     watchdog = Watchdog(5)
-    assert watchdog.texts_per_s is None
     assert not is_overdue(watchdog, 1, 59)
     assert is_overdue(watchdog, 1, 61)
 
@@ -30,14 +29,15 @@ def test_a_small_batch_has_the_least_time_and_a_large_one_in_proportion():
 def test_the_speed_follows_the_batches():
     watchdog = Watchdog(5)
     watchdog.learn(batch(10, 1000, 1.0))
-    watchdog.learn(batch(20, 1000, 1.0))
-    assert watchdog.texts_per_s == 12
+    watchdog.learn(batch(10, 2000, 1.0))  # 1,200 tokens/s from here on
+    assert not is_overdue(watchdog, 1200, 19)
+    assert is_overdue(watchdog, 1200, 21)
 
 
 def test_a_text_that_failed_alone_says_nothing_about_speed():
     watchdog = Watchdog(5)
     watchdog.learn(batch(1, 10, 0.0))
-    assert watchdog.texts_per_s is None
+    assert not is_overdue(watchdog, 1, 59)
 
 
 def test_nothing_that_runs_is_never_overdue():

@@ -3,6 +3,7 @@ import json
 import math
 import struct
 import time
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from headrace.engine import wire
 from headrace.engine.base import Job, JobResult, Output
 from headrace.engine.wire import Message, decode, encode, receive
 from headrace.errors import EngineFailed, HeadraceError, InputTooLong, QueueFull, error_classes
-from headrace.types import Timings
+from headrace.types import Timings, Truncate, Window
 
 LENGTHS = struct.Struct("<II")
 
@@ -34,7 +35,7 @@ def frame(header: object, body: bytes = b"") -> bytes:
 
 
 def output(**arrays: np.ndarray) -> Output:
-    return Output(arrays=arrays, tokens=3, truncated=True)
+    return Output(windows=(Window(arrays=arrays, tokens=3, weight=1),), truncated=True)
 
 
 def done(*items: Output | HeadraceError) -> wire.Done:
@@ -63,12 +64,12 @@ def test_a_small_message_arrives_as_it_was(message: Message):
     assert there_and_back(message) == message
 
 
-@given(st.lists(st.text(st.characters())), st.integers(0, 1 << 62))
-def test_a_job_arrives_as_it_was(texts: list[str], number: int):
-    job = Job(texts=tuple(texts), truncate="error", deadline=time.monotonic() + 100, number=number)
+@given(st.lists(st.text(st.characters())), st.sampled_from(get_args(Truncate)), st.integers(0, 1 << 62))
+def test_a_job_arrives_as_it_was(texts: list[str], truncate: Truncate, number: int):
+    job = Job(texts=tuple(texts), truncate=truncate, deadline=time.monotonic() + 100, number=number)
     message = there_and_back(wire.Run(job))
     assert isinstance(message, wire.Run)
-    assert (message.job.texts, message.job.truncate, message.job.number) == (job.texts, "error", number)
+    assert (message.job.texts, message.job.truncate, message.job.number) == (job.texts, truncate, number)
     assert math.isclose(message.job.deadline, job.deadline, abs_tol=5)
 
 
@@ -110,6 +111,20 @@ def test_arrays_arrive_with_type_shape_and_values():
     assert third.arrays == {}
 
 
+def test_windows_of_a_text_arrive_in_their_order():
+    windows = tuple(
+        Window(arrays={"scores": np.full(count, count, np.float32)}, tokens=count + 2, weight=count)
+        for count in (5, 0, 3)
+    )
+    message = there_and_back(done(output(), Output(windows=windows, truncated=False), output()))
+    assert isinstance(message, wire.Done)
+    _, item, _ = message.result.items
+    assert isinstance(item, Output)
+    assert [(window.tokens, window.weight) for window in item.windows] == [(7, 5), (2, 0), (5, 3)]
+    assert [window.arrays["scores"].tolist() for window in item.windows] == [[5.0] * 5, [], [3.0] * 3]
+    assert (item.tokens, item.truncated) == (14, False)
+
+
 @pytest.mark.parametrize("kind", list(error_classes()))
 def test_every_error_arrives_as_its_class(kind: type[HeadraceError]):
     for message in (wire.Refused(1, kind("é \ud800", retry_after_s=0.5)), wire.StartFailed(kind("x", field="f"))):
@@ -147,7 +162,10 @@ async def test_lengths_are_checked_before_anything_is_read_for_them(lengths: tup
         await read(LENGTHS.pack(*lengths))
 
 
-ITEM = {"tokens": 1, "truncated": False}
+def item(*arrays: list[object], tokens: object = 1, weight: object = 1) -> dict[str, object]:
+    return {"truncated": False, "windows": [[tokens, weight, list(arrays)]]}
+
+
 RUN = {"kind": "Run", "number": 1, "truncate": "error", "remaining_s": 1, "sizes": []}
 DONE = {"kind": "Done", "number": 1, "timings": [0, 0, 0], "items": []}
 
@@ -169,14 +187,19 @@ DONE = {"kind": "Done", "number": 1, "timings": [0, 0, 0], "items": []}
         (RUN | {"sizes": [-1, 4]}, b"abc"),
         (RUN | {"sizes": ["3"]}, b"abc"),
         (RUN | {"sizes": [1]}, b"\xff"),
-        (RUN | {"truncate": "chunk"}, b""),
+        (RUN | {"truncate": "chop"}, b""),
         (RUN | {"remaining_s": float("nan")}, b""),
         (RUN | {"remaining_s": None}, b""),
-        (DONE | {"items": [ITEM | {"arrays": [["a", "|O", [1]]]}]}, b"12345678"),
-        (DONE | {"items": [ITEM | {"arrays": [["a", "<f4", [-1]]]}]}, b"1234"),
-        (DONE | {"items": [ITEM | {"arrays": [["a", "<f4", [2]]]}]}, b"1234"),
-        (DONE | {"items": [ITEM | {"arrays": [["a", "<f4", [1, 1, 1, 1, 1]]]}]}, b"1234"),
-        (DONE | {"items": [ITEM | {"arrays": [["a", "<f4"]]}]}, b"1234"),
+        (DONE | {"items": [item(["a", "|O", [1]])]}, b"12345678"),
+        (DONE | {"items": [item(["a", "<f4", [-1]])]}, b"1234"),
+        (DONE | {"items": [item(["a", "<f4", [2]])]}, b"1234"),
+        (DONE | {"items": [item(["a", "<f4", [1, 1, 1, 1, 1]])]}, b"1234"),
+        (DONE | {"items": [item(["a", "<f4"])]}, b"1234"),
+        (DONE | {"items": [item(tokens=-1)]}, b""),
+        (DONE | {"items": [item(weight=0.5)]}, b""),
+        (DONE | {"items": [{"truncated": False, "windows": [[1, 1]]}]}, b""),
+        (DONE | {"items": [{"truncated": False, "windows": []}]}, b""),
+        (DONE | {"items": [{"truncated": False}]}, b""),
         (DONE | {"items": [{"error": {}}]}, b""),
         (DONE | {"items": 3}, b""),
         (DONE | {"timings": [0, 0]}, b""),

@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from headrace.engine.agreement import Reference
 from headrace.engine.base import Job, JobResult, Output
 from headrace.errors import EngineFailed, GateFailed, HeadraceError, QueueFull
 from headrace.export.gate import GateLimits, compare, require_passed, run_gate
-from headrace.export.probes import Probe
 from headrace.models.manifest import GateReport
-from headrace.types import Arrays, Timings
+from headrace.types import Arrays, Timings, Window
 
 UNIT = np.array([0.6, 0.8, 0.0], dtype=np.float32)
 
@@ -20,7 +20,7 @@ def arrays(embedding: NDArray[np.float32] = UNIT, norm: float = 2.0) -> Arrays:
 
 
 def output(embedding: NDArray[np.float32] = UNIT, norm: float = 2.0) -> Output:
-    return Output(arrays=arrays(embedding, norm), tokens=3, truncated=False)
+    return Output(windows=(Window(arrays=arrays(embedding, norm), tokens=3, weight=1),), truncated=False)
 
 
 def judge(*found: Output | HeadraceError) -> GateReport:
@@ -89,6 +89,9 @@ class Recorded:
 
     is_ready = True
 
+    def retry_after_s(self, arriving: int) -> float | None:
+        raise NotImplementedError
+
     async def start(self) -> None:
         self.calls.append("start")
 
@@ -106,24 +109,18 @@ class Recorded:
         self.calls.append("aclose")
 
 
-async def test_all_texts_go_to_the_engine_as_one_job_and_to_the_original_one_by_one():
-    engine, asked = Recorded(), []
-
-    def embed(text: str) -> Arrays:
-        asked.append(text)
-        return arrays()
-
-    report = await run_gate(embed, engine, [Probe("one", "1"), Probe("two", "22")], GateLimits())
+async def test_all_texts_go_to_the_engine_as_one_job():
+    engine = Recorded()
+    report = await run_gate(Reference(("1", "22"), (arrays(), arrays())), engine, ["one", "two"], GateLimits())
     assert report.passed
     assert engine.calls == ["start", "run", "aclose"]
     assert (engine.jobs[0].texts, engine.jobs[0].truncate) == (("1", "22"), "truncate")
-    assert asked == ["1", "22"]
 
 
 async def test_the_engine_is_closed_when_it_refuses():
     engine = Recorded(is_full=True)
     with pytest.raises(QueueFull):
-        await run_gate(lambda _: arrays(), engine, [Probe("one", "1")], GateLimits())
+        await run_gate(Reference(("1",), (arrays(),)), engine, ["one"], GateLimits())
     assert engine.calls[-1] == "aclose"
 
 

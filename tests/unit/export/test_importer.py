@@ -45,7 +45,7 @@ def test_an_imported_model_is_in_the_store_and_passed_the_gate(
     manifest = store.open("tiny").manifest
     assert manifest == stored.manifest
     assert stored.is_current
-    assert sorted(manifest.files) == ["card.md", "model.onnx", "tokenizer.json"]
+    assert sorted(manifest.files) == ["card.md", "model.onnx", "reference.json", "tokenizer.json"]
     assert (manifest.dimensions, manifest.max_tokens, manifest.pooling, manifest.normalize) == (
         32,
         MAX_TOKENS,

@@ -55,6 +55,7 @@ def publish(store: LocalStore) -> Publish:
 
         with store.draft() as draft:
             (draft / "model.onnx").write_bytes(graph)
+            (draft / "reference.json").write_bytes(b"{}")
             (draft / "tokenizer.json").write_bytes(b"{}")
             (draft / "card.md").write_text(f"made {created_at}", encoding="utf-8")
             return store.publish(draft, make)

@@ -22,7 +22,7 @@ def test_a_folder_as_it_was_written_opens(folder: Path):
     assert opened.tokenizer.read_bytes() == b"{}"
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "tokenizer.json", "card.md"])
+@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "reference.json", "tokenizer.json", "card.md"])
 def test_every_flipped_bit_is_noticed(folder: Path, name: str):
     whole = (folder / name).read_bytes()
     # Every bit of the small files; of the manifest, whose white space may change, every bit of the revision.
@@ -53,14 +53,14 @@ def _is_white_space_change(whole: bytes, bit: int) -> bool:
         return False
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "tokenizer.json", "card.md"])
+@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "reference.json", "tokenizer.json", "card.md"])
 def test_a_missing_file_is_named(folder: Path, name: str):
     (folder / name).unlink()
     with pytest.raises(ModelCorrupt, match=name):
         open_folder(folder)
 
 
-@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "tokenizer.json", "card.md"])
+@pytest.mark.parametrize("name", ["manifest.json", "model.onnx", "reference.json", "tokenizer.json", "card.md"])
 @pytest.mark.parametrize("make", ["symlink", "folder", "fifo"])
 def test_a_file_that_is_no_plain_file_is_named(folder: Path, name: str, make: str):
     target = folder / name

@@ -335,4 +335,4 @@ def test_what_is_published_may_be_read_by_other_users(publish: Publish):
 
 
 def test_the_size_of_a_model_is_that_of_its_files(publish: Publish):
-    assert publish(b"12345").size_bytes == 5 + len("{}") + len("made 2026-01-01")
+    assert publish(b"12345").size_bytes == 5 + 2 * len("{}") + len("made 2026-01-01")

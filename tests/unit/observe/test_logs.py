@@ -6,6 +6,7 @@ import logging
 import re
 import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -295,3 +296,29 @@ async def test_requests_that_run_at_once_keep_their_own_ids() -> None:
     await asyncio.gather(*(answer(f"r{number}") for number in range(5)))
     assert len(lines(stream)) == 5
     assert all(line["request_id"] == line["said_by"] for line in lines(stream))
+
+
+def test_refusals_for_overload_share_a_line_a_second() -> None:
+    stream, now = start(), [0.0]
+    observer = LogObserver(lambda: now[0])
+    shed = replace(RESPONSE, status=429, is_shed=True)
+    for now[0] in (10.0, 10.1, 10.9, 11.1, 11.2):
+        observer.observe(shed)
+    now[0] = 12.5
+    observer.observe(RESPONSE)
+    observer.observe(RESPONSE)
+    told = [(line["event"], line["level"], line.get("count")) for line in lines(stream)]
+    assert told[:3] == [
+        ("requests.shed", "warning", 1),
+        ("requests.shed", "warning", 3),
+        ("requests.shed", "warning", 1),
+    ]
+    assert [event for event, *_ in told[3:]] == ["response.sent"] * 2
+
+
+def test_at_level_debug_each_refusal_for_overload_has_its_line() -> None:
+    stream = start(level="debug")
+    observer = LogObserver(lambda: 0.0)
+    for _ in range(3):
+        observer.observe(replace(RESPONSE, status=429, is_shed=True))
+    assert [line["event"] for line in lines(stream)] == ["requests.shed", *["response.sent"] * 3]

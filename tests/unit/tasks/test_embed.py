@@ -1,28 +1,52 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from headrace.tasks.embed import TASK, finish, pack, unpack
-from headrace.types import Embedding, Options
+from headrace.types import Embedding, Options, Window
 
 VECTORS = arrays(np.float32, st.integers(1, 64), elements=st.floats(-1e3, 1e3, width=32))
+UNIT, RAW = Options(normalize=True), Options(normalize=False)
 
 
-@given(VECTORS, st.integers(0, 2**32 - 1), st.booleans())
-def test_what_is_packed_comes_back_to_the_bit(values: np.ndarray, tokens: int, truncated: bool):
-    back = unpack(pack(Embedding(values=values, tokens=tokens, truncated=truncated)))
+def window(vector: list[float], *, weight: int = 1, tokens: int = 3) -> Window:
+    """Return what a graph gives for a vector before it is scaled."""
+    norm = np.linalg.norm(vector)
+    found = {"embedding": (np.array(vector) / norm).astype(np.float32), "norm": np.array(norm, np.float32)}
+    return Window(arrays=found, tokens=tokens, weight=weight)
+
+
+@given(VECTORS, st.integers(0, 2**32 - 1), st.integers(1, 2**32 - 1), st.booleans())
+def test_what_is_packed_comes_back_to_the_bit(values: np.ndarray, tokens: int, windows: int, truncated: bool):
+    back = unpack(pack(Embedding(values=values, tokens=tokens, truncated=truncated, windows=windows)))
     np.testing.assert_array_equal(back.values, values)
     assert back.values.dtype == np.float32
-    assert (back.tokens, back.truncated) == (tokens, truncated)
+    assert (back.tokens, back.truncated, back.windows) == (tokens, truncated, windows)
 
 
 def test_the_length_is_kept_or_made_one():
-    given_arrays = {"embedding": np.array([0.6, 0.8], np.float32), "norm": np.array(5, np.float32)}
-    np.testing.assert_allclose(finish(given_arrays, 3, False, Options(normalize=True)).values, [0.6, 0.8])
-    raw = finish(given_arrays, 3, True, Options(normalize=False))
+    windows = [window([3, 4], weight=0)]
+    np.testing.assert_allclose(finish(windows, False, UNIT).values, [0.6, 0.8])
+    raw = finish(windows, True, RAW)
     np.testing.assert_allclose(raw.values, [3, 4], rtol=1e-6)
-    assert (raw.tokens, raw.truncated, raw.values.dtype) == (3, True, np.dtype(np.float32))
+    assert (raw.tokens, raw.truncated, raw.windows, raw.values.dtype) == (3, True, 1, np.dtype(np.float32))
+
+
+def test_windows_are_pooled_by_their_tokens_and_as_long_as_the_model_made_them():
+    windows = [window([3, 4], weight=6, tokens=8), window([10, 0], weight=2, tokens=5)]
+    raw = finish(windows, False, RAW)
+    np.testing.assert_allclose(raw.values, [(6 * 3 + 2 * 10) / 8, 6 * 4 / 8], rtol=1e-6)
+    assert (raw.tokens, raw.truncated, raw.windows, raw.values.dtype) == (13, False, 2, np.dtype(np.float32))
+    unit = finish(windows, False, UNIT)
+    np.testing.assert_allclose(unit.values, raw.values / np.linalg.norm(raw.values), rtol=1e-6)
+
+
+@pytest.mark.parametrize("options", [UNIT, RAW])
+def test_windows_that_cancel_each_other_out_are_a_zero_and_no_error(options: Options):
+    merged = finish([window([1, 0]), window([-1, 0])], False, options)
+    np.testing.assert_array_equal(merged.values, [0, 0])
 
 
 def test_the_task_is_found_by_its_name():

@@ -73,7 +73,7 @@ class _Exchange:
         self._started = time.monotonic()
         self._is_answered = False
         self.status = 0
-        self.request_id = _request_id(HTTPConnection(scope).headers.get("x-request-id"))
+        self.request_id = choose_request_id(HTTPConnection(scope).headers.get("x-request-id"))
         scope.setdefault("state", {}).update(request_id=self.request_id, caller="")
 
     async def send(self, message: Message) -> None:
@@ -137,7 +137,7 @@ def _is_local(host: str) -> bool:
         return False
 
 
-def _request_id(given: str | None) -> str:
+def choose_request_id(given: str | None) -> str:
     """Keep the caller's id if it can do no harm in a header or a log, else make one."""
     return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
 

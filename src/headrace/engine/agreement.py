@@ -1,0 +1,133 @@
+"""How far answers are from those of the original model, and what the original answered.
+
+A model folder carries some texts with the original's answers (``reference.json``). Whatever runs the model later,
+in whatever precision and on whatever processor, is compared with them before it serves.
+"""
+
+import base64
+import json
+import math
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.engine.base import Engine, Job, Output
+from headrace.errors import HeadraceError, ModelCorrupt
+from headrace.models.disk import reading
+from headrace.types import Arrays
+
+MIN_COSINE: Final = 0.999
+"""Least cosine with the original's answers that a faster precision must keep. bfloat16 keeps 0.9998 (all-MiniLM-L6-v2);
+with 0.995, which careless int8 gives, the order of search results changes."""
+_LIMIT_S: Final = 60.0
+_TINY: Final = 1e-30  # keeps a norm of 0 from dividing by it
+_WORST_COSINE: Final = -1.0
+_WORST_DIFFERENCE: Final = 2.0  # between vectors of length 1 nothing is further apart
+
+
+@dataclass(frozen=True, slots=True)
+class Distance:
+    """How far one output of one text is from the original's.
+
+    Attributes:
+        cosine: Of the angle between them.
+        difference: Largest difference of one number; of ``norm`` relative to the original's.
+    """
+
+    cosine: float
+    difference: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """Texts, and what the original model gave for each."""
+
+    texts: tuple[str, ...]
+    arrays: tuple[Arrays, ...]
+
+
+def measure(expected: Sequence[Arrays], found: Sequence[Output | HeadraceError]) -> Mapping[str, tuple[Distance, ...]]:
+    """Return the distances of each output, text by text; an error is as far away as an answer can be."""
+    return {
+        name: tuple(_distance(name, wanted[name], item) for wanted, item in zip(expected, found, strict=True))
+        for name in expected[0]
+    }
+
+
+def min_cosine(reference: Reference, found: Sequence[Output | HeadraceError]) -> float:
+    """Return the smallest cosine between an answer and the original's, over all texts and outputs."""
+    distances = measure(reference.arrays, found)
+    return min(distance.cosine for row in distances.values() for distance in row)
+
+
+async def answer_reference(engine: Engine, reference: Reference) -> list[Output | HeadraceError]:
+    """Return what an engine answers to the texts of a reference, in their order."""
+    items: list[Output | HeadraceError] = []
+    for text in reference.texts:  # one at a time: a queue may be as short as one text
+        job = Job(texts=(text,), truncate="truncate", deadline=time.monotonic() + _LIMIT_S)
+        items.extend((await engine.run(job)).items)
+    return items
+
+
+def write_reference(path: Path, reference: Reference) -> None:
+    """Write a reference: JSON, the numbers as little-endian float32 in base64."""
+    outputs = {name: np.stack([arrays[name] for arrays in reference.arrays]) for name in reference.arrays[0]}
+    content = {
+        "texts": reference.texts,
+        "outputs": {
+            name: {"shape": values.shape, "data": base64.b64encode(values.astype("<f4").tobytes()).decode()}
+            for name, values in outputs.items()
+        },
+    }
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def read_reference(path: Path) -> Reference:
+    """Read what ``write_reference`` wrote.
+
+    Raises:
+        ModelCorrupt: It is no reference.
+        StoreUnusable: It cannot be read.
+    """
+    with reading(path):
+        data = path.read_bytes()
+    try:
+        content = json.loads(data)
+        texts = tuple(str(text) for text in content["texts"])
+        outputs = {name: _decode(value, len(texts)) for name, value in content["outputs"].items()}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ModelCorrupt(f"{path} holds no reference answers; import the model again") from error
+    return Reference(texts, tuple({name: rows[i] for name, rows in outputs.items()} for i in range(len(texts))))
+
+
+def _decode(value: Mapping[str, Any], texts: int) -> NDArray[np.float32]:
+    rows = np.frombuffer(base64.b64decode(value["data"], validate=True), "<f4").reshape(value["shape"])
+    if len(rows) != texts:
+        raise ValueError("the number of rows is not the number of texts")
+    return rows
+
+
+def _distance(name: str, expected: NDArray[Any], found: Output | HeadraceError) -> Distance:
+    if isinstance(found, HeadraceError) or name not in found.arrays:
+        return Distance(_WORST_COSINE, _WORST_DIFFERENCE)
+    wanted = np.asarray(expected, dtype=np.float64).ravel()
+    given = np.asarray(found.arrays[name], dtype=np.float64).ravel()
+    if wanted.shape != given.shape or not np.isfinite(wanted).all() or not np.isfinite(given).all():
+        return Distance(_WORST_COSINE, _WORST_DIFFERENCE)
+    difference = float(np.abs(wanted - given).max())
+    if name == "norm":
+        difference /= max(float(np.abs(wanted).max()), _TINY)
+    return Distance(_cosine(wanted, given), difference)
+
+
+def _cosine(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
+    """Return the cosine of two vectors; two vectors of zeros agree."""
+    lengths = math.sqrt(float(left @ left) * float(right @ right))
+    if lengths == 0:
+        return 1.0 if np.array_equal(left, right) else 0.0
+    return float(left @ right) / lengths

@@ -1,0 +1,278 @@
+"""Finds the fastest plan for a model on this machine by trying plans against each other.
+
+One plan is the champion, from the start the one that is safe everywhere. Each other plan challenges it: both engines
+are loaded, and take turns at the same work, so that what the machine does meanwhile hits both. A challenger wins if its
+answers are the original's, it is faster by more than the noise that the turns showed, and it does not pay for that
+with the time of a single text. A tie goes to the champion, which makes the choice come out the same the next time.
+"""
+
+import asyncio
+import contextlib
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Final
+
+from headrace.engine.agreement import MIN_COSINE, Reference, answer_reference, min_cosine
+from headrace.engine.base import Engine, Job, Output
+from headrace.engine.plan import Plan, installed_runtimes, make_plan, precisions
+from headrace.engine.plans import Trial, Tuned
+from headrace.engine.workload import SHORT_TEXT, make_texts
+from headrace.errors import EngineFailed, HeadraceError
+from headrace.machine import Machine
+from headrace.settings import EngineSettings
+
+MakeEngine = Callable[[Plan], Engine]
+Step = Callable[[str], contextlib.AbstractContextManager[None]]
+
+_TEXTS: Final = 128  # of a turn: some 8,000 tokens, enough for batches of equal lengths
+_LEAST_TEXTS: Final = 20  # for a model that is slow: one of each length
+_JOB_TEXTS: Final = 32
+_TURN_S: Final = 1.0  # a turn that would take longer gets fewer texts
+_SINGLES: Final = 15
+_LEAST_NOISE: Final = 0.03  # two runs of one plan differ by that much on a quiet machine
+_JOB_LIMIT_S: Final = 120.0
+_BUDGETS: Final = (512, 2048, 256, 4096)
+_MANY_THREADS: Final = 4
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Effort:
+    """How much is tried.
+
+    Attributes:
+        rounds: Turns of each of two plans.
+        limit_s: No plan is tried any more after so much time.
+        has_sizes: Whether sessions and token budgets are tried as well as runtimes and precisions.
+    """
+
+    rounds: int
+    limit_s: float
+    has_sizes: bool
+
+
+SHORT: Final = Effort(rounds=3, limit_s=20.0, has_sizes=False)
+"""At the first start of a server: the choice that matters most, in seconds."""
+
+
+@dataclass(slots=True)
+class _Entrant:
+    """A plan with its engine, started."""
+
+    plan: Plan
+    engine: Engine
+    latency_s: float
+    min_cosine: float
+
+
+async def tune(
+    settings: EngineSettings,
+    machine: Machine,
+    reference: Reference,
+    make_engine: MakeEngine,
+    *,
+    effort: Effort,
+    step: Step,
+) -> Tuned:
+    """Try plans within what the options leave open, and return the best.
+
+    Args:
+        settings: What the user set is not varied.
+        machine: What there is to choose from.
+        reference: What the answers must agree with.
+        make_engine: Returns an engine for a plan, not started.
+        effort: How much is tried.
+        step: Told what is being done.
+
+    Raises:
+        HeadraceError: Not even the safe plan works.
+    """
+    tuner = _Tuner(reference, make_engine, effort, step)
+    try:
+        return await tuner.run(settings, machine)
+    finally:
+        await tuner.aclose()
+
+
+def runtime_plans(settings: EngineSettings, machine: Machine) -> list[Plan]:
+    """Return a plan for each runtime and precision that the options leave open; the safe one is the first."""
+    safe = make_plan(settings, machine)
+    found = [
+        safe.model_copy(update={"runtime": runtime, "precision": precision})
+        for runtime in installed_runtimes()
+        if settings.runtime in {"auto", runtime}
+        for precision in precisions(runtime, machine)
+        if settings.precision in {"auto", precision}
+    ]
+    return [safe, *(plan for plan in found if plan != safe)]
+
+
+def size_plans(settings: EngineSettings, machine: Machine, best: Callable[[], Plan]) -> Iterator[Plan]:
+    """Yield other sizes for the best plan so far, as far as the options leave them open."""
+    given = settings.model_fields_set
+    if "sessions" not in given and settings.threads is None:
+        for sessions in _layouts(machine.threads):
+            yield best().model_copy(update={"sessions": sessions, "threads": machine.threads // sessions})
+    if "token_budget" not in given:
+        for budget in _BUDGETS:
+            yield best().model_copy(update={"token_budget": budget})
+
+
+def _layouts(threads: int) -> list[int]:
+    """Return numbers of sessions: one thread each, and two threads each where that is something else."""
+    return [threads, threads // 2] if threads >= _MANY_THREADS else [threads] if threads > 1 else []
+
+
+class _Tuner:
+    def __init__(self, reference: Reference, make_engine: MakeEngine, effort: Effort, step: Step) -> None:
+        self._reference = reference
+        self._make_engine = make_engine
+        self._effort = effort
+        self._step = step
+        self._started = time.monotonic()
+        self._texts = make_texts(_LEAST_TEXTS)
+        self._champion: _Entrant | None = None
+        self._running: list[Engine] = []
+        self._trials: dict[Plan, Trial] = {}
+        self._noise = _LEAST_NOISE
+        self._is_whole = effort.has_sizes
+
+    async def run(self, settings: EngineSettings, machine: Machine) -> Tuned:
+        """Let all plans challenge each other."""
+        first, *others = runtime_plans(settings, machine)
+        with self._step(f"Trying {first}"):
+            champion = self._champion = await self._enter(first)
+            await self._fit_texts(champion)
+        for plan in others:
+            await self._try(plan)
+        if self._effort.has_sizes:
+            for plan in size_plans(settings, machine, self._best):
+                await self._try(plan)
+        return self._result()
+
+    async def aclose(self) -> None:
+        """End all engines."""
+        for engine in self._running:
+            await engine.aclose()
+
+    def _best(self) -> Plan:
+        if self._champion is None:
+            raise EngineFailed("no plan was tried yet")
+        return self._champion.plan
+
+    async def _try(self, plan: Plan) -> None:
+        """Let a plan challenge the champion, if there is time."""
+        champion = self._champion
+        if champion is None or plan in self._trials:
+            return
+        if time.monotonic() - self._started > self._effort.limit_s:
+            self._is_whole = False
+            self._trials[plan] = Trial(plan=plan, verdict="not tried: no time left")
+            return
+        with self._step(f"Trying {plan}"):
+            try:
+                challenger = await self._enter(plan)
+            except HeadraceError as error:  # a runtime that does not work here is none to choose
+                self._trials[plan] = Trial(plan=plan, verdict=f"does not work here: {error.message}")
+                return
+            if challenger.min_cosine < MIN_COSINE:
+                self._record(challenger, [], f"refused: its answers are too far off ({MIN_COSINE:g} is required)")
+                await self._leave(challenger)
+                return
+            await self._duel(champion, challenger)
+
+    async def _enter(self, plan: Plan) -> _Entrant:
+        engine = self._make_engine(plan)
+        self._running.append(engine)
+        await engine.start()
+        answers = await answer_reference(engine, self._reference)
+        await self._turn(engine)  # warm: libraries prepare themselves for lengths they have not seen
+        latency_s = statistics.median([await _time_single(engine) for _ in range(_SINGLES)])
+        entrant = _Entrant(plan, engine, latency_s, min_cosine(self._reference, answers))
+        self._record(entrant, [], "")
+        return entrant
+
+    async def _leave(self, entrant: _Entrant) -> None:
+        self._running.remove(entrant.engine)
+        await entrant.engine.aclose()
+
+    async def _fit_texts(self, entrant: _Entrant) -> None:
+        """Take as many texts as a turn has time for."""
+        _, took_s = await self._turn(entrant.engine)
+        fitting = int(len(self._texts) * _TURN_S / took_s)
+        self._texts = make_texts(min(max(fitting, _LEAST_TEXTS), _TEXTS))
+        self._record(entrant, [(await self._turn(entrant.engine))[0]], "chosen")
+
+    async def _duel(self, champion: _Entrant, challenger: _Entrant) -> None:
+        pairs = [
+            ((await self._turn(champion.engine))[0], (await self._turn(challenger.engine))[0])
+            for _ in range(self._effort.rounds)
+        ]
+        ratios = [new / old for old, new in pairs]
+        ratio, noise = statistics.median(ratios), max(_LEAST_NOISE, (max(ratios) - min(ratios)) / 2)
+        self._noise = max(self._noise, noise)
+        is_faster = ratio > 1 + noise
+        slowdown = challenger.latency_s / champion.latency_s
+        wins = is_faster and slowdown <= ratio
+        if wins:
+            verdict = "chosen"
+        elif is_faster:
+            verdict = f"{ratio:.2f} x the speed of the best, but {slowdown:.2f} x its time for one text"
+        else:
+            verdict = f"{ratio:.2f} x the speed of the best"
+        self._record(champion, [old for old, _ in pairs], "beaten" if wins else "chosen")
+        self._record(challenger, [new for _, new in pairs], verdict)
+        await self._leave(champion if wins else challenger)
+        if wins:
+            self._champion = challenger
+
+    async def _turn(self, engine: Engine) -> tuple[float, float]:
+        """Answer all texts as several callers would ask; returns tokens per second, and seconds."""
+        started = time.monotonic()
+        deadline = started + _JOB_LIMIT_S
+        jobs = [
+            Job(texts=self._texts[start : start + _JOB_TEXTS], truncate="truncate", deadline=deadline)
+            for start in range(0, len(self._texts), _JOB_TEXTS)
+        ]
+        results = await asyncio.gather(*(engine.run(job) for job in jobs))
+        took_s = time.monotonic() - started
+        outputs = [item for result in results for item in result.items]
+        return sum(item.tokens for item in outputs if isinstance(item, Output)) / took_s, took_s
+
+    def _record(self, entrant: _Entrant, speeds: list[float], verdict: str) -> None:
+        """Note what was measured; of several measurements the last."""
+        old = self._trials.get(entrant.plan)
+        trial = Trial(
+            plan=entrant.plan, latency_s=entrant.latency_s, min_cosine=round(entrant.min_cosine, 6), verdict=verdict
+        )
+        if speeds:
+            median = statistics.median(speeds)
+            trial = trial.model_copy(
+                update={
+                    "tokens_per_s": median,
+                    "least_tokens_per_s": min(speeds),
+                    "most_tokens_per_s": max(speeds),
+                }
+            )
+        elif old is not None:
+            trial = old.model_copy(update={"verdict": verdict})
+        self._trials[entrant.plan] = trial
+
+    def _result(self) -> Tuned:
+        return Tuned(
+            plan=self._best(),
+            trials=tuple(self._trials.values()),
+            noise=round(self._noise, 4),
+            is_whole=self._is_whole,
+            took_s=round(time.monotonic() - self._started, 3),
+            created_at=datetime.now(UTC),
+        )
+
+
+async def _time_single(engine: Engine) -> float:
+    job = Job(texts=(SHORT_TEXT,), truncate="truncate", deadline=time.monotonic() + _JOB_LIMIT_S)
+    started = time.monotonic()
+    await engine.run(job)
+    return time.monotonic() - started

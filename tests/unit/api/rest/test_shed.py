@@ -1,0 +1,250 @@
+"""Requests that no engine can take, on the real server: refused by their head, on connections that go on."""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+import httpx
+import pytest
+from fastapi.routing import APIRoute
+from tests.support.facts import Recorder
+from tests.support.server import Reply
+from tests.support.services import ServiceUnderTest, ask, service_under_test
+
+from headrace.api.rest.app import build_app
+from headrace.api.rest.context import Context
+from headrace.api.rest.native import router
+from headrace.api.rest.server import RestServer, bind
+from headrace.api.rest.shed import INFERENCE
+from headrace.auth.loopback import LoopbackGuard
+from headrace.errors import QueueFull
+from headrace.observe.base import RequestFinished, ResponseSent
+from headrace.observe.metrics import Metrics
+from headrace.settings import EngineSettings, ServerSettings, Settings
+
+BODY = b'{"inputs": ["w1"]}'
+SERVER = ServerSettings(port=0, linger_s=0, drain_timeout_s=0, receive_timeout_s=0.3)
+
+
+def post(body: bytes = BODY, *, version: str = "1.1", **headers: str) -> bytes:
+    given = {"host": "x", "content_type": "application/json", "content_length": str(len(body)), **headers}
+    head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in given.items() if value)
+    return f"POST /api/v1/embed HTTP/{version}\r\n{head}\r\n".encode() + body
+
+
+@dataclass
+class Server:
+    """A server whose queue has room for one text."""
+
+    it: ServiceUnderTest
+    context: Context
+    port: int
+    tasks: contextlib.AsyncExitStack
+
+    @property
+    def recorder(self) -> Recorder:
+        return self.it.recorder
+
+    async def fill(self) -> None:
+        """Let one text in that stays until ``empty``."""
+        self.it.backend.gate.clear()
+        blocking = asyncio.create_task(self.it.service.run(ask("a")))
+        self.tasks.push_async_callback(asyncio.wait, {blocking})
+        while not self.it.backend.batches:
+            await asyncio.sleep(0.001)
+        assert self.it.registry.retry_after_s(0) is not None
+        self.recorder.facts.clear()
+
+    async def empty(self) -> None:
+        self.it.backend.gate.set()
+        while self.it.registry.retry_after_s(0) is not None:
+            await asyncio.sleep(0.001)
+
+    @contextlib.asynccontextmanager
+    async def connection(self) -> AsyncIterator["Connection"]:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+        try:
+            async with asyncio.timeout(20):
+                yield Connection(reader, writer)
+        finally:
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
+
+
+@dataclass
+class Connection:
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+
+    def send(self, data: bytes) -> None:
+        self.writer.write(data)
+
+    async def receive(self) -> Reply:
+        first, *lines = (await self.reader.readuntil(b"\r\n\r\n")).decode().strip().split("\r\n")
+        headers = {name: value.strip() for name, _, value in (line.partition(":") for line in lines)}
+        return Reply(int(first.split()[1]), headers, await self.reader.readexactly(int(headers["content-length"])))
+
+    async def ask(self, data: bytes) -> Reply:
+        self.send(data)
+        return await self.receive()
+
+    async def has_ended(self) -> bool:
+        with contextlib.suppress(ConnectionError):
+            return await self.reader.read(1) == b""
+        return True
+
+
+@pytest.fixture
+async def server() -> AsyncIterator[Server]:
+    async with contextlib.AsyncExitStack() as stack:
+        it = await stack.enter_async_context(service_under_test(engine=EngineSettings(max_queued_texts=1)))
+        settings = Settings(server=SERVER)
+        context = Context(
+            service=it.service, guard=LoopbackGuard(), settings=settings, observer=it.recorder, metrics=Metrics()
+        )
+        listener = stack.enter_context(contextlib.closing(bind(settings.server)))
+        rest, stop, started = RestServer(build_app(context, local_hosts_only=False), context), *_events()
+        serving = asyncio.create_task(rest.run_on(listener, stop, started.set))
+        await started.wait()
+        tasks = await stack.enter_async_context(contextlib.AsyncExitStack())
+        tasks.callback(it.backend.gate.set)
+        yield Server(it, context, listener.getsockname()[1], tasks)
+        it.backend.gate.set()
+        stop.set()
+        await serving
+
+
+def _events() -> tuple[asyncio.Event, asyncio.Event]:
+    return asyncio.Event(), asyncio.Event()
+
+
+def is_shed(server: Server) -> list[bool]:
+    return [fact.is_shed for fact in server.recorder.of(ResponseSent)]
+
+
+def test_every_post_needs_an_engine_and_is_shed():
+    posts = {route.path for route in router.routes if isinstance(route, APIRoute) and "POST" in (route.methods or ())}
+    assert posts == set(INFERENCE)
+
+
+async def test_a_full_queue_refuses_by_the_head_and_the_connection_goes_on(server: Server):
+    await server.fill()
+    async with server.connection() as connection:
+        for _ in range(3):
+            assert (await connection.ask(post())).status == 429
+        assert is_shed(server) == [True] * 3
+        await server.empty()
+        assert (await connection.ask(post())).status == 200
+
+
+async def test_the_refusal_is_like_any_other(server: Server):
+    await server.fill()
+    async with server.connection() as connection:
+        shed = await connection.ask(post(x_request_id="r1"))
+        app = httpx.ASGITransport(build_app(server.context, local_hosts_only=False))
+        async with httpx.AsyncClient(transport=app, base_url="http://x", headers={"x-request-id": "r1"}) as client:
+            other = await client.post("/api/v1/embed", json={"inputs": ["w1"]})
+    assert shed.headers.keys() == set(other.headers)
+    assert {name: shed.headers[name] for name in ("content-type", "x-request-id", "retry-after")} == {
+        "content-type": "application/problem+json",
+        "x-request-id": "r1",
+        "retry-after": "1",
+    }
+    body, others = shed.json(), other.json()
+    assert body.pop("detail").endswith("ask again later")
+    assert others.pop("detail").endswith("ask again later")
+    assert body == others
+    assert body["code"] == QueueFull.code
+
+
+async def test_the_refusal_is_observed(server: Server):
+    await server.fill()
+    async with server.connection() as connection:
+        reply = await connection.ask(post())
+    [finished], [sent] = server.recorder.of(RequestFinished), server.recorder.of(ResponseSent)
+    assert (finished.task, finished.model, finished.outcome) == ("embed", "", "queue.full")
+    assert (sent.route, sent.method, sent.status) == ("/api/v1/embed", "POST", 429)
+    assert sent.request_id == reply.headers["x-request-id"] == reply.json()["request_id"]
+
+
+async def test_what_needs_no_engine_is_answered(server: Server):
+    await server.fill()
+    async with server.connection() as connection:
+        for path, status in (("/livez", 200), ("/readyz", 200), ("/api/v1/models", 200), ("/nowhere", 404)):
+            assert (await connection.ask(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())).status == status
+        assert (await connection.ask(post().replace(b"embed", b"nothing"))).status == 404
+
+
+async def test_the_answer_does_not_wait_for_the_body_and_the_next_request_is_found_behind_it(server: Server):
+    await server.fill()
+    request = post(b'{"inputs": ["' + b"w" * 10_000 + b'"]}')
+    async with server.connection() as connection:
+        assert (await connection.ask(request[:300])).status == 429
+        connection.send(request[300:5000])
+        await asyncio.sleep(0.01)
+        assert (await connection.ask(request[5000:] + post())).status == 429
+        await server.empty()
+        assert (await connection.ask(post())).status == 200
+
+
+async def test_requests_that_come_together_are_answered_in_their_order(server: Server):
+    await server.fill()
+    async with server.connection() as connection:
+        connection.send(b"".join(post(x_request_id=f"r{number}") for number in range(20)))
+        ids = [(await connection.receive()).headers["x-request-id"] for _ in range(20)]
+    assert ids == [f"r{number}" for number in range(20)]
+
+
+async def test_a_body_that_never_ends_ends_the_connection(server: Server):
+    await server.fill()
+    async with server.connection() as connection:
+        assert (await connection.ask(post(b"", content_length=str(1 << 30)))).status == 429
+        connection.send(b"w" * (3 << 20))
+        assert await connection.has_ended()
+
+
+async def test_a_body_that_does_not_come_ends_the_connection(server: Server):
+    await server.fill()
+    async with server.connection() as connection:
+        assert (await connection.ask(post(b"w", content_length="2"))).status == 429
+        assert await connection.has_ended()
+
+
+async def test_a_body_that_is_no_http_ends_the_connection(server: Server):
+    await server.fill()
+    async with server.connection() as connection:
+        assert (await connection.ask(post(b"", content_length="", transfer_encoding="chunked"))).status == 429
+        connection.send(b"nonsense\r\n")
+        assert await connection.has_ended()
+
+
+@pytest.mark.parametrize(
+    "request_bytes",
+    [
+        post(connection="close"),
+        post(version="1.0"),
+        post(expect="100-continue"),
+        post().replace(b"/embed", b"/embed?a=1"),
+    ],
+)
+async def test_what_is_not_plain_is_refused_by_the_routes(server: Server, request_bytes: bytes):
+    await server.fill()
+    async with server.connection() as connection:
+        connection.send(request_bytes)
+        with contextlib.suppress(KeyError):  # 100 Continue has no length
+            reply = await connection.receive()
+            assert (reply.status, json.loads(reply.body)["code"]) == (429, "queue.full")
+    while not is_shed(server):
+        await asyncio.sleep(0.001)
+    assert is_shed(server) == [False]
+
+
+async def test_a_server_that_stops_says_so_with_every_refusal(server: Server):
+    await server.fill()
+    server.context.is_draining = True
+    async with server.connection() as connection:
+        assert (await connection.ask(post())).headers["connection"] == "close"
+    assert is_shed(server) == [False]
