@@ -34,6 +34,23 @@ class Texts:
     count: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrivals:
+    """An open loop: requests that come whatever the server does.
+
+    Attributes:
+        rate_per_s: Requests a second, on average.
+        duration_s: How long requests are sent.
+        goal_s: An answer within it is good.
+        limit_s: After it nobody waits any more.
+    """
+
+    rate_per_s: float
+    duration_s: float
+    goal_s: float
+    limit_s: float
+
+
 @dataclass(frozen=True, slots=True)
 class Load:
     """Sends texts to one server."""
@@ -46,20 +63,16 @@ class Load:
         target = self._target(texts, per_request, REQUEST_LIMIT_S)
         return self.generator.ask("closed", within_s=_LOAD_LIMIT_S, clients=clients, **target)
 
-    def open(
-        self, texts: Texts, *, rate_per_s: float, duration_s: float, goal_s: float, limit_s: float
-    ) -> dict[str, Any]:
-        """Send single texts at a rate, whatever the server does.
-
-        Args:
-            texts: Sent again and again, in their order.
-            rate_per_s: Requests a second, on average.
-            duration_s: How long requests are sent.
-            goal_s: An answer within it is good.
-            limit_s: After it nobody waits any more.
-        """
-        load = {"rate_per_s": rate_per_s, "duration_s": duration_s, "seed": 0, "goal_s": goal_s}
-        return self.generator.ask("open", within_s=_LOAD_LIMIT_S, **load, **self._target(texts, 1, limit_s))
+    def open(self, texts: Texts, arrivals: Arrivals, *, per_request: int) -> dict[str, Any]:
+        """Send requests at a rate, whatever the server does; the texts come again and again, in their order."""
+        load = {
+            "rate_per_s": arrivals.rate_per_s,
+            "duration_s": arrivals.duration_s,
+            "seed": 0,
+            "goal_s": arrivals.goal_s,
+        }
+        target = self._target(texts, per_request, arrivals.limit_s)
+        return self.generator.ask("open", within_s=_LOAD_LIMIT_S, **load, **target)
 
     def vectors(self, texts: Texts, target: Path) -> None:
         """Write the vectors that the server gives for the texts."""

@@ -8,8 +8,8 @@ from typing import Final
 
 from bench import proctree
 from bench.environments import EnvironmentUnusable
-from bench.http import SINGLE
-from bench.load import Load, first, probe, running_generator
+from bench.http import BATCH, SINGLE
+from bench.load import Arrivals, Load, first, probe, running_generator
 from bench.progress import say
 from bench.results import Measurement
 from bench.run import Run
@@ -18,6 +18,7 @@ from bench.worker import LOGS, Worker, WorkerFailed
 
 PART: Final = "overload"
 FACTORS: Final = (2, 5, 10)
+SIZES: Final = (SINGLE, BATCH)
 _DURATION_S: Final = 15.0
 _GOAL_S: Final = 1.0  # an answer that takes longer is of no use to somebody who waits for it
 _LIMIT_S: Final = 10.0  # and after this nobody waits any more
@@ -34,7 +35,7 @@ def run_overload(run: Run) -> None:
             name = f"{server.name}, overload"
             if server.column != "as_it_comes" or server.name in run.results.left_out or name in run.results.left_out:
                 continue
-            if all(run.results.has(PART, f"{server.title}, {factor} x", 0) for factor in FACTORS):
+            if all(_is_measured(run, server, per_request) for per_request, _ in SIZES):
                 continue
             try:
                 _overload(run, server, generator)
@@ -43,25 +44,52 @@ def run_overload(run: Run) -> None:
                 run.results.leave_out(name, str(error))
 
 
+def candidate(title: str, per_request: int, factor: int) -> str:
+    """Return the name of one load on one server."""
+    return f"{title}, {per_request} {'text' if per_request == 1 else 'texts'}, {factor} x"
+
+
+def _is_measured(run: Run, server: Server, per_request: int) -> bool:
+    return all(run.results.has(PART, candidate(server.title, per_request, factor), 0) for factor in FACTORS)
+
+
 def _overload(run: Run, server: Server, generator: Worker) -> None:
     with running_server(server, run.model) as running:
         wait_for_answer(running, probe(running))
         load = Load(generator, running)
-        load.closed(first(run.mix, _WARM_UP), per_request=1, clients=SINGLE[1])
-        capacity = load.closed(first(run.mix, _CAPACITY_TEXTS), per_request=1, clients=SINGLE[1])
-        per_s = capacity["answered"] / capacity["elapsed_s"]
-        if not per_s:
-            raise ServerFailed(f"{server.name} answered nothing before the overload began")
-        say(f"{server.name}: {per_s:.0f} requests/s are its capacity")
-        for factor in FACTORS:
-            rate = min(factor * per_s, _MAX_RATE_PER_S)
-            before = proctree.pss_bytes(running.process.pid)
-            every = first(run.mix, len(run.mix.texts))
-            figures = load.open(every, rate_per_s=rate, duration_s=_DURATION_S, goal_s=_GOAL_S, limit_s=_LIMIT_S)
-            memory = {"pss_before_bytes": float(before), "pss_bytes": float(proctree.pss_bytes(running.process.pid))}
-            context = {"capacity_per_s": per_s, "capacity_tokens_per_s": capacity["tokens_per_s"], "rate_per_s": rate}
-            run.results.add(Measurement(PART, f"{server.title}, {factor} x", 0, {**figures, **memory, **context}))
-            if running.process.poll() is not None:
-                raise ServerFailed(f"{server.name} died at {factor} times its capacity; see {LOGS}/{running.log.name}")
-            good, recovery_s = figures["good_tokens_per_s"], figures["recovery_s"]
-            say(f"  {factor} x: {good:,.0f} good tokens/s, recovered in {recovery_s:.2f} s")
+        for per_request, clients in SIZES:
+            if _is_measured(run, server, per_request):
+                continue
+            capacity = _capacity(run, load, per_request, clients)
+            for factor in FACTORS:
+                figures = _exceed(run, load, per_request, factor * capacity["capacity_per_s"])
+                values = {**capacity, **figures}
+                values["good_share"] = values["good_tokens_per_s"] / values["capacity_tokens_per_s"]
+                run.results.add(Measurement(PART, candidate(server.title, per_request, factor), 0, values))
+                say(f"  {factor} x: {values['good_share']:.0%} of it, recovered in {values['recovery_s']:.2f} s")
+                if running.process.poll() is not None:
+                    raise ServerFailed(
+                        f"{server.name} died at {factor} times its capacity; see {LOGS}/{running.log.name}"
+                    )
+
+
+def _capacity(run: Run, load: Load, per_request: int, clients: int) -> dict[str, float]:
+    """Measure what the server answers to clients that wait for their answers, with requests of the same size."""
+    load.closed(first(run.mix, _WARM_UP), per_request=per_request, clients=clients)
+    figures = load.closed(first(run.mix, _CAPACITY_TEXTS), per_request=per_request, clients=clients)
+    per_s = figures["answered"] / figures["elapsed_s"]
+    name = load.running.server.name
+    if not per_s:
+        raise ServerFailed(f"{name} answered nothing before the overload began")
+    say(f"{name}: {per_s:.0f} requests/s of {per_request} are its capacity, {figures['tokens_per_s']:,.0f} tokens/s")
+    return {"capacity_per_s": per_s, "capacity_tokens_per_s": figures["tokens_per_s"]}
+
+
+def _exceed(run: Run, load: Load, per_request: int, per_s: float) -> dict[str, float]:
+    """Send more than the server can do, and return what became of it."""
+    rate = min(per_s, _MAX_RATE_PER_S)
+    before = proctree.pss_bytes(load.running.process.pid)
+    arrivals = Arrivals(rate_per_s=rate, duration_s=_DURATION_S, goal_s=_GOAL_S, limit_s=_LIMIT_S)
+    figures = load.open(first(run.mix, len(run.mix.texts)), arrivals, per_request=per_request)
+    after = proctree.pss_bytes(load.running.process.pid)
+    return {**figures, "rate_per_s": rate, "pss_before_bytes": float(before), "pss_bytes": float(after)}

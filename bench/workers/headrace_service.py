@@ -47,7 +47,10 @@ def main() -> None:
     asked = parser.parse_args()
     # Without the cache: the same texts come in every round, and answers from memory measure nothing.
     # In this process, as `headrace embed` does: the other candidates have no second process either.
-    loaded = load_settings({"store.home": asked.home, "cache.max_bytes": 0, "engine.isolation": "none"})
+    # Nor is anybody refused: it is one caller, who waits for all of it.
+    loaded = load_settings(
+        {"store.home": asked.home, "cache.max_bytes": 0, "engine.isolation": "none", "engine.max_wait_s": 3600}
+    )
     per_request = loaded.settings.limits.max_inputs
     at_once = max(1, loaded.settings.engine.max_queued_texts // per_request)
     with asyncio.Runner() as runner:

@@ -88,6 +88,21 @@ def test_only_what_was_measured_has_a_section(results: Results) -> None:
     assert "## More than a server can do" in lines
 
 
+def test_overload_is_told_as_a_share_of_the_capacity(results: Results) -> None:
+    figures = {
+        "capacity_tokens_per_s": 1000.0,
+        "good_tokens_per_s": 960.0,
+        "good_share": 0.96,
+        "refusal_p50_s": 0.0012,
+        "refusal_p99_s": 0.0049,
+        "pss_before_bytes": 3 << 20,
+        "pss_bytes": 4 << 20,
+    }
+    measure(results, overload.PART, overload.candidate("Headrace", 32, 10), figures)
+    found = row(render(results, plots=False), "Headrace, 32 texts, 10 x")
+    assert found == "| Headrace, 32 texts, 10 x | 1,000 | 960 | 96 | - | - | - | 1.2 | 4.9 | - | 3 | 4 | - | - |"
+
+
 def test_a_busy_machine_is_told(results: Results) -> None:
     assert "do not trust" not in "\n".join(render(results, plots=False))
     results.about["machine"]["load_before"] = 2.0
