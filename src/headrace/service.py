@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
 from headrace.auth.base import require
@@ -32,7 +32,7 @@ from headrace.observe.base import Observer, RequestFinished
 from headrace.settings import LimitSettings
 from headrace.tasks import TASKS
 from headrace.tasks.base import Task
-from headrace.types import Answer, Caller, Embedding, Request, Scope, TaskName, Timings
+from headrace.types import Answer, Caller, Embedding, Options, Request, Scope, TaskName, Timings
 
 # From the head of a request to its run are 1 to 20 ms on a busy machine. One that takes longer has a slow client or is
 # refused for something else, and should not keep others out.
@@ -45,6 +45,21 @@ class ServedModel:
 
     manifest: Manifest
     plan: Plan
+
+
+@dataclass(slots=True)
+class _Work:
+    """A request that may be answered: which model does what to which texts.
+
+    Attributes:
+        options: As the caller chose them, and the model's own where the caller did not.
+    """
+
+    model: LoadedModel
+    task: Task
+    options: Options
+    inputs: tuple[str, ...]
+    deadline: float
 
 
 @dataclass(slots=True)
@@ -88,17 +103,17 @@ class Service:
             await self._limiter.acquire(request.caller.name)  # limit
             model = self._models.get(request.model)  # look up the model
             seen.model = model.name
-            request, task = self._prepare(request, model)  # prepare
-            keys = _keys(request, model)
-            known = await self._recall(keys, task)  # look up what is remembered
-            fresh, timings = await self._compute(request, model, task, keys, known)  # run, finish and store
+            work = self._prepare(request, model)  # prepare
+            keys = _keys(work)
+            known = await self._recall(keys, work.task)  # look up what is remembered
+            fresh, runs = await self._compute(work, keys, known)  # run, finish and store
             found = {**known, **fresh}
             seen.answer = Answer(  # observe: on leaving the block
                 model=model.name,
                 revision=model.manifest.revision,
                 task=request.task,
                 results=tuple(found[key] for key in keys),
-                timings=replace(timings, total_s=time.monotonic() - started),
+                timings=_longest(runs, time.monotonic() - started),
                 cached=sum(key in known for key in keys),
             )
             return seen.answer
@@ -146,7 +161,7 @@ class Service:
         require(caller, Scope.MODELS_READ)
         return _describe(self._models.get(name))
 
-    def _prepare(self, request: Request, model: LoadedModel) -> tuple[Request, Task]:
+    def _prepare(self, request: Request, model: LoadedModel) -> _Work:
         """Check what every door must check alike, and settle what the caller left open."""
         if model.manifest.task != request.task:
             raise TaskUnsupported(
@@ -167,7 +182,7 @@ class Service:
                     field=f"inputs[{index}]",
                 )
         options = request.options.resolved(normalize=model.manifest.normalize)
-        return replace(request, options=options), TASKS[request.task]
+        return _Work(model, TASKS[request.task], options, request.inputs, request.deadline)
 
     async def _recall(self, keys: list[bytes], task: Task) -> dict[bytes, Embedding]:
         entries = await self._cache.get_many(keys)
@@ -175,45 +190,45 @@ class Service:
         return {key: task.unpack(value) for key, value in values.items() if value is not None}
 
     async def _compute(
-        self, request: Request, model: LoadedModel, task: Task, keys: list[bytes], known: Mapping[bytes, Embedding]
-    ) -> tuple[dict[bytes, Embedding], Timings]:
+        self, work: _Work, keys: list[bytes], known: Mapping[bytes, Embedding]
+    ) -> tuple[dict[bytes, Embedding], list[Timings]]:
         """Run the texts that are not remembered, each different one once, also if other requests want it meanwhile.
 
         One text that fails fails the request, but the others' results are remembered: asked again without it, they
         cost nothing. A text that another request computes is no remembered one: it was waited for. The times are those
         of the texts that ran for this request; waiting for another's shows in the total alone.
         """
-        missing = {key: text for key, text in zip(keys, request.inputs, strict=True) if key not in known}
-        runs = [Timings()]
+        missing = {key: text for key, text in zip(keys, work.inputs, strict=True) if key not in known}
+        runs: list[Timings] = []
 
         async def compute(led: Sequence[bytes]) -> dict[bytes, Embedding | HeadraceError]:
             texts = {key: missing[key] for key in led}
-            outcomes, timings = await self._run_texts(request, model, task, texts)
+            outcomes, timings = await self._run_texts(work, texts)
             runs.append(timings)
             return outcomes
 
-        outcomes = await self._flight.run(missing, compute, request.deadline)
+        outcomes = await self._flight.run(missing, compute, work.deadline)
         values = {}
         for key in missing:
             outcome = outcomes[key]
             if isinstance(outcome, HeadraceError):
                 raise outcome.at(f"inputs[{keys.index(key)}]") from outcome
             values[key] = outcome
-        return values, _longest(runs)
+        return values, runs
 
     async def _run_texts(
-        self, request: Request, model: LoadedModel, task: Task, texts: Mapping[bytes, str]
+        self, work: _Work, texts: Mapping[bytes, str]
     ) -> tuple[dict[bytes, Embedding | HeadraceError], Timings]:
         """Run texts, finish their results and remember them."""
-        job = Job(texts=tuple(texts.values()), truncate=request.options.truncate, deadline=request.deadline)
-        result = await _run_until(request.deadline, model, job)
+        job = Job(texts=tuple(texts.values()), truncate=work.options.truncate, deadline=work.deadline)
+        result = await _run_until(work.deadline, work.model, job)
         items = dict(zip(texts, result.items, strict=True))
         values = {
-            key: task.finish(item.windows, item.truncated, request.options)
+            key: work.task.finish(item.windows, item.truncated, work.options)
             for key, item in items.items()
             if isinstance(item, Output)
         }
-        await self._cache.put_many({key: seal(key, task.pack(value)) for key, value in values.items()})
+        await self._cache.put_many({key: seal(key, work.task.pack(value)) for key, value in values.items()})
         errors = {key: item for key, item in items.items() if isinstance(item, HeadraceError)}
         return {**values, **errors}, result.timings
 
@@ -250,12 +265,13 @@ def _describe(model: LoadedModel) -> ServedModel:
     return ServedModel(model.manifest, model.plan)
 
 
-def _keys(request: Request, model: LoadedModel) -> list[bytes]:
+def _keys(work: _Work) -> list[bytes]:
+    manifest = work.model.manifest
     # The precision: whoever asked for fp32 must not be given what another replica computed in bf16.
-    options = f"{request.options.canonical()},precision={model.plan.precision}"
+    options = f"{work.options.canonical()},precision={work.model.plan.precision}"
     return [
-        make_key(revision=model.manifest.revision, task=request.task, options=options, scope="", text=text)
-        for text in request.inputs
+        make_key(revision=manifest.revision, task=manifest.task, options=options, scope="", text=text)
+        for text in work.inputs
     ]
 
 
@@ -268,10 +284,11 @@ async def _run_until(deadline: float, model: LoadedModel, job: Job) -> JobResult
         raise DeadlineExceeded("the answer was not there in time; send less at once, or ask again later") from error
 
 
-def _longest(runs: Sequence[Timings]) -> Timings:
+def _longest(runs: Sequence[Timings], total_s: float) -> Timings:
     """Return the longest of each time; there is more than one run if another request gave up a text in the middle."""
     return Timings(
-        queue_s=max(run.queue_s for run in runs),
-        tokenize_s=max(run.tokenize_s for run in runs),
-        run_s=max(run.run_s for run in runs),
+        queue_s=max([run.queue_s for run in runs], default=0.0),
+        tokenize_s=max([run.tokenize_s for run in runs], default=0.0),
+        run_s=max([run.run_s for run in runs], default=0.0),
+        total_s=total_s,
     )

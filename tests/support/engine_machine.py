@@ -136,10 +136,11 @@ class EngineMachine(RuleBasedStateMachine):
         self.closing: asyncio.Task[None] | None = None
         self.stepping: SteppedExecutor | None = None
 
-    @initialize(sessions=st.integers(1, 2), token_budget=st.sampled_from([8, 24, 1024]))
-    def start(self, sessions: int, token_budget: int) -> None:
+    @initialize(sessions=st.integers(1, 2), token_budget=st.sampled_from([8, 24, 1024]), at_once=st.booleans())
+    def start(self, sessions: int, token_budget: int, at_once: bool) -> None:
         options = EngineSettings(sessions=sessions, token_budget=token_budget, max_queued_texts=MAX_QUEUED)
         self.engine = LoadedEngine("fake", lambda: FakeTokenizer(WINDOW), self.make_backend, options, Recorder())
+        self.engine._has_own_loop = at_once  # else all is tokenized when a step says so
         self.finish(self.loop.create_task(self.engine.start()))
 
     def make_backend(self) -> ScriptedBackend:

@@ -1,14 +1,16 @@
 """The program of an engine process on the fake engine; some words do to it what native code can do.
 
 ``segv`` ends the process by a real SIGSEGV, ``hang`` never returns, ``slow`` takes 1.5 s, ``exit`` ends the process
-without a signal. A first argument of ``crash`` dies while it starts, ``corrupt`` refuses its model, ``once:PATH``
-dies while it starts until the file is there, ``mute`` never says that it is ready.
+without a signal; the text ``stall`` hangs the tokenizer. A first argument of ``crash`` dies while it starts,
+``corrupt`` refuses its model, ``once:PATH`` dies while it starts until the file is there, ``mute`` never says that it
+is ready.
 """
 
 import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +18,23 @@ import numpy as np
 import uvloop
 from numpy.typing import NDArray
 
-from headrace.engine.base import Engine, TokenBatch, Watch
+from headrace.engine.base import Encoding, Engine, TokenBatch, Watch
 from headrace.engine.fake import FakeBackend, FakeTokenizer, token_id
 from headrace.engine.loaded import LoadedEngine
 from headrace.engine.worker import Handles, run_worker
-from headrace.errors import ModelCorrupt
+from headrace.errors import HeadraceError, ModelCorrupt
 from headrace.observe.base import Observer
 from headrace.settings import EngineSettings
+from headrace.types import Truncate
+
+
+class DangerousTokenizer(FakeTokenizer):
+    """Hangs on a text that is ``stall``."""
+
+    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
+        while "stall" in texts:
+            time.sleep(1)
+        return super().encode(texts, truncate)
 
 
 class DangerousBackend(FakeBackend):
@@ -63,7 +75,7 @@ def main(arguments: list[str]) -> None:
 
     def make_engine(observer: Observer, watch: Watch) -> Engine:
         misbehave(arguments[0])
-        return LoadedEngine("fake", lambda: FakeTokenizer(16), make_backend, settings, observer, watch)
+        return LoadedEngine("fake", lambda: DangerousTokenizer(16), make_backend, settings, observer, watch)
 
     run_worker(Handles.parse(arguments), make_engine, uvloop.new_event_loop)
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from headrace.engine.base import Engine
 from headrace.engine.outbox import Outbox
 from headrace.engine.remote import Connect
-from headrace.engine.wire import Ready
+from headrace.engine.wire import Message, Ready, cut
 from headrace.engine.worker import Connection, FactSender
 from headrace.observe.base import Observer
 
@@ -16,14 +16,27 @@ from headrace.observe.base import Observer
 def connect_to(make_engine: Callable[[Observer], Engine], family: socket.AddressFamily) -> Connect:
     """Return what connects to a new engine over TCP or a Unix socket pair."""
 
-    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def connect(make_protocol: Callable[[], asyncio.Protocol]) -> None:
         ours, theirs = socket.socketpair() if family == socket.AF_UNIX else await tcp_pair()
         task = asyncio.create_task(_serve(theirs, make_engine))
         _TASKS.add(task)
         task.add_done_callback(_TASKS.discard)
-        return await asyncio.open_connection(sock=ours)
+        await asyncio.get_running_loop().create_connection(make_protocol, sock=ours)
 
     return connect
+
+
+async def receive(reader: asyncio.StreamReader) -> Message | None:
+    """Return the next message, nothing if the other end hung up."""
+    data = b""
+    while True:
+        message, end = cut(data, 0)
+        if message is not None:
+            return message
+        try:
+            data += await reader.readexactly(end - len(data))
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
 
 
 async def all_hung_up() -> None:
@@ -48,17 +61,16 @@ async def tcp_pair() -> tuple[socket.socket, socket.socket]:
 
 
 async def _serve(theirs: socket.socket, make_engine: Callable[[Observer], Engine]) -> None:
-    reader, writer = await asyncio.open_connection(sock=theirs)
-    outbox = Outbox(writer)
+    outbox = Outbox()
     engine = make_engine(FactSender(outbox))
     await engine.start()
     outbox.send(Ready())
     try:
-        await Connection(engine, outbox).serve(reader)
+        await Connection(engine, outbox).serve(theirs)
     finally:
         await engine.aclose()
         outbox.close()
-        await writer.wait_closed()
+        await asyncio.sleep(0)  # the transport lets go of its socket in the next turn
 
 
 @contextlib.asynccontextmanager
@@ -67,8 +79,8 @@ async def scripted() -> AsyncIterator[tuple[Connect, asyncio.StreamReader, async
     ours, theirs = socket.socketpair()
     reader, writer = await asyncio.open_connection(sock=theirs)
 
-    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return await asyncio.open_connection(sock=ours)
+    async def connect(make_protocol: Callable[[], asyncio.Protocol]) -> None:
+        await asyncio.get_running_loop().create_connection(make_protocol, sock=ours)
 
     yield connect, reader, writer
     ours.close()  # if nobody has connected

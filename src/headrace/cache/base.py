@@ -29,13 +29,9 @@ def make_key(*, revision: str, task: str, options: str, scope: str, text: str) -
     Each part is preceded by its length, so no two lists of parts can spell the same key. ``scope`` keeps
     tenants apart: a shared entry would tell one caller, by its speed, what another has asked.
     """
-    digest = hashlib.sha256()
-    for part in (revision, task, options, scope, text):
-        # A lone surrogate cannot come from JSON we accept; from Python it still gets a key of its own.
-        data = part.encode("utf-8", "surrogatepass")
-        digest.update(len(data).to_bytes(8, "big"))
-        digest.update(data)
-    return digest.digest()
+    # A lone surrogate cannot come from JSON we accept; from Python it still gets a key of its own.
+    parts = [part.encode("utf-8", "surrogatepass") for part in (revision, task, options, scope, text)]
+    return hashlib.sha256(b"".join([len(part).to_bytes(8, "big") + part for part in parts])).digest()
 
 
 def seal(key: bytes, value: bytes) -> bytes:

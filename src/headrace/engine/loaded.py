@@ -1,6 +1,8 @@
 """A model loaded in this process: tokenizer, queue and sessions behind the engine's port."""
 
 import asyncio
+import contextlib
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -38,6 +40,9 @@ _PROBE_TEXT: Final = "A probe sentence."
 _PROBE_LIMIT_S: Final = 30.0
 # Some 10 ms of tokenizing, and by default the longest text there is, since a text is never in two slices.
 _SLICE_CHARS: Final = 32_768
+# What is tokenized in the event loop: some 0.1 ms, which is what handing it to a thread and back costs.
+_AT_ONCE_TEXTS: Final = 8
+_AT_ONCE_CHARS: Final = 256
 
 _Encoded = tuple[Encoding, ...] | HeadraceError
 
@@ -77,6 +82,9 @@ class LoadedEngine:
         # must not hear a refusal because the news of it is still on its way.
         self._admission = Admission(model, Bounds.of(settings) if watch is unwatched else UNBOUNDED)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"headrace-{model}-tokenize")
+        # A text that hangs the tokenizer there hangs the loop: of whoever is watched, the whole process is replaced.
+        self._has_own_loop = watch is not unwatched
+        self._slot = threading.Lock()  # of what is watched: the loop and the thread tokenize one after the other
         self._tokenizer: Tokenizer | None = None
         self._running: set[asyncio.Future[None]] = set()
         self._is_started = self._is_stopping = False
@@ -152,17 +160,33 @@ class LoadedEngine:
         self._observer.observe(fact)
 
     async def _tokenize(self, job: Job) -> list[_Encoded]:
-        """Tokenize a job slice by slice; jobs take turns, so none waits for more than one slice of another."""
+        """Tokenize a small job at once and another slice by slice; nobody waits for more than one slice of another."""
         if self._tokenizer is None:
             raise ServiceStopping(f"{self._model!r} was not started")
+        if (small := self._tokenize_at_once(self._tokenizer, job)) is not None:
+            return small
         loop, encoded = asyncio.get_running_loop(), list[_Encoded]()
         for part in slice_texts(job.texts):
             try:
-                turn = loop.run_in_executor(self._thread, self._encode, self._tokenizer, job, part)
+                turn = loop.run_in_executor(self._thread, self._encode_alone, self._tokenizer, job, part)
             except RuntimeError as error:  # the thread is gone: the stop was cut off between two slices
                 raise ServiceStopping(f"{self._model!r} has stopped; ask another replica, or again later") from error
             encoded += await turn
         return encoded
+
+    def _tokenize_at_once(self, tokenizer: Tokenizer, job: Job) -> list[_Encoded] | None:
+        """Tokenize a job here and now; nothing if it is large, the thread is at work, or others use the loop."""
+        is_small = len(job.texts) <= _AT_ONCE_TEXTS and sum(map(len, job.texts)) <= _AT_ONCE_CHARS
+        if not (self._has_own_loop and is_small and self._slot.acquire(blocking=False)):
+            return None
+        try:
+            return self._encode(tokenizer, job, range(len(job.texts)))
+        finally:
+            self._slot.release()
+
+    def _encode_alone(self, tokenizer: Tokenizer, job: Job, part: range) -> list[_Encoded]:
+        with self._slot:
+            return self._encode(tokenizer, job, part)
 
     def _encode(self, tokenizer: Tokenizer, job: Job, part: range) -> list[_Encoded]:
         texts = job.texts[part.start : part.stop]
@@ -178,10 +202,9 @@ class LoadedEngine:
         ]
         waiting = [window for text in texts if not isinstance(text, HeadraceError) for window in text]
         try:
-            for window in waiting:
-                self._runner.put(window)
             if waiting:
-                await asyncio.wait([window.future for window in waiting])
+                self._runner.put(waiting)
+                await _all_answered(waiting)
         finally:  # the caller left, or the runner refused: what was queued is dropped before it is computed
             for window in waiting:
                 self._runner.discard(window)
@@ -257,6 +280,15 @@ def slice_texts(texts: Sequence[str]) -> Iterator[range]:
         chars += len(text)
     if start < len(texts):
         yield range(start, len(texts))
+
+
+async def _all_answered(waiting: Sequence[Waiting]) -> None:
+    if len(waiting) > 1:
+        await asyncio.wait([window.future for window in waiting])
+        return
+    # The usual case; to wait for a future itself saves two turns of the loop.
+    with contextlib.suppress(HeadraceError):  # whoever looks at the future finds it
+        await waiting[0].future
 
 
 def _outcome(windows: Sequence[Waiting]) -> Output | HeadraceError:

@@ -15,15 +15,19 @@ _PAUSE_S: Final = 0.1  # a metric that is this old is new enough
 class Outbox:
     """Writes messages to a stream. Single owner: the event loop.
 
-    Args:
-        writer: Where frames go; nothing is written after it was closed.
+    What is sent before it is open waits until then. Nothing is written after it was closed.
     """
 
-    def __init__(self, writer: asyncio.StreamWriter) -> None:
-        self._writer = writer
+    def __init__(self) -> None:
+        self._transport: asyncio.WriteTransport | None = None
         self._frames: list[bytes] = []
         self._waiting = self._told_waiting = 0
         self._timer: asyncio.TimerHandle | None = None
+
+    def open(self, transport: asyncio.WriteTransport) -> None:
+        """Begin to write."""
+        self._transport = transport
+        self._flush()
 
     def send(self, message: Message) -> None:
         """Send a message now, with what was to be told before.
@@ -47,7 +51,8 @@ class Outbox:
     def close(self) -> None:
         """Write what is left and hang up; may be called twice."""
         self._flush()
-        self._writer.close()
+        if self._transport is not None:
+            self._transport.close()
 
     def _set_timer(self) -> None:
         if self._timer is None:
@@ -60,6 +65,8 @@ class Outbox:
         if self._waiting != self._told_waiting:
             self._frames.append(encode(QueueSeen(self._waiting)))
             self._told_waiting = self._waiting
+        if self._transport is None or not self._frames:
+            return
         frames, self._frames = self._frames, []
-        if frames and not self._writer.is_closing():
-            self._writer.write(b"".join(frames))
+        if not self._transport.is_closing():
+            self._transport.write(frames[0] if len(frames) == 1 else b"".join(frames))

@@ -6,7 +6,7 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from headrace.engine.activity import Activity
@@ -52,10 +52,10 @@ class EngineProcess:
         """Its process id."""
         return self._process.pid
 
-    async def connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """Return the stream to it; once, since the stream owns the socket from then on."""
+    async def connect(self, make_protocol: Callable[[], asyncio.Protocol]) -> None:
+        """Open the stream to it; once, since the stream owns the socket from then on."""
         ours, self._socket = self._socket, None
-        return await asyncio.open_unix_connection(sock=ours)
+        await asyncio.get_running_loop().create_unix_connection(make_protocol, sock=ours)
 
     def kill(self, why: str) -> None:
         """Kill it, and remember why; does nothing if it ended already."""

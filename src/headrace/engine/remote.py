@@ -8,6 +8,7 @@ from dataclasses import replace
 import structlog
 
 from headrace.engine.base import Job, JobResult, number_job
+from headrace.engine.inbox import Inbox
 from headrace.engine.outbox import Outbox
 from headrace.engine.wire import (
     VERSION,
@@ -22,12 +23,12 @@ from headrace.engine.wire import (
     Refused,
     Run,
     StartFailed,
-    receive,
 )
 from headrace.errors import EngineUnavailable, RequestTooLarge, ServiceStopping
 from headrace.observe.base import BatchFinished, Observer, QueueChanged
 
-Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
+Connect = Callable[[Callable[[], asyncio.Protocol]], Awaitable[object]]
+"""Opens a stream and gives it to the protocol that the function it gets returns."""
 
 
 class RemoteEngine:
@@ -47,7 +48,7 @@ class RemoteEngine:
         self._connect = connect
         self._observer = observer
         self._outbox: Outbox | None = None
-        self._reading: asyncio.Task[None] | None = None
+        self._greeting: asyncio.Future[Message | None] | None = None
         self._waiting: dict[int, asyncio.Future[JobResult | None]] = {}
         self._is_stopping = False
         self._heard_at = 0.0
@@ -73,14 +74,15 @@ class RemoteEngine:
             EngineUnavailable: It hung up, or speaks another version.
             HeadraceError: Why it could not load the model.
         """
-        reader, writer = await self._connect()
+        outbox, greeting = Outbox(), asyncio.get_running_loop().create_future()
+        self._greeting = greeting
         try:
-            self._check(await _receive(reader))
+            await self._connect(lambda: Inbox(outbox, self._take, self._end))
+            self._check(await greeting)
         except BaseException:
-            writer.close()
+            outbox.close()
             raise
-        self._outbox = Outbox(writer)
-        self._reading = asyncio.create_task(self._read(reader, self._outbox))
+        self._outbox = outbox
 
     async def run(self, job: Job) -> JobResult:
         """Answer every text of a job, with an output or with an error of its own.
@@ -114,16 +116,12 @@ class RemoteEngine:
                 await asyncio.wait(self._waiting.values())
         finally:
             self.abort()
-        if self._reading is not None:
-            await asyncio.wait([self._reading])
 
     def abort(self) -> None:
         """Hang up at once: what waits for an answer gets an error."""
         self._is_stopping = True
         if self._outbox is not None:
             self._outbox.close()
-        if self._reading is not None:
-            self._reading.cancel()
         self._lose()
 
     def _check(self, message: Message | None) -> None:
@@ -159,16 +157,11 @@ class RemoteEngine:
         finally:
             del self._waiting[number]
 
-    async def _read(self, reader: asyncio.StreamReader, outbox: Outbox) -> None:
-        try:
-            while (message := await _receive(reader)) is not None:
-                self._heard_at = time.monotonic()
-                self._take(message)
-        finally:
-            outbox.close()
-            self._lose()
-
     def _take(self, message: Message) -> None:
+        self._heard_at = time.monotonic()
+        if self._greeting is not None and not self._greeting.done():
+            self._greeting.set_result(message)
+            return
         match message:
             case Done(number, result):
                 self._resolve(number, result)
@@ -200,6 +193,13 @@ class RemoteEngine:
         if future is not None and not future.done():  # else its caller has left
             future.set_result(result)
 
+    def _end(self, error: ValueError | None) -> None:
+        if error is not None:
+            structlog.get_logger().error("engine.frame_invalid", model=self._model, reason=str(error))
+        if self._greeting is not None and not self._greeting.done():
+            self._greeting.set_result(None)
+        self._lose()
+
     def _lose(self) -> None:
         self.lost.set()
         for future in self._waiting.values():
@@ -208,12 +208,3 @@ class RemoteEngine:
 
     def _unavailable(self) -> EngineUnavailable:
         return EngineUnavailable(f"the engine of {self._model!r} is gone; ask again")
-
-
-async def _receive(reader: asyncio.StreamReader) -> Message | None:
-    """Return the next message; nothing if the other end hung up or sent what is no message."""
-    try:
-        return await receive(reader)
-    except ValueError as error:  # where one frame cannot be read, the next cannot be found either
-        structlog.get_logger().error("engine.frame_invalid", reason=str(error))
-        return None

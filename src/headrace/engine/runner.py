@@ -65,6 +65,7 @@ class Runner:
         self._watch = watch
         self._arrived = asyncio.Event()
         self._is_stopping = False
+        self._told_waiting = 0
         self._threads: list[ThreadPoolExecutor] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -77,17 +78,18 @@ class Runner:
             backend = await loop.run_in_executor(thread, self._make_backend)
             self._tasks.append(asyncio.create_task(self._serve(_Session(backend, thread, slot=number + 1))))
 
-    def put(self, waiting: Waiting) -> None:
-        """Add a text to the queue.
+    def put(self, texts: Sequence[Waiting]) -> None:
+        """Add texts to the queue.
 
         Raises:
             ServiceStopping: ``aclose`` was called.
         """
         if self._is_stopping or not self._tasks:
             raise ServiceStopping(f"{self._model!r} is not running; ask another replica, or again later")
-        self._batcher.put(waiting)
+        for waiting in texts:
+            self._batcher.put(waiting)
         self._arrived.set()
-        self._observer.observe(QueueChanged(model=self._model, waiting=len(self._batcher)))
+        self._tell_queue()
 
     async def aclose(self) -> None:
         """Finish the texts in the queue, then release the sessions."""
@@ -132,15 +134,22 @@ class Runner:
                 # caller's leave from there to here, and halve what is computed for nobody under load.
                 for _ in range(_TURNS_TO_HEAR):
                     await asyncio.sleep(0)
-            _fail(self._batcher.expire(time.monotonic()), DeadlineExceeded(_LATE))
+            if late := self._batcher.expire(time.monotonic()):
+                _fail(late, DeadlineExceeded(_LATE))
             batch = self._batcher.take()
-            self._observer.observe(QueueChanged(model=self._model, waiting=len(self._batcher)))
+            self._tell_queue()
             if batch:
                 return batch
             if self._is_stopping:
                 return []
             self._arrived.clear()
             await self._arrived.wait()
+
+    def _tell_queue(self) -> None:
+        waiting = len(self._batcher)
+        if waiting != self._told_waiting:
+            self._told_waiting = waiting
+            self._observer.observe(QueueChanged(model=self._model, waiting=waiting))
 
     async def _run(self, session: _Session, batch: list[Waiting]) -> None:
         """Compute a batch and resolve its futures; split it if it fails."""
@@ -161,7 +170,9 @@ class Runner:
         numbers = list(dict.fromkeys(waiting.number for waiting in batch))
         with self._watch(session.slot, numbers, padded.input_ids.size):
             arrays = run_native(session.backend.run, padded)
-        return [_pick(arrays, row, encoding) for row, encoding in enumerate(encodings)]
+        # Asked of the whole batch at once: a call for each array of each text takes longer than the look itself.
+        is_sound = all(map(_is_finite, arrays.values()))
+        return [_pick(arrays, row, encoding, is_sound=is_sound) for row, encoding in enumerate(encodings)]
 
     async def _split(self, session: _Session, batch: list[Waiting], error: Exception) -> None:
         batch = [waiting for waiting in batch if not waiting.future.done()]
@@ -189,12 +200,13 @@ class Runner:
                 waiting.future.set_exception(output)
             else:
                 waiting.future.set_result(output)
+        lengths = [waiting.tokens for waiting in batch]
         self._observer.observe(
             BatchFinished(
                 model=self._model,
                 texts=len(batch),
-                tokens=sum(waiting.tokens for waiting in batch),
-                padded_tokens=len(batch) * max(waiting.tokens for waiting in batch),
+                tokens=sum(lengths),
+                padded_tokens=len(batch) * max(lengths),
                 failed=sum(isinstance(output, HeadraceError) for output in outputs),
                 run_s=run_s,
             )
@@ -212,10 +224,14 @@ def pad(encodings: Sequence[Encoding]) -> TokenBatch:
     return TokenBatch(input_ids=input_ids, attention_mask=attention_mask)
 
 
-def _pick(arrays: dict[str, NDArray[Any]], row: int, encoding: Encoding) -> Output | HeadraceError:
+def _is_finite(array: NDArray[Any]) -> bool:
+    return bool(np.isfinite(array).all())
+
+
+def _pick(arrays: dict[str, NDArray[Any]], row: int, encoding: Encoding, *, is_sound: bool) -> Output | HeadraceError:
     """Return one text's part of the outputs, copied so that it does not keep the whole batch in memory."""
     own = {name: array[row].copy() for name, array in arrays.items()}
-    if not all(np.isfinite(array).all() for array in own.values()):
+    if not (is_sound or all(map(_is_finite, own.values()))):
         return OutputInvalid("the model answered NaN or infinity for this text; it cannot be used with this model")
     window = Window(arrays=own, tokens=len(encoding.ids), weight=encoding.weight)
     return Output(windows=(window,), truncated=encoding.truncated)

@@ -8,23 +8,22 @@ The same frames go over a socket pair to a child process and over TCP. Jobs are 
 on their way at a time. A deadline travels as the seconds that remain: clocks of two machines differ.
 """
 
-import asyncio
+import itertools
 import json
 import math
 import struct
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Final, get_args
 
-import numpy as np
-
+from headrace.engine.arrays import ArrayReader, ArrayWriter, read_size
 from headrace.engine.base import Job, JobResult, Output
 from headrace.errors import EngineFailed, HeadraceError, error_classes
-from headrace.types import Arrays, Timings, Truncate, Window
+from headrace.types import Timings, Truncate, Window
 
-VERSION: Final = 2
-# A header has some 60 bytes for each text, or each window of one: enough for 250,000 of them at once. A full queue of
+VERSION: Final = 3
+# A header has some 20 bytes for each text, or each window of one: enough for 800,000 of them at once. A full queue of
 # 32 MiB of text is 75,000 windows of 512 tokens, if each byte is a token.
 MAX_HEADER_BYTES: Final = 16 << 20
 # 2048 texts (a full queue) of 32,768 characters of 4 bytes (the longest text) are a quarter of this.
@@ -35,9 +34,7 @@ MAX_BODY_BYTES: Final = 1 << 30
 _JSON: Final = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 _READER: Final = json.JSONDecoder()
 _LENGTHS: Final = struct.Struct("<II")
-_DTYPES: Final = frozenset({"<f2", "<f4", "<f8", "<i4", "<i8", "|b1", "|i1", "|u1"})
 _FOREVER_S: Final = 1e9  # JSON has no infinity; this is 30 years
-_MAX_AXES: Final = 4  # of one text's array; an embedding has one
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,19 +143,25 @@ def decode(head: bytes, body: bytes) -> Message:
         raise ValueError(f"a frame of {len(head)} and {len(body)} bytes is no message") from error
 
 
-async def receive(reader: asyncio.StreamReader) -> Message | None:
-    """Return the next message; nothing if the other end hung up, also in the middle of one.
+def cut(data: bytes, start: int) -> tuple[Message | None, int]:
+    """Return the message that begins somewhere in what arrived, and where it ends.
+
+    As long as a part of it is missing, there is no message, and the end is where at least so much must be there.
 
     Raises:
         ValueError: What came is no message.
     """
-    try:
-        head_bytes, body_bytes = _LENGTHS.unpack(await reader.readexactly(_LENGTHS.size))
-        _check_lengths(head_bytes, body_bytes)
-        head, body = await reader.readexactly(head_bytes), await reader.readexactly(body_bytes)
-    except (asyncio.IncompleteReadError, ConnectionError):
-        return None
-    return decode(head, body)
+    begin = start + _LENGTHS.size
+    if len(data) < begin:
+        return None, begin
+    head_bytes, body_bytes = _LENGTHS.unpack_from(data, start)
+    _check_lengths(head_bytes, body_bytes)
+    middle = begin + head_bytes
+    end = middle + body_bytes
+    if len(data) < end:
+        return None, end
+    # A copy of the body, since what lies at an odd place of what arrived makes arrays that are slow to compute with.
+    return decode(data[begin:middle], data[middle:end]), end
 
 
 def _check_lengths(head_bytes: int, body_bytes: int) -> None:
@@ -191,65 +194,53 @@ def _decode_run(header: _Header, body: bytes) -> Run:
 
 
 def _encode_done(message: Done) -> tuple[_Header, bytes]:
-    timings = message.result.timings
-    parts: list[bytes] = []
+    timings, writer = message.result.timings, ArrayWriter()
     header = {
         "number": message.number,
         "timings": [timings.queue_s, timings.tokenize_s, timings.run_s],
-        "items": [_encode_item(item, parts) for item in message.result.items],
+        "items": [_encode_item(item, writer) for item in message.result.items],
+        "layouts": writer.layouts,
     }
-    return header, b"".join(parts)
+    return header, writer.body
 
 
-def _encode_item(item: Output | HeadraceError, parts: list[bytes]) -> _Header:
+def _encode_item(item: Output | HeadraceError, writer: ArrayWriter) -> list[Any] | _Header:
     if isinstance(item, HeadraceError):
-        return {"error": _encode_error(item)}
-    return {"truncated": item.truncated, "windows": [_encode_window(window, parts) for window in item.windows]}
-
-
-def _encode_window(window: Window, parts: list[bytes]) -> list[Any]:
-    arrays = []
-    for name, array in window.arrays.items():
-        little = array.astype(array.dtype.newbyteorder("<"), copy=False)
-        if little.dtype.str not in _DTYPES:
-            raise ValueError(f"the output {name!r} has type {little.dtype.str!r}, which does not travel")
-        parts.append(little.tobytes())
-        arrays.append([name, little.dtype.str, list(array.shape)])
-    return [window.tokens, window.weight, arrays]
+        return _encode_error(item)
+    return [item.truncated, [[window.tokens, window.weight, writer.add(window.arrays)] for window in item.windows]]
 
 
 def _decode_done(header: _Header, body: bytes) -> Done:
     queue_s, tokenize_s, run_s = map(_finite, header["timings"])
-    windows = [window for item in header["items"] for window in item.get("windows", ())]
-    sizes = [_array_bytes(dtype, shape) for _, _, arrays in windows for _, dtype, shape in arrays]
-    parts = _cut(body, sizes)
-    items = tuple(_decode_item(item, parts) for item in header["items"])
+    reader = ArrayReader(header["layouts"], body)
+    items = tuple([_decode_item(item, reader) for item in header["items"]])
+    reader.check_end()
     timings = Timings(queue_s=queue_s, tokenize_s=tokenize_s, run_s=run_s)
     return Done(_number(header), JobResult(items=items, timings=timings))
 
 
-def _decode_item(item: _Header, parts: Iterator[memoryview]) -> Output | HeadraceError:
-    if "error" in item:
-        return _decode_error(item["error"])
-    windows = tuple(_decode_window(window, parts) for window in item["windows"])
+def _decode_item(item: list[Any] | _Header, reader: ArrayReader) -> Output | HeadraceError:
+    if isinstance(item, dict):
+        return _decode_error(item)
+    is_truncated, described = item
+    windows = [
+        Window(arrays=reader.read(layout), tokens=read_size(tokens), weight=read_size(weight))
+        for tokens, weight, layout in described
+    ]
     if not windows:
         raise ValueError("an output has at least one window")
-    return Output(windows=windows, truncated=item["truncated"] is True)
+    return Output(windows=tuple(windows), truncated=is_truncated is True)
 
 
-def _decode_window(window: Sequence[Any], parts: Iterator[memoryview]) -> Window:
-    tokens, weight, described = window
-    # Views into the frame, which lives as long as the job's answer, and read-only like the frame.
-    arrays: Arrays = {
-        str(name): np.frombuffer(next(parts), dtype=dtype).reshape(shape) for name, dtype, shape in described
+def _encode_batch_seen(message: BatchSeen) -> tuple[_Header, bytes]:
+    header = {
+        "texts": message.texts,
+        "tokens": message.tokens,
+        "padded_tokens": message.padded_tokens,
+        "failed": message.failed,
+        "run_s": message.run_s,
     }
-    return Window(arrays=arrays, tokens=_size(tokens), weight=_size(weight))
-
-
-def _array_bytes(dtype: str, shape: Sequence[int]) -> int:
-    if dtype not in _DTYPES or len(shape) > _MAX_AXES:
-        raise ValueError(f"an array of type {dtype!r} and {len(shape)} axes does not travel")
-    return int(np.dtype(dtype).itemsize) * math.prod(_size(axis) for axis in shape)
+    return header, b""
 
 
 def _encode_error(error: HeadraceError) -> _Header:
@@ -272,21 +263,12 @@ def _errors_by_code() -> dict[str, type[HeadraceError]]:
     return {kind.code: kind for kind in error_classes()}
 
 
-def _cut(body: bytes, sizes: Sequence[int]) -> Iterator[memoryview]:
+def _cut(body: bytes, sizes: Sequence[int]) -> Iterator[bytes]:
     """Return the parts of a body, which they must fill exactly."""
-    if sum(map(_size, sizes)) != len(body):
+    if sum(map(read_size, sizes)) != len(body):
         raise ValueError(f"the parts of a body of {len(body)} bytes do not add up to it")
-    view, offset, parts = memoryview(body), 0, []
-    for size in sizes:
-        parts.append(view[offset : offset + size])
-        offset += size
-    return iter(parts)
-
-
-def _size(value: Any) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"a length cannot be {value!r}")
-    return value
+    ends = list(itertools.accumulate(sizes, initial=0))
+    return (body[start:end] for start, end in itertools.pairwise(ends))
 
 
 def _finite(value: Any) -> float:
@@ -296,7 +278,7 @@ def _finite(value: Any) -> float:
 
 
 def _number(header: _Header) -> int:
-    return _size(header["number"])
+    return read_size(header["number"])
 
 
 _ENCODERS: Final[Mapping[type, Callable[[Any], tuple[_Header, bytes]]]] = {
@@ -308,11 +290,11 @@ _ENCODERS: Final[Mapping[type, Callable[[Any], tuple[_Header, bytes]]]] = {
     Done: _encode_done,
     Probed: lambda message: ({"number": message.number}, b""),
     Refused: lambda message: ({"number": message.number, "error": _encode_error(message.error)}, b""),
-    BatchSeen: lambda message: (asdict(message), b""),
+    BatchSeen: _encode_batch_seen,
     QueueSeen: lambda message: ({"waiting": message.waiting}, b""),
 }
 _DECODERS: Final[Mapping[str, Callable[[_Header, bytes], Message]]] = {
-    "Ready": lambda header, _: Ready(_size(header["version"])),
+    "Ready": lambda header, _: Ready(read_size(header["version"])),
     "StartFailed": lambda header, _: StartFailed(_decode_error(header["error"])),
     "Run": _decode_run,
     "Probe": lambda header, _: Probe(_number(header)),
@@ -321,11 +303,11 @@ _DECODERS: Final[Mapping[str, Callable[[_Header, bytes], Message]]] = {
     "Probed": lambda header, _: Probed(_number(header)),
     "Refused": lambda header, _: Refused(_number(header), _decode_error(header["error"])),
     "BatchSeen": lambda header, _: BatchSeen(
-        texts=_size(header["texts"]),
-        tokens=_size(header["tokens"]),
-        padded_tokens=_size(header["padded_tokens"]),
-        failed=_size(header["failed"]),
+        texts=read_size(header["texts"]),
+        tokens=read_size(header["tokens"]),
+        padded_tokens=read_size(header["padded_tokens"]),
+        failed=read_size(header["failed"]),
         run_s=_finite(header["run_s"]),
     ),
-    "QueueSeen": lambda header, _: QueueSeen(_size(header["waiting"])),
+    "QueueSeen": lambda header, _: QueueSeen(read_size(header["waiting"])),
 }

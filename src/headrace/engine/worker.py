@@ -18,8 +18,21 @@ import structlog
 
 from headrace.engine.activity import Activity
 from headrace.engine.base import Engine, Watch
+from headrace.engine.inbox import Inbox
 from headrace.engine.outbox import Outbox
-from headrace.engine.wire import BatchSeen, Cancel, Done, Probe, Probed, Ready, Refused, Run, StartFailed, receive
+from headrace.engine.wire import (
+    BatchSeen,
+    Cancel,
+    Done,
+    Message,
+    Probe,
+    Probed,
+    Ready,
+    Refused,
+    Run,
+    StartFailed,
+    encode,
+)
 from headrace.errors import EngineFailed, HeadraceError
 from headrace.observe.base import BatchFinished, Fact, Observer, QueueChanged
 
@@ -97,25 +110,39 @@ class Connection:
         self._engine = engine
         self._outbox = outbox
         self._tasks: dict[int, asyncio.Task[None]] = {}
+        self._ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    async def serve(self, reader: asyncio.StreamReader) -> None:
+    async def serve(self, stream: socket.socket) -> None:
         """Answer until the other end hangs up; then drop what it asked for.
 
         Raises:
             ValueError: What came is no message.
         """
+        loop = asyncio.get_running_loop()
         try:
-            while (message := await receive(reader)) is not None:
-                match message:
-                    case Run(job):
-                        self._spawn(job.number, message)
-                    case Probe(number):
-                        self._spawn(number, message)
-                    case Cancel(number) if number in self._tasks:
-                        self._tasks[number].cancel()
+            await loop.create_connection(lambda: Inbox(self._outbox, self._take, self._end), sock=stream)
+            await self._ended
         finally:
+            self._outbox.close()
             for task in self._tasks.values():
                 task.cancel()
+
+    def _take(self, message: Message) -> None:
+        match message:
+            case Run(job):
+                self._spawn(job.number, message)
+            case Probe(number):
+                self._spawn(number, message)
+            case Cancel(number) if number in self._tasks:
+                self._tasks[number].cancel()
+
+    def _end(self, error: ValueError | None) -> None:
+        if self._ended.done():
+            return  # ``serve`` was cancelled
+        if error is None:
+            self._ended.set_result(None)
+        else:
+            self._ended.set_exception(error)
 
     def _spawn(self, number: int, message: Run | Probe) -> None:
         task = self._tasks[number] = asyncio.create_task(self._answer(number, message))
@@ -138,18 +165,16 @@ class Connection:
 
 
 async def _work(stream: socket.socket, activity: Activity, make_engine: MakeEngine) -> None:
-    reader, writer = await asyncio.open_connection(sock=stream)
-    outbox = Outbox(writer)
+    outbox = Outbox()
     try:
         engine = make_engine(FactSender(outbox), activity.watch)
         await engine.start()
     except HeadraceError as error:
-        outbox.send(StartFailed(error))
-        outbox.close()
-        await writer.wait_closed()
+        with stream:
+            stream.sendall(encode(StartFailed(error)))
         return
     outbox.send(Ready())
-    await Connection(engine, outbox).serve(reader)
+    await Connection(engine, outbox).serve(stream)
     await engine.aclose()
 
 

@@ -56,7 +56,7 @@ def configure_logs(settings: LogSettings, stream: TextIO) -> None:
         processors=[*before, *render],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[settings.level]),
         logger_factory=structlog.WriteLoggerFactory(stream),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=True,  # a logger that is kept, as for access lines, is put together once
     )
     handler = logging.StreamHandler(stream)
     handler.setFormatter(

@@ -6,10 +6,11 @@ label, and a method or route that a client made up becomes ``other``.
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Generic, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
 from headrace import __version__
@@ -34,6 +35,24 @@ _BATCH_TOKENS: Final = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384
 _METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _OTHER: Final = "other"
 
+M = TypeVar("M", bound=MetricWrapperBase)
+
+
+class _Series(dict[str | tuple[str, ...], M], Generic[M]):
+    """The series of a metric by the value of its label, or by those of all its labels; made when first asked for.
+
+    The library's ``labels`` checks the values and takes a lock each time, and a request is counted in 15 series.
+    """
+
+    def __init__(self, metric: M) -> None:
+        super().__init__()
+        self._metric = metric
+
+    def __missing__(self, values: str | tuple[str, ...]) -> M:
+        series = self._metric.labels(values) if isinstance(values, str) else self._metric.labels(*values)
+        self[values] = series
+        return series
+
 
 @dataclass(frozen=True, slots=True)
 class MetricDescription:
@@ -55,9 +74,9 @@ class Metrics:
         self._make_batch_metrics()
         self._make_engine_metrics()
         self._make_http_metrics()
-        self._gauge("headrace_build_info", "Always 1; the label says which version runs.", "version").labels(
-            __version__
-        ).set(1)
+        self._gauge("headrace_build_info", "Always 1; the label says which version runs.", "version")[__version__].set(
+            1
+        )
         ProcessCollector(registry=self._registry)  # CPU, memory, open files, under their customary names
 
     def observe(self, fact: Fact) -> None:
@@ -68,12 +87,12 @@ class Metrics:
             case BatchFinished():
                 self._batch(fact)
             case QueueChanged():
-                self._queue_texts.labels(fact.model).set(fact.waiting)
+                self._queue_texts[fact.model].set(fact.waiting)
             case EngineRestarted():
-                self._restarts.labels(fact.model, fact.reason).inc()
-                self._down_seconds.labels(fact.model).inc(fact.down_s)
+                self._restarts[fact.model, fact.reason].inc()
+                self._down_seconds[fact.model].inc(fact.down_s)
             case TextQuarantined():
-                self._quarantined.labels(fact.model).inc()
+                self._quarantined[fact.model].inc()
             case ResponseSent():
                 self._response(fact)
 
@@ -140,41 +159,41 @@ class Metrics:
         )
 
     def _request(self, fact: RequestFinished) -> None:
-        self._requests.labels(fact.task, fact.model, fact.outcome).inc()
-        self._request_seconds.labels(fact.task, fact.model).observe(fact.timings.total_s)
+        self._requests[fact.task, fact.model, fact.outcome].inc()
+        self._request_seconds[fact.task, fact.model].observe(fact.timings.total_s)
         if fact.outcome == "ok":
-            self._texts.labels(fact.model).inc(fact.inputs)
-            self._cached.labels(fact.model).inc(fact.cached)
-            self._tokens.labels(fact.model).inc(fact.tokens)
+            self._texts[fact.model].inc(fact.inputs)
+            self._cached[fact.model].inc(fact.cached)
+            self._tokens[fact.model].inc(fact.tokens)
         if fact.timings.run_s > 0:  # an answer from the cache waited for no batch: its zeros would hide the others
-            self._queue_seconds.labels(fact.model).observe(fact.timings.queue_s)
-            self._tokenize_seconds.labels(fact.model).observe(fact.timings.tokenize_s)
-            self._run_seconds.labels(fact.model).observe(fact.timings.run_s)
+            self._queue_seconds[fact.model].observe(fact.timings.queue_s)
+            self._tokenize_seconds[fact.model].observe(fact.timings.tokenize_s)
+            self._run_seconds[fact.model].observe(fact.timings.run_s)
 
     def _batch(self, fact: BatchFinished) -> None:
-        self._batch_texts.labels(fact.model).observe(fact.texts)
-        self._batch_tokens.labels(fact.model).observe(fact.tokens)
-        self._batch_seconds.labels(fact.model).observe(fact.run_s)
-        self._batch_padding.labels(fact.model).inc(fact.padded_tokens - fact.tokens)
-        self._batch_failed.labels(fact.model).inc(fact.failed)
+        self._batch_texts[fact.model].observe(fact.texts)
+        self._batch_tokens[fact.model].observe(fact.tokens)
+        self._batch_seconds[fact.model].observe(fact.run_s)
+        self._batch_padding[fact.model].inc(fact.padded_tokens - fact.tokens)
+        self._batch_failed[fact.model].inc(fact.failed)
 
     def _response(self, fact: ResponseSent) -> None:
         route = fact.route or _OTHER
         method = fact.method if fact.method in _METHODS else _OTHER
-        self._responses.labels(route, method, str(fact.status)).inc()
-        self._response_seconds.labels(route).observe(fact.duration_s)
+        self._responses[route, method, str(fact.status)].inc()
+        self._response_seconds[route].observe(fact.duration_s)
 
-    def _counter(self, name: str, help_text: str, *labels: str) -> Counter:
+    def _counter(self, name: str, help_text: str, *labels: str) -> _Series[Counter]:
         self.descriptions.append(MetricDescription(name, "counter", labels, help_text))
-        return Counter(name, help_text, labels, registry=self._registry)
+        return _Series(Counter(name, help_text, labels, registry=self._registry))
 
-    def _gauge(self, name: str, help_text: str, *labels: str) -> Gauge:
+    def _gauge(self, name: str, help_text: str, *labels: str) -> _Series[Gauge]:
         self.descriptions.append(MetricDescription(name, "gauge", labels, help_text))
-        return Gauge(name, help_text, labels, registry=self._registry)
+        return _Series(Gauge(name, help_text, labels, registry=self._registry))
 
-    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> Histogram:
+    def _histogram(self, name: str, help_text: str, buckets: tuple[float, ...], *labels: str) -> _Series[Histogram]:
         self.descriptions.append(MetricDescription(name, "histogram", labels, help_text))
-        return Histogram(name, help_text, labels, registry=self._registry, buckets=buckets)
+        return _Series(Histogram(name, help_text, labels, registry=self._registry, buckets=buckets))
 
 
 def describe() -> Iterator[MetricDescription]:

@@ -52,6 +52,18 @@ class Watched:
         yield
 
 
+class Where(FakeTokenizer):
+    """Notes whether it is called in the event loop."""
+
+    def __init__(self, max_tokens: int) -> None:
+        super().__init__(max_tokens)
+        self.in_loop: list[bool] = []
+
+    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
+        self.in_loop.append(threading.current_thread() is threading.main_thread())
+        return super().encode(texts, truncate)
+
+
 class GatedTokenizer(FakeTokenizer):
     """Notes its slices, and waits before each one."""
 
@@ -124,6 +136,7 @@ async def test_a_small_job_waits_for_one_slice_of_a_large_one(monkeypatch: pytes
 
 async def test_a_job_whose_caller_leaves_is_not_tokenized_to_its_end(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loaded, "_SLICE_CHARS", 1)
+    monkeypatch.setattr(loaded, "_AT_ONCE_TEXTS", 0)
     tokenizer = GatedTokenizer()
     async with fake_engine(FakeBackend(), tokenizer) as engine:
         leaving = asyncio.create_task(engine.run(job("a", "b", "c")))
@@ -137,8 +150,42 @@ async def test_a_job_whose_caller_leaves_is_not_tokenized_to_its_end(monkeypatch
         assert tokenizer.slices == [("a",), ("d",)]
 
 
+async def test_a_small_job_is_tokenized_in_the_loop_and_a_larger_one_in_the_thread():
+    tokenizer = Where(16)
+    async with fake_engine(FakeBackend(), tokenizer) as engine:
+        for texts in (["v"], ["v" * 256], ["v"] * 8, ["v" * 257], ["v"] * 9):
+            await engine.run(job(*texts))
+    assert tokenizer.in_loop == [True, True, True, False, False]
+
+
+async def test_nothing_is_tokenized_in_a_loop_that_others_use():
+    tokenizer = Where(16)
+    engine = LoadedEngine("fake", lambda: tokenizer, FakeBackend, EngineSettings(), Recorder())
+    await engine.start()
+    await engine.run(job("v"))
+    await engine.aclose()
+    assert tokenizer.in_loop == [False]
+
+
+async def test_what_fails_in_the_loop_fails_its_job_alone():
+    class Panicking(FakeTokenizer):
+        def encode(self, texts: Sequence[str], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
+            if "panic" in texts:
+                raise Panic
+            return super().encode(texts, truncate)
+
+    class Panic(BaseException):
+        """What PyO3 raises for a panic in Rust is no Exception either."""
+
+    async with fake_engine(FakeBackend(), Panicking(16)) as engine:
+        with pytest.raises(EngineFailed):
+            await engine.run(job("panic"))
+        assert isinstance((await engine.run(job("v"))).items[0], Output)
+
+
 async def test_a_job_that_is_cut_off_between_two_slices_is_refused(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loaded, "_SLICE_CHARS", 1)
+    monkeypatch.setattr(loaded, "_AT_ONCE_TEXTS", 0)
     tokenizer = GatedTokenizer()
     engine = LoadedEngine("fake", lambda: tokenizer, FakeBackend, EngineSettings(), Recorder())
     await engine.start()
@@ -157,6 +204,7 @@ async def test_a_job_that_is_cut_off_between_two_slices_is_refused(monkeypatch: 
 
 async def test_every_slice_and_every_batch_says_which_texts_it_is(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(loaded, "_SLICE_CHARS", 8)
+    monkeypatch.setattr(loaded, "_AT_ONCE_TEXTS", 0)
     watched, asked = Watched(), job("abcd", "efgh", numbered(40), "i")
     async with fake_engine(FakeBackend(), watched=watched) as engine:
         await engine.run(asked)

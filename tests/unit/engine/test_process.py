@@ -1,3 +1,4 @@
+import asyncio
 import signal
 import sys
 
@@ -5,6 +6,20 @@ import pytest
 
 from headrace.engine.activity import Activity, make_activity
 from headrace.engine.process import EngineProcess
+
+
+class Ending(asyncio.Protocol):
+    """Hears what comes until the end."""
+
+    def __init__(self) -> None:
+        self.heard: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
+        self.data = b""
+
+    def data_received(self, data: bytes) -> None:
+        self.data += data
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.heard.set_result(self.data)
 
 
 @pytest.fixture
@@ -42,10 +57,9 @@ async def test_who_kills_says_why(activity: Activity):
 async def test_the_stream_leads_to_the_process(activity: Activity):
     program = "import socket; socket.socket(fileno=int(sys.argv[-4])).sendall(sys.argv[-1].encode())"
     process = start(program, activity)
-    reader, writer = await process.connect()
-    assert await reader.read() == b"1"
-    writer.close()
-    await writer.wait_closed()
+    ending = Ending()
+    await process.connect(lambda: ending)
+    assert await ending.heard == b"1"
     assert await process.end(20) == "exit"
 
 

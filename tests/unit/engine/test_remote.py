@@ -6,13 +6,12 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.facts import Recorder
-from tests.support.remote import all_hung_up, connect_to, scripted
+from tests.support.remote import all_hung_up, connect_to, receive, scripted
 
 from headrace.engine import wire
 from headrace.engine.base import Engine, Job, JobResult, Output
 from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
-from headrace.engine.outbox import Outbox
 from headrace.engine.remote import RemoteEngine
 from headrace.engine.wire import Cancel, Message, Probe, Run
 from headrace.errors import EngineUnavailable, ModelCorrupt, QueueFull, RequestTooLarge, ServiceStopping
@@ -37,7 +36,7 @@ class Script:
         self.writer.write(wire.encode(message))
 
     async def hear(self) -> Message | None:
-        return await wire.receive(self.reader)
+        return await receive(self.reader)
 
     async def start(self) -> None:
         self.say(wire.Ready())
@@ -268,15 +267,3 @@ async def test_an_answer_larger_than_a_message_is_an_error_and_not_silence(
     monkeypatch.setattr(wire, "MAX_BODY_BYTES", 20)
     with pytest.raises(Exception, match="the engine failed"):
         await engine.run(job("a"))
-
-
-async def test_nothing_is_written_after_the_end(script: Script):
-    await script.start()
-    outbox = Outbox(script.writer)
-    outbox.send(wire.Probed(1))
-    outbox.close()
-    outbox.send(wire.Probed(2))
-    await asyncio.sleep(0)
-    outbox.close()
-    await asyncio.sleep(0.01)
-    assert not script.engine.is_ready

@@ -70,6 +70,15 @@ async def test_other_requests_are_answered_while_a_text_kills_the_engine():
         assert len(recorder.of(EngineRestarted)) <= 4
 
 
+async def test_a_text_that_hangs_the_loop_of_the_engine_is_quarantined():
+    recorder = Recorder()
+    async with running(supervise_fake(recorder=recorder)) as engine:
+        results = await asyncio.gather(engine.run(job("w1")), engine.run(job("stall")), engine.run(job("w2")))
+        assert [kinds(result) for result in results] == [[Output], [InputQuarantined], [Output]]
+        await is_up(engine)
+        assert [fact.reason for fact in recorder.of(EngineRestarted)] == ["hang", "hang"]
+
+
 async def test_a_text_that_hangs_is_quarantined():
     recorder = Recorder()
     async with running(supervise_fake(recorder=recorder)) as engine:

@@ -1,8 +1,8 @@
-import asyncio
 import json
 import math
 import struct
 import time
+from collections.abc import Sequence
 from typing import get_args
 
 import numpy as np
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from headrace.engine import wire
 from headrace.engine.base import Job, JobResult, Output
-from headrace.engine.wire import Message, decode, encode, receive
+from headrace.engine.wire import Message, cut, decode, encode
 from headrace.errors import EngineFailed, HeadraceError, InputTooLong, QueueFull, error_classes
 from headrace.types import Timings, Truncate, Window
 
@@ -42,11 +42,8 @@ def done(*items: Output | HeadraceError) -> wire.Done:
     return wire.Done(7, JobResult(items=items, timings=Timings(queue_s=0.25, tokenize_s=0.5, run_s=1.5)))
 
 
-async def read(data: bytes) -> Message | None:
-    reader = asyncio.StreamReader()
-    reader.feed_data(data)
-    reader.feed_eof()
-    return await receive(reader)
+def read(data: bytes) -> Message | None:
+    return cut(data, 0)[0]
 
 
 @pytest.mark.parametrize(
@@ -143,6 +140,17 @@ def test_a_code_that_this_version_does_not_know_is_a_failed_engine():
     assert type(found.error) is EngineFailed
 
 
+def test_a_message_made_by_hand_is_one_unless_something_is_wrong_with_it():
+    assert isinstance(read(frame(RUN)), wire.Run)
+    assert isinstance(read(frame(DONE)), wire.Done)
+    assert isinstance(read(frame(output_of(["a", "<f4", [1]]), b"1234")), wire.Done)
+
+
+def test_what_all_texts_have_in_common_is_said_once():
+    alone, many = (len(split(encode(done(*[output(embedding=np.ones(8))] * count)))[0]) for count in (1, 11))
+    assert (many - alone) / 10 < 20
+
+
 def test_an_array_of_objects_does_not_travel():
     with pytest.raises(ValueError, match="does not travel"):
         encode(done(output(things=np.array([object()]))))
@@ -157,17 +165,19 @@ def test_a_frame_over_the_bounds_is_not_sent(monkeypatch: pytest.MonkeyPatch):
 @pytest.mark.parametrize(
     "lengths", [(wire.MAX_HEADER_BYTES + 1, 0), (2, wire.MAX_BODY_BYTES + 1), (2**32 - 1, 2**32 - 1)]
 )
-async def test_lengths_are_checked_before_anything_is_read_for_them(lengths: tuple[int, int]):
+def test_lengths_are_checked_before_anything_is_read_for_them(lengths: tuple[int, int]):
     with pytest.raises(ValueError, match="over the bounds"):
-        await read(LENGTHS.pack(*lengths))
+        read(LENGTHS.pack(*lengths))
 
 
-def item(*arrays: list[object], tokens: object = 1, weight: object = 1) -> dict[str, object]:
-    return {"truncated": False, "windows": [[tokens, weight, list(arrays)]]}
+def output_of(
+    *arrays: Sequence[object], tokens: object = 1, weight: object = 1, layout: object = 0
+) -> dict[str, object]:
+    return DONE | {"items": [[False, [[tokens, weight, layout]]]], "layouts": [list(arrays)]}
 
 
 RUN = {"kind": "Run", "number": 1, "truncate": "error", "remaining_s": 1, "sizes": []}
-DONE = {"kind": "Done", "number": 1, "timings": [0, 0, 0], "items": []}
+DONE = {"kind": "Done", "number": 1, "timings": [0, 0, 0], "items": [], "layouts": []}
 
 
 @pytest.mark.parametrize(
@@ -190,31 +200,38 @@ DONE = {"kind": "Done", "number": 1, "timings": [0, 0, 0], "items": []}
         (RUN | {"truncate": "chop"}, b""),
         (RUN | {"remaining_s": float("nan")}, b""),
         (RUN | {"remaining_s": None}, b""),
-        (DONE | {"items": [item(["a", "|O", [1]])]}, b"12345678"),
-        (DONE | {"items": [item(["a", "<f4", [-1]])]}, b"1234"),
-        (DONE | {"items": [item(["a", "<f4", [2]])]}, b"1234"),
-        (DONE | {"items": [item(["a", "<f4", [1, 1, 1, 1, 1]])]}, b"1234"),
-        (DONE | {"items": [item(["a", "<f4"])]}, b"1234"),
-        (DONE | {"items": [item(tokens=-1)]}, b""),
-        (DONE | {"items": [item(weight=0.5)]}, b""),
-        (DONE | {"items": [{"truncated": False, "windows": [[1, 1]]}]}, b""),
-        (DONE | {"items": [{"truncated": False, "windows": []}]}, b""),
-        (DONE | {"items": [{"truncated": False}]}, b""),
-        (DONE | {"items": [{"error": {}}]}, b""),
+        (output_of(["a", "|O", [1]]), b"12345678"),
+        (output_of(["a", "<f4", [-1]]), b"1234"),
+        (output_of(["a", "<f4", [2]]), b"1234"),
+        (output_of(["a", "<f4", [1]]), b"12345"),
+        (output_of(["a", "<f4", [1, 1, 1, 1, 1]]), b"1234"),
+        (output_of(["a", "<f4"]), b"1234"),
+        (output_of(["a", "<f4", 1]), b"1234"),
+        (output_of(*[[str(number), "<f4", [0]] for number in range(65)]), b""),
+        (output_of(tokens=-1), b""),
+        (output_of(weight=0.5), b""),
+        (output_of(layout=1), b""),
+        (output_of(layout=-1), b""),
+        (DONE, b"1"),
+        (DONE | {"layouts": 3}, b""),
+        (DONE | {"items": [[False, [[1, 1]]]]}, b""),
+        (DONE | {"items": [[False, []]]}, b""),
+        (DONE | {"items": [[False]]}, b""),
+        (DONE | {"items": [{}]}, b""),
         (DONE | {"items": 3}, b""),
         (DONE | {"timings": [0, 0]}, b""),
         ({"kind": "BatchSeen", "texts": 1}, b""),
     ],
 )
-async def test_what_is_no_message_is_refused(header: object, body: bytes):
+def test_what_is_no_message_is_refused(header: object, body: bytes):
     with pytest.raises(ValueError, match=r".+"):
-        await read(frame(header, body))
+        read(frame(header, body))
 
 
 @pytest.mark.parametrize("head", [b"", b"{", b"\xff", b"[" * 100_000])
-async def test_what_is_no_json_is_refused(head: bytes):
+def test_what_is_no_json_is_refused(head: bytes):
     with pytest.raises(ValueError, match=r".+"):
-        await read(LENGTHS.pack(len(head), 0) + head)
+        read(LENGTHS.pack(len(head), 0) + head)
 
 
 @given(st.binary(max_size=64), st.binary(max_size=64))
@@ -224,16 +241,22 @@ def test_whatever_comes_is_a_message_or_refused(head: bytes, body: bytes):
 
 
 @pytest.mark.parametrize("cut", [0, 3, 8, 12, -1])
-async def test_a_stream_that_ends_in_the_middle_is_over(cut: int):
+def test_a_message_of_which_a_part_is_missing_is_none_yet(cut: int):
     data = encode(wire.Run(Job(texts=("abc",), truncate="truncate", deadline=0)))
-    assert await read(data[:cut]) is None
+    assert read(data[:cut]) is None
 
 
-async def test_messages_come_one_after_the_other():
-    reader = asyncio.StreamReader()
-    reader.feed_data(encode(wire.Probe(1)) + encode(wire.Probe(2)))
-    reader.feed_eof()
-    assert [await receive(reader), await receive(reader), await receive(reader)] == [wire.Probe(1), wire.Probe(2), None]
+def test_messages_lie_one_after_the_other():
+    first, second = encode(wire.Probe(1)), encode(wire.Probe(2))
+    assert cut(first + second, 0) == (wire.Probe(1), len(first))
+    assert cut(first + second, len(first)) == (wire.Probe(2), len(first + second))
+
+
+def test_what_is_missing_of_a_message_is_known_from_its_lengths_on():
+    data = encode(wire.Probe(1))
+    assert [cut(data[:held], 0) for held in (0, 7, 8, len(data) - 1)] == [(None, 8), (None, 8)] + [
+        (None, len(data))
+    ] * 2
 
 
 def test_a_full_queue_keeps_its_time():

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 from tests.support.facts import Recorder
+from tests.support.remote import receive
 
 from headrace.engine import wire
 from headrace.engine.base import Job, JobResult, Output
@@ -42,11 +43,10 @@ class Client:
     async def start(self) -> None:
         ours, theirs = socket.socketpair()
         self.reader, self.writer = await asyncio.open_connection(sock=ours)
-        reader, writer = await asyncio.open_connection(sock=theirs)
         await self.engine.start()
-        self.outbox = Outbox(writer)
+        self.outbox = Outbox()
         self.connection = Connection(self.engine, self.outbox)
-        self.serving = asyncio.create_task(self.connection.serve(reader))
+        self.serving = asyncio.create_task(self.connection.serve(theirs))
 
     async def stop(self) -> None:
         self.backend.gate.set()
@@ -60,7 +60,7 @@ class Client:
         self.writer.write(b"".join(map(wire.encode, messages)))
 
     async def hear(self) -> Message | None:
-        return await wire.receive(self.reader)
+        return await receive(self.reader)
 
     async def hear_error(self) -> HeadraceError:
         message = await self.hear()
@@ -144,3 +144,8 @@ async def test_facts_that_do_not_come_from_an_engine_do_not_travel(client: Clien
     FactSender(client.outbox).observe(TextQuarantined(model="m", digest="0"))
     client.say(wire.Probe(1))
     assert await client.hear() == wire.Probed(1)
+
+
+async def test_a_worker_that_is_stopped_hangs_up(client: Client):
+    client.serving.cancel()
+    assert await client.hear() is None

@@ -228,6 +228,15 @@ def test_each_response_is_an_access_line() -> None:
     }
 
 
+def test_access_lines_name_the_request_they_are_about_each_time() -> None:
+    stream = start()
+    observer = LogObserver()
+    for request_id in ("r1", "r2"):
+        structlog.contextvars.bind_contextvars(inside=request_id)
+        observer.observe(replace(RESPONSE, request_id=request_id))
+    assert [(line["request_id"], line["inside"]) for line in lines(stream)] == [("r1", "r1"), ("r2", "r2")]
+
+
 @pytest.mark.parametrize("route", ["/livez", "/readyz", "/metrics"])
 def test_what_watches_the_server_is_logged_at_debug_only(route: str) -> None:
     stream = start(level="debug")

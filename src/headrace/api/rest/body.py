@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import orjson
 from pydantic import BaseModel, ValidationError
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 
 from headrace.errors import RequestInvalid, RequestMalformed, RequestTimeout, RequestTooLarge, RequestUnsupported
 from headrace.settings import ServerSettings
@@ -85,14 +85,15 @@ async def _read(request: Request, settings: ServerSettings) -> bytes:
 
 async def _collect(request: Request, limit: int) -> bytes:
     data = bytearray()
-    try:
-        async for chunk in request.stream():
-            data += chunk
-            if len(data) > limit:
-                raise _too_large(limit)
-    except ClientDisconnect as error:
-        raise ClientLeft from error
-    return bytes(data)
+    while True:
+        message = await request.receive()
+        if message["type"] == "http.disconnect":
+            raise ClientLeft
+        data += message.get("body", b"")
+        if len(data) > limit:
+            raise _too_large(limit)
+        if not message.get("more_body", False):
+            return bytes(data)
 
 
 def _decompress(data: bytes, limit: int) -> bytes:

@@ -3,9 +3,8 @@
 import asyncio
 from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Annotated, Any, Protocol, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
-from fastapi import Depends
 from starlette.requests import Request
 
 from headrace.api.rest.body import ClientLeft
@@ -47,7 +46,7 @@ def context_of(request: Request) -> Context:
     return cast("Context", request.app.state.context)
 
 
-async def identify(request: Request) -> Caller:
+async def identify(request: Request) -> None:
     """Ask the guard who is calling. Every route depends on this or on ``open_to_all``.
 
     Raises:
@@ -57,15 +56,16 @@ async def identify(request: Request) -> Caller:
     if request.client is None:  # the system knows no peer of a connection that was reset
         raise ClientLeft
     caller = context_of(request).guard.identify(Credentials(peer=request.client.host, key=_shown_key(request)))
-    request.state.caller = caller.name
-    return caller
+    request.scope["state"]["caller"] = caller
 
 
-async def open_to_all() -> None:
+def caller_of(request: Request) -> Caller:
+    """Return who is calling, on a route that depends on ``identify``."""
+    return cast("Caller", request.scope["state"]["caller"])
+
+
+async def open_to_all(_request: Request) -> None:
     """Mark a route that anybody may use: it tells nothing of this server but that it is there."""
-
-
-KnownCaller = Annotated[Caller, Depends(identify)]
 
 
 async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
@@ -74,16 +74,23 @@ async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
     Raises:
         ClientLeft: The client went away; the work was cancelled.
     """
-    task = asyncio.ensure_future(work)
-    gone = asyncio.ensure_future(request.receive())  # the body was read: what comes next is that the client leaves
+    waiting = asyncio.timeout(None)
     try:
-        await asyncio.wait({task, gone}, return_when=asyncio.FIRST_COMPLETED)
-        if task.done():
-            return task.result()
-        raise ClientLeft
-    finally:  # also when this request is cancelled, as at the end of a drain
-        gone.cancel()
-        task.cancel()
+        async with waiting:
+            watcher = asyncio.ensure_future(_end_with_client(request, waiting))
+            try:
+                return await work
+            finally:
+                watcher.cancel()
+    except TimeoutError as error:
+        if waiting.expired():
+            raise ClientLeft from error
+        raise
+
+
+async def _end_with_client(request: Request, waiting: asyncio.Timeout) -> None:
+    await request.receive()  # the body was read: what comes next is that the client leaves
+    waiting.reschedule(0)  # a moment that is past
 
 
 def _shown_key(request: Request) -> str | None:

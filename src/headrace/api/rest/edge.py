@@ -1,43 +1,56 @@
 """The outermost layer of the REST door: what happens to every HTTP request before and after its route.
 
-It gives the request its id, refuses a Host that is none of ours, turns what nobody foresaw into a 500
-without details, and states one fact about each response. It is plain ASGI: Starlette's ``BaseHTTPMiddleware``
-costs a task and two queues a request.
+It gives the request its id, refuses a Host that is none of ours, turns every error into its answer (one that nobody
+foresaw into a 500 without details), and states one fact about each response. It is plain ASGI, and calls the router
+itself: FastAPI's own layers in between would catch errors a second time, and pass each part of an answer on four times.
 """
 
 import asyncio
+import functools
 import ipaddress
 import re
+import secrets
 import time
-import uuid
+from http import HTTPStatus
 from typing import Final
 
 import structlog
-from starlette.requests import HTTPConnection
+from fastapi import FastAPI
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
 from starlette.responses import Response
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import Message, Receive, Scope, Send
 
+from headrace.api.rest.body import ClientLeft
 from headrace.api.rest.context import Context
 from headrace.api.rest.problems import internal_problem, problem
-from headrace.errors import HeadraceError, HostForbidden, HostInvalid, ServiceStopping
+from headrace.errors import (
+    HeadraceError,
+    HostForbidden,
+    HostInvalid,
+    MethodUnsupported,
+    RouteUnknown,
+    ServiceStopping,
+)
 from headrace.observe.base import ResponseSent
 
+_CLIENT_LEFT: Final = 499  # nginx's number for the same
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{0,5})?")
 
 
 class Edge:
-    """Wraps the REST application.
+    """Answers HTTP requests with the routes of an application.
 
     Args:
-        app: The application with the routes.
+        routes: The application with the routes.
         context: What the routes share.
         local_hosts_only: Answer only for names of this machine. Set when no key protects the server: a page
             from elsewhere that a browser here is made to resolve to 127.0.0.1 must not reach it.
     """
 
-    def __init__(self, app: ASGIApp, context: Context, *, local_hosts_only: bool) -> None:
-        self._app = app
+    def __init__(self, routes: FastAPI, context: Context, *, local_hosts_only: bool) -> None:
+        self._routes = routes
         self._context = context
         self._local_hosts_only = local_hosts_only
 
@@ -45,36 +58,54 @@ class Edge:
         """Handle one request."""
         if scope["type"] != "http":
             return  # no WebSocket is spoken here; the server closes the connection
-        exchange = _Exchange(self._context, scope, send)
-        with structlog.contextvars.bound_contextvars(request_id=exchange.request_id):
-            try:
-                check_host(HTTPConnection(scope).headers.getlist("host"), local_only=self._local_hosts_only)
-                await self._app(scope, receive, exchange.send)
-            except HeadraceError as error:
-                await exchange.answer(problem(error, exchange.request_id))
-            except asyncio.CancelledError:
-                stopping = ServiceStopping("the server stopped before the answer was there; ask again", retry_after_s=1)
-                await exchange.answer(problem(stopping, exchange.request_id))
-                raise
-            except Exception:  # noqa: BLE001 - the last line: the client gets an answer, the log gets the rest
-                structlog.get_logger().exception("request.failed")
-                await exchange.answer(internal_problem(exchange.request_id))
-            finally:
-                exchange.finish()
+        headers = Headers(scope=scope)
+        exchange = _Exchange(self._context, scope, send, choose_request_id(headers.get("x-request-id")))
+        before = structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
+        try:
+            check_host(headers.getlist("host"), local_only=self._local_hosts_only)
+            scope["app"] = self._routes
+            await self._routes.router(scope, receive, exchange.send)
+        except asyncio.CancelledError:
+            stopping = ServiceStopping("the server stopped before the answer was there; ask again", retry_after_s=1)
+            await exchange.answer(problem(stopping, exchange.request_id))
+            raise
+        except Exception as error:  # noqa: BLE001 - the last line: the client gets an answer, the log gets the rest
+            await exchange.answer(_explain(error, scope, exchange.request_id))
+        finally:
+            exchange.finish()
+            structlog.contextvars.reset_contextvars(**before)
+
+
+def _explain(error: Exception, scope: Scope, request_id: str) -> Response:
+    """Return the answer to a request that failed."""
+    match error:
+        case HeadraceError():
+            return problem(error, request_id)
+        case ClientLeft():
+            return Response(status_code=_CLIENT_LEFT)  # nobody reads it: the status is for the log and the metrics
+        case HTTPException(status_code=HTTPStatus.NOT_FOUND):  # the router's own refusals get our shape
+            return problem(RouteUnknown(f"nothing is at {scope['path'][:200]!r}; /docs lists the API"), request_id)
+        case HTTPException():
+            refused = f"{scope['path'][:200]!r} does not take {scope['method']}; /docs lists what it takes"
+            response = problem(MethodUnsupported(refused), request_id)
+            response.headers.update(error.headers or {})
+            return response
+    structlog.get_logger().error("request.failed", exc_info=error)
+    return internal_problem(request_id)
 
 
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, context: Context, scope: Scope, send: Send) -> None:
+    def __init__(self, context: Context, scope: Scope, send: Send, request_id: str) -> None:
         self._context = context
         self._scope = scope
         self._send = send
         self._started = time.monotonic()
         self._is_answered = False
         self.status = 0
-        self.request_id = choose_request_id(HTTPConnection(scope).headers.get("x-request-id"))
-        scope.setdefault("state", {}).update(request_id=self.request_id, caller="")
+        self.request_id = request_id
+        scope.setdefault("state", {})["request_id"] = request_id
 
     async def send(self, message: Message) -> None:
         """Pass a part of the response on; the first part gets the headers that every response has."""
@@ -85,7 +116,7 @@ class _Exchange:
             headers.append((b"x-request-id", self.request_id.encode()))
             if self._context.is_draining:
                 headers.append((b"connection", b"close"))
-            message = {**message, "headers": headers}
+            message["headers"] = headers
         await self._send(message)
 
     async def answer(self, response: Response) -> None:
@@ -96,6 +127,7 @@ class _Exchange:
     def finish(self) -> None:
         """State the fact."""
         route = self._scope.get("route")
+        caller = self._scope["state"].get("caller")
         self._context.observer.observe(
             ResponseSent(
                 route=getattr(route, "path", ""),
@@ -103,7 +135,7 @@ class _Exchange:
                 path=self._scope["path"],
                 status=self.status,
                 request_id=self.request_id,
-                caller=self._scope["state"]["caller"],
+                caller=caller.name if caller else "",
                 duration_s=time.monotonic() - self._started,
             )
         )
@@ -128,6 +160,7 @@ def check_host(values: list[str], *, local_only: bool) -> None:
         )
 
 
+@functools.lru_cache(maxsize=64)  # a client sends the same name each time
 def _is_local(host: str) -> bool:
     if host.lower().removesuffix(".") == "localhost":
         return True
@@ -139,7 +172,7 @@ def _is_local(host: str) -> bool:
 
 def choose_request_id(given: str | None) -> str:
     """Keep the caller's id if it can do no harm in a header or a log, else make one."""
-    return given if given and _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
 async def _nothing() -> Message:

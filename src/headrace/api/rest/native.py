@@ -9,13 +9,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.api.rest.body import read_model
-from headrace.api.rest.context import KnownCaller, context_of, identify, while_connected
+from headrace.api.rest.context import caller_of, context_of, identify, while_connected
 from headrace.api.rest.openapi import PROBLEMS, json_body
+from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.schemas import EmbedRequest, EmbedResponse, Model, Models
 from headrace.types import Answer, Options
 from headrace.types import Request as ServiceRequest
 
-router: Final = APIRouter(prefix="/api/v1", dependencies=[Depends(identify)], tags=["native"], responses=PROBLEMS)
+router: Final = APIRouter(
+    prefix="/api/v1",
+    dependencies=[Depends(identify)],
+    tags=["native"],
+    responses=PROBLEMS,
+    route_class=DirectRoute,
+)
 
 
 @router.post(
@@ -24,7 +31,7 @@ router: Final = APIRouter(prefix="/api/v1", dependencies=[Depends(identify)], ta
     responses={200: {"model": EmbedResponse}},
     openapi_extra=json_body(EmbedRequest),
 )
-async def embed(request: Request, caller: KnownCaller) -> Response:
+async def embed(request: Request) -> Response:
     """Turn texts into vectors: one result for each input, in the order of the inputs."""
     context = context_of(request)
     deadline = time.monotonic() + context.settings.server.request_timeout_s
@@ -37,7 +44,7 @@ async def embed(request: Request, caller: KnownCaller) -> Response:
                 inputs=tuple(body.inputs),
                 model=body.model,
                 options=Options(truncate=body.options.truncate, normalize=body.options.normalize),
-                caller=caller,
+                caller=caller_of(request),
                 request_id=request.state.request_id,
                 deadline=deadline,
             )
@@ -47,16 +54,16 @@ async def embed(request: Request, caller: KnownCaller) -> Response:
 
 
 @router.get("/models", summary="List the models", response_model=Models)
-async def list_models(request: Request, caller: KnownCaller) -> Response:
+async def list_models(request: Request) -> Response:
     """Return the models that are served; the first is the one a request without a model gets."""
-    served = context_of(request).service.list_models(caller)
+    served = context_of(request).service.list_models(caller_of(request))
     return json_response({"models": [Model.of(model).model_dump() for model in served]})
 
 
 @router.get("/models/{name}", summary="Show a model", response_model=Model)
-async def show_model(request: Request, caller: KnownCaller, name: str) -> Response:
+async def show_model(request: Request, name: str) -> Response:
     """Return one of the models that are served."""
-    return json_response(Model.of(context_of(request).service.show_model(caller, name)).model_dump())
+    return json_response(Model.of(context_of(request).service.show_model(caller_of(request), name)).model_dump())
 
 
 def json_response(content: Any) -> Response:

@@ -28,6 +28,38 @@ _LINGER_S: Final = 2.0
 _MAX_DISCARDED_BYTES: Final = 256 << 20
 
 
+class _JoinedWrites:
+    """Where a response is written: its head leaves together with the first part of its body.
+
+    Uvicorn writes them one after the other. Each write is a packet that wakes the client, and with the head alone there
+    is nothing that it can do.
+    """
+
+    __slots__ = ("_head", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._head: bytes | None = None  # empty when it was written
+
+    def write(self, data: bytes) -> None:
+        """Keep the first data, which is the head, until the next."""
+        if self._head is None:
+            self._head = data
+            return
+        self._transport.write(self._head + data)
+        self._head = b""
+
+    def close(self) -> None:
+        """Write what is left, and close."""
+        if self._head:
+            self._transport.write(self._head)
+        self._transport.close()
+
+    def is_closing(self) -> bool:
+        """Say whether the connection is closed or will be."""
+        return self._transport.is_closing()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """Uvicorn's protocol with limits on all of a request that is not its body.
 
@@ -116,6 +148,9 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._unanswered += 1
         super().on_headers_complete()
+        # Left alone where "100 Continue" comes before the head, or nothing after it.
+        if not self.expect_100_continue and self.scope["method"] != "HEAD":
+            self.cycle.transport = _JoinedWrites(self.transport)  # type: ignore[assignment]
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""

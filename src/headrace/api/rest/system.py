@@ -7,17 +7,22 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from headrace.api.rest.context import KnownCaller, context_of, identify, open_to_all
+from headrace.api.rest.context import caller_of, context_of, identify, open_to_all
 from headrace.api.rest.native import json_response
 from headrace.api.rest.openapi import PROBLEMS
+from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.schemas import Probe
 from headrace.auth.base import require
 from headrace.errors import RouteUnknown, ServiceUnready
 from headrace.types import Scope
 
-probes: Final = APIRouter(dependencies=[Depends(open_to_all)], tags=["operation"], responses=PROBLEMS)
-pages: Final = APIRouter(dependencies=[Depends(open_to_all)], include_in_schema=False)
-router: Final = APIRouter(dependencies=[Depends(identify)], tags=["operation"], responses=PROBLEMS)
+probes: Final = APIRouter(
+    dependencies=[Depends(open_to_all)], tags=["operation"], responses=PROBLEMS, route_class=DirectRoute
+)
+pages: Final = APIRouter(dependencies=[Depends(open_to_all)], include_in_schema=False, route_class=DirectRoute)
+router: Final = APIRouter(
+    dependencies=[Depends(identify)], tags=["operation"], responses=PROBLEMS, route_class=DirectRoute
+)
 
 _METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _ASSETS: Final = {
@@ -63,7 +68,7 @@ _DOCS_HEADERS: Final = {
 
 @probes.head("/livez", include_in_schema=False)
 @probes.get("/livez", summary="Is the process alive?", response_model=Probe)
-async def livez() -> Response:
+async def livez(_request: Request) -> Response:
     """Answer as long as the event loop runs; a failing answer means: restart me."""
     return json_response({"status": "live"})
 
@@ -79,9 +84,9 @@ async def readyz(request: Request) -> Response:
 
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
-async def metrics(request: Request, caller: KnownCaller) -> Response:
+async def metrics(request: Request) -> Response:
     """Return the metrics in Prometheus' text format."""
-    require(caller, Scope.METRICS_READ)
+    require(caller_of(request), Scope.METRICS_READ)
     return Response(context_of(request).metrics.render(), headers={"content-type": _METRICS_TYPE})
 
 
@@ -92,13 +97,13 @@ async def openapi(request: Request) -> Response:
 
 
 @pages.get("/docs")
-async def docs() -> Response:
+async def docs(_request: Request) -> Response:
     """Return the page that shows the API and tries it out."""
     return HTMLResponse(_DOCS_PAGE, headers=_DOCS_HEADERS)
 
 
 @pages.get("/docs/{name}")
-async def docs_asset(name: str) -> Response:
+async def docs_asset(_request: Request, name: str) -> Response:
     """Return a file of the docs page, from the installed package: it works without a network."""
     if name == "start.js":
         return Response(_DOCS_START, media_type="text/javascript", headers=_DOCS_HEADERS)

@@ -4,20 +4,21 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import httpx
 import pytest
+import structlog
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
 from starlette.requests import Request
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Message
 from tests.support.services import ServiceUnderTest, ask, service_under_test
 
 from headrace.api.rest.app import build_app, build_routes
 from headrace.api.rest.body import ClientLeft
 from headrace.api.rest.context import Context, identify, open_to_all, while_connected
-from headrace.api.rest.edge import Edge
 from headrace.api.rest.problems import STATUS
 from headrace.api.rest.schemas import EmbedResponse, Models, Problem
 from headrace.auth.base import Credentials
@@ -211,13 +212,10 @@ async def test_a_peer_that_is_not_this_machine_is_refused(context: Context):
 
 
 async def test_what_is_not_http_is_left_alone(context: Context):
-    async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        raise AssertionError("must not be called")
-
     async def nothing(*_: object) -> Any:
         raise AssertionError("must not be called")
 
-    await Edge(app, context, local_hosts_only=True)({"type": "websocket"}, nothing, nothing)
+    await build_app(context, local_hosts_only=True)({"type": "websocket"}, nothing, nothing)
 
 
 async def test_work_ends_with_its_client(it: ServiceUnderTest):
@@ -247,6 +245,68 @@ async def test_work_ends_with_its_request():
     with pytest.raises(asyncio.CancelledError):
         await request
     await asyncio.wait_for(ended.wait(), 5)
+
+
+async def test_work_that_runs_out_of_time_did_not_lose_its_client():
+    async def work() -> None:
+        raise TimeoutError("its own")
+
+    with pytest.raises(TimeoutError, match="its own"):
+        await while_connected(leaving_request(60), work())
+
+
+async def test_a_client_that_leaves_as_the_work_ends_has_its_answer():
+    gone = asyncio.Event()
+
+    async def receive() -> Message:
+        await gone.wait()
+        return {"type": "http.disconnect"}
+
+    async def work() -> str:
+        await asyncio.sleep(0)
+        gone.set()
+        return "done"
+
+    assert await while_connected(Request({"type": "http"}, receive), work()) == "done"
+    await asyncio.sleep(0)
+
+
+async def test_a_client_that_leaves_in_the_middle_of_its_body_is_a_fact(context: Context, it: ServiceUnderTest):
+    messages: Iterator[Message] = iter(
+        [{"type": "http.request", "body": b"{", "more_body": True}, {"type": "http.disconnect"}]
+    )
+
+    async def receive() -> Message:
+        return next(messages)
+
+    async def send(_message: Message) -> None: ...
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/embed",
+        "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")],
+        "client": ("127.0.0.1", 1),
+    }
+    await build_app(context, local_hosts_only=True)(scope, receive, send)
+    assert [(fact.route, fact.status) for fact in it.recorder.of(ResponseSent)] == [("/api/v1/embed", 499)]
+
+
+async def test_a_method_that_a_path_does_not_take_is_a_problem_that_says_what_it_takes(client: httpx.AsyncClient):
+    response = await client.delete("/api/v1/models")
+    assert (response.status_code, response.json()["code"]) == (405, "method.unsupported")
+    assert response.headers["allow"] == "GET"
+
+
+async def test_what_nobody_foresaw_is_in_the_log_with_the_request_it_happened_to(
+    client: httpx.AsyncClient, context: Context, monkeypatch: pytest.MonkeyPatch
+):
+    failure = ZeroDivisionError("secret")
+    monkeypatch.setattr(type(context.service), "list_models", Mock(side_effect=failure))
+    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+        await client.get("/api/v1/models", headers={"x-request-id": "abc"})
+    assert lines == [{"event": "request.failed", "log_level": "error", "exc_info": failure, "request_id": "abc"}]
+    assert structlog.contextvars.get_contextvars() == {}
 
 
 def leaving_request(seconds: float) -> Request:

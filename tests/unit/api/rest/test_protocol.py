@@ -1,0 +1,105 @@
+"""How many writes a response takes: each is a packet, and wakes the client."""
+
+import asyncio
+from typing import Any
+
+import pytest
+import uvicorn
+from starlette.responses import Response, StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+from uvicorn.server import ServerState
+
+from headrace.api.rest.protocol import BoundedProtocol, _JoinedWrites
+
+
+class Wire(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.writes: list[bytes] = []
+        self.is_closed = False
+
+    def write(self, data: Any) -> None:
+        self.writes.append(bytes(data))
+
+    def close(self) -> None:
+        self.is_closed = True
+
+    def is_closing(self) -> bool:
+        return self.is_closed
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+async def exchange(app: ASGIApp, *request: bytes) -> Wire:
+    """Answer one request that comes in parts."""
+    config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
+    protocol = type("Protocol", (BoundedProtocol,), {"refuse": staticmethod(lambda *_: None)})(
+        config, ServerState(), {}
+    )
+    wire = Wire()
+    protocol.connection_made(wire)
+    for part in request:
+        protocol.data_received(part)
+        await asyncio.sleep(0)
+    await asyncio.gather(*protocol.tasks)
+    protocol.connection_lost(None)
+    return wire
+
+
+async def text(scope: Scope, receive: Receive, send: Send) -> None:
+    await receive()
+    await Response("text")(scope, receive, send)
+
+
+async def test_the_head_of_a_response_leaves_with_its_body():
+    wire = await exchange(text, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert len(wire.writes) == 1
+    assert wire.writes[0].startswith(b"HTTP/1.1 200 OK\r\n")
+    assert wire.writes[0].endswith(b"\r\n\r\ntext")
+
+
+async def test_the_rest_of_a_long_body_follows_part_by_part():
+    async def parts(scope: Scope, receive: Receive, send: Send) -> None:
+        await StreamingResponse(iter([b"one", b"two"]), headers={"content-length": "6"})(scope, receive, send)
+
+    wire = await exchange(parts, b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+    assert [write.rpartition(b"\r\n")[2] for write in wire.writes] == [b"one", b"two", b""]
+    assert wire.is_closed
+
+
+async def test_a_head_that_no_body_follows_is_written_alone():
+    wire = await exchange(text, b"HEAD / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert [write.endswith(b"content-length: 4\r\n\r\n") for write in wire.writes] == [True]
+
+
+async def test_what_comes_before_the_head_is_not_kept_back():
+    wire = await exchange(
+        text, b"POST / HTTP/1.1\r\nhost: x\r\nexpect: 100-continue\r\ncontent-length: 1\r\n\r\n", b"1"
+    )
+    assert wire.writes[0] == b"HTTP/1.1 100 Continue\r\n\r\n"
+    assert wire.writes[-1] == b"text"
+
+
+@pytest.mark.parametrize("fails", [True, False])
+async def test_a_head_is_written_also_if_the_body_never_comes(fails: bool):
+    async def breaking_off(scope: Scope, receive: Receive, send: Send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"4")]})
+        if fails:
+            raise ZeroDivisionError
+
+    wire = await exchange(breaking_off, b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+    assert [write[:15] for write in wire.writes] == [b"HTTP/1.1 200 OK"]
+    assert wire.is_closed
+
+
+async def test_a_connection_that_is_closed_says_so_to_who_answers_on_it():
+    wire = Wire()
+    writes = _JoinedWrites(wire)
+    assert not writes.is_closing()
+    writes.close()
+    assert writes.is_closing()
+    assert wire.writes == []
