@@ -27,23 +27,24 @@ CONFIG_VARIABLE: Final = "HEADRACE_CONFIG"
 DEFAULT_FILE: Final = "headrace.toml"
 
 
-def opt_out_of_telemetry() -> None:
-    """Tell the libraries that report on their users not to: what runs here is nobody's business.
+_FOR_LIBRARIES: Final = {
+    # What runs here is nobody's business. ONNX Runtime looks up a host of its maker and keeps a database of events in
+    # the user's cache folder unless the first is set; the second is for huggingface_hub, the third for whoever asks.
+    "ORT_DISABLE_TELEMETRY": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "DO_NOT_TRACK": "1",
+    # tokenizers would start a thread for each core, which fight with the inference for those that the container may
+    # use, while one of them tokenizes 32,768 characters in 10 ms, some 50 times as fast as a small model runs them.
+    "TOKENIZERS_PARALLELISM": "false",
+    # oneDNN, which OpenVINO computes with, keeps code for its last 1,024 primitives (docs/decisions/0008).
+    "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+}
 
-    ONNX Runtime looks up a host of its maker and keeps a database of events in the user's cache folder, from its
-    import on, unless the first variable is set; the second is for huggingface_hub, the third for whoever asks.
-    """
-    for name in ("ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "DO_NOT_TRACK"):
-        os.environ.setdefault(name, "1")
 
-
-def tokenize_in_one_thread() -> None:
-    """Tell ``tokenizers`` to start no threads, unless whoever runs this has said otherwise.
-
-    It would start one for each core, and these fight with the inference for the cores that the container may use,
-    while a single thread tokenizes 32,768 characters in 10 ms, some 50 times as fast as a small model runs them.
-    """
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+def instruct_libraries() -> None:
+    """Tell libraries what they read from the environment on their import, unless whoever runs this did so already."""
+    for name, value in _FOR_LIBRARIES.items():
+        os.environ.setdefault(name, value)
 
 
 def option(

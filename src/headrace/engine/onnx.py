@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from headrace.engine.base import TokenBatch
 from headrace.errors import EngineFailed, ModelCorrupt
-from headrace.settings import opt_out_of_telemetry
+from headrace.settings import instruct_libraries
 
-opt_out_of_telemetry()
+instruct_libraries()
 import onnxruntime  # noqa: E402 - it reads the environment when it is imported
 
 _SEVERITY_FATAL: Final = 4  # an error is an exception too, and standard error is for our own lines

@@ -11,7 +11,9 @@ from headrace.engine.base import TokenBatch
 from headrace.engine.mapped import MappedFile
 from headrace.engine.plan import Precision
 from headrace.errors import EngineFailed, ModelCorrupt
+from headrace.settings import instruct_libraries
 
+instruct_libraries()  # before the import: it is read once
 # The package imports its model converter, and that its telemetry: 0.16 s for what is not used here. A name that is
 # ``None`` cannot be imported, which the package takes for a converter that is not installed.
 sys.modules.setdefault("openvino.tools.ovc", None)  # type: ignore[arg-type]
@@ -19,25 +21,13 @@ import openvino  # noqa: E402 - see above
 
 _ELEMENTS: Final[dict[Precision, str]] = {"fp32": "f32", "bf16": "bf16"}
 _WEIGHT_BYTES: Final = 1 << 16  # smaller constants are not worth a search: all of a MiniLM's together have 0.2 MiB
-_DROP_EVERY: Final = 256
+_DROP_EVERY: Final = 1024
 """Runs between two times that the pages of the model file are given back.
 
-The weights are read once, to be packed; of the table of words, rows are read in every run. To map its 45 MiB again
-takes some 2 ms, in more than 1 s of runs.
+The weights are read to be packed, in the first run; the table of words is read in every run, in the end all of it.
 """
 _SHAPES_KEPT: Final = 8
-"""Shapes of batches for which each layer keeps its code; the default of 5,000 keeps 1 MiB for each of 1,900 shapes.
-
-Memory that is not of a file, and the best of 6 interleaved rounds of texts sorted by length and of mixed batches, for
-all-MiniLM-L6-v2 in bf16 on 2 cores; oneDNN keeps code of its own besides, up to 1,024 primitives unless told otherwise:
-
-    shapes   oneDNN's   MiB after 1,000 batches   tokens/s sorted   mixed
-    5,000     1,024              679                  18,400        15,300
-       30     1,024              303                  25,200        20,600
-       30        64              160                  27,000        22,400
-        8         0              121                  25,500        22,700
-        0         0              140                  24,700        16,000
-"""
+"""Shapes of batches for which layers keep code; the default is 5,000, and each costs 1 MiB (decision 0008)."""
 
 
 class OpenvinoBackend:

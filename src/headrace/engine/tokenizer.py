@@ -9,10 +9,10 @@ from headrace.engine.base import Encoding, unicode_error
 from headrace.engine.prefix import find_cut, may_cut
 from headrace.engine.windows import WindowLayout
 from headrace.errors import HeadraceError, ModelCorrupt
-from headrace.settings import tokenize_in_one_thread
+from headrace.settings import instruct_libraries
 from headrace.types import Truncate
 
-tokenize_in_one_thread()
+instruct_libraries()
 import tokenizers  # noqa: E402 - after the environment says how it is to work
 
 # Of a text that is to be cut, so much is tokenized at first for each token of the window, then twice that. English has

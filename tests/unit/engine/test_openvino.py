@@ -1,4 +1,5 @@
 import gc
+import subprocess
 import sys
 from pathlib import Path
 
@@ -126,3 +127,9 @@ def test_both_runtimes_agree(tmp_path: Path):
     ours, theirs = OpenvinoBackend(path, 1, "fp32").run(texts), OnnxBackend(path, 1).run(texts)
     assert ours.keys() == theirs.keys()
     assert all(np.allclose(ours[name], theirs[name], atol=1e-6) for name in ours)
+
+
+def test_onednn_is_told_to_keep_few_kernels():
+    program = "import headrace.engine.openvino, os; print(os.environ['ONEDNN_PRIMITIVE_CACHE_CAPACITY'])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "64\n"
