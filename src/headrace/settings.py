@@ -112,7 +112,7 @@ class EngineSettings(Section):
     """How models run."""
 
     # What is not set of these five is taken from what "headrace tune" measured on this machine, if it did.
-    runtime: Literal["auto", "onnxruntime", "openvino"] = option(
+    runtime: Literal["auto", "onnxruntime", "openvino", "native"] = option(
         "auto", "Library that computes; auto: as measured.", flag="--runtime"
     )
     precision: Literal["auto", "fp32", "bf16"] = option(

@@ -252,22 +252,29 @@ def load_engine(
     return LoadedEngine(
         manifest.name,
         lambda: FastTokenizer(folder / TOKENIZER, manifest.max_tokens),
-        lambda: load_backend(folder / GRAPH, plan),
+        backend_loader(folder / GRAPH, plan),
         settings,
         observer,
         watch,
     )
 
 
-def load_backend(path: Path, plan: Plan) -> Backend:
-    """Load a graph into the plan's runtime; the other one is not even imported, since each takes some 100 MiB."""
+def backend_loader(path: Path, plan: Plan) -> Callable[[], Backend]:
+    """Return what loads a graph into the plan's runtime, once for each session.
+
+    The other runtimes are not even imported, since some take 100 MiB.
+    """
+    if plan.runtime == "native":
+        from headrace.engine.native import NativeModel  # noqa: PLC0415 - see above
+
+        return NativeModel(path, plan.threads, plan.precision).session
     if plan.runtime == "openvino":
         from headrace.engine.openvino import OpenvinoBackend  # noqa: PLC0415 - see above
 
-        return OpenvinoBackend(path, plan.threads, plan.precision)
+        return partial(OpenvinoBackend, path, plan.threads, plan.precision)
     from headrace.engine.onnx import OnnxBackend  # noqa: PLC0415 - see above
 
-    return OnnxBackend(path, plan.threads)
+    return partial(OnnxBackend, path, plan.threads)
 
 
 def slice_texts(texts: Sequence[str]) -> Iterator[range]:

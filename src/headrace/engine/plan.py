@@ -4,8 +4,11 @@ What the options leave open is filled from what ``headrace tune`` measured here,
 everywhere: fp32 on one session with all threads.
 """
 
+import hashlib
+import importlib.metadata
 import importlib.util
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -14,12 +17,21 @@ from headrace.errors import DependencyMissing, SettingInvalid
 from headrace.machine import Machine
 from headrace.settings import EngineSettings
 
-Runtime = Literal["onnxruntime", "openvino"]
-Precision = Literal["fp32", "bf16"]
+Runtime = Literal["onnxruntime", "openvino", "native"]
+Precision = Literal["fp32", "bf16", "int8"]
 
-PRECISIONS: Final[dict[Runtime, tuple[Precision, ...]]] = {"onnxruntime": ("fp32",), "openvino": ("fp32", "bf16")}
+PRECISIONS: Final[Mapping[Runtime, tuple[Precision, ...]]] = {
+    "onnxruntime": ("fp32",),
+    "openvino": ("fp32", "bf16"),
+    "native": ("bf16",),
+}
 """What each runtime computes in; ONNX Runtime has no bfloat16 on x86."""
-_BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16"})  # without them it is emulated, and slower than fp32
+NATIVE_LIBRARY: Final = Path(__file__).parents[1] / "native" / "libheadrace.so"
+"""The kernels of the runtime ``native``, where the package was built with them."""
+
+# Without one of these, bfloat16 is emulated, and slower than fp32.
+_BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16"})
+_NATIVE_FLAGS: Final = frozenset({"avx512f", "avx512_bf16", "avx512_vnni"})  # all of these, or the kernels do not run
 
 
 class Plan(BaseModel):
@@ -27,7 +39,7 @@ class Plan(BaseModel):
 
     Attributes:
         precision: What the runtime computes in; answers are float32 always.
-        threads: Threads of one inference.
+        threads: Threads of one inference; with ``native`` the most of all inferences together.
         sessions: Inferences at the same time.
         token_budget: Most tokens in one batch, padding included.
     """
@@ -46,14 +58,27 @@ class Plan(BaseModel):
 
 
 def installed_runtimes() -> tuple[Runtime, ...]:
-    """Return the runtimes that can be imported here."""
-    return tuple(name for name in get_args(Runtime) if importlib.util.find_spec(name) is not None)
+    """Return the runtimes that can be loaded here."""
+    return tuple(name for name in get_args(Runtime) if _is_installed(name))
+
+
+def runtime_version(runtime: Runtime) -> str:
+    """Return the version of an installed runtime; that of our own kernels is their digest."""
+    if runtime == "native":
+        return hashlib.sha256(NATIVE_LIBRARY.read_bytes()).hexdigest()[:12]
+    return importlib.metadata.version(runtime)
+
+
+def _is_installed(runtime: Runtime) -> bool:
+    return NATIVE_LIBRARY.is_file() if runtime == "native" else importlib.util.find_spec(runtime) is not None
 
 
 def precisions(runtime: Runtime, machine: Machine) -> tuple[Precision, ...]:
     """Return what a runtime can compute in at full speed on this machine."""
-    has_bf16 = bool(_BF16_FLAGS & set(machine.cpu_flags))
-    return tuple(precision for precision in PRECISIONS[runtime] if precision != "bf16" or has_bf16)
+    flags = set(machine.cpu_flags)
+    if runtime == "native" and not flags >= _NATIVE_FLAGS:
+        return ()
+    return tuple(precision for precision in PRECISIONS[runtime] if precision != "bf16" or _BF16_FLAGS & flags)
 
 
 def make_plan(settings: EngineSettings, machine: Machine, tuned: Plan | None = None) -> Plan:
@@ -69,19 +94,30 @@ def make_plan(settings: EngineSettings, machine: Machine, tuned: Plan | None = N
         SettingInvalid: The runtime cannot compute in the precision that was asked for.
     """
     runtime = _runtime(settings, tuned)
-    precision = _precision(settings, runtime, tuned)
+    precision = _precision(settings, runtime, machine, tuned)
     is_same = tuned is not None and (tuned.runtime, tuned.precision) == (runtime, precision)
     base = tuned if is_same else None  # sizes that suit one runtime say nothing about another
     given = settings.model_fields_set
-    sessions = settings.sessions if base is None or "sessions" in given else base.sessions
+    own = _own_sessions(settings, runtime, machine)
+    sessions = own if base is None or "sessions" in given else base.sessions
     threads = settings.threads or (base.threads if base and sessions == base.sessions else None)
     return Plan(
         runtime=runtime,
         precision=precision,
-        threads=threads or max(1, machine.threads // sessions),
+        threads=threads or (machine.threads if runtime == "native" else max(1, machine.threads // sessions)),
         sessions=sessions,
         token_budget=settings.token_budget if base is None or "token_budget" in given else base.token_budget,
     )
+
+
+def _own_sessions(settings: EngineSettings, runtime: Runtime, machine: Machine) -> int:
+    """Return how many sessions a runtime has where nothing was measured.
+
+    Those of ``native`` share threads, so that there can be one for each: alone, a session computes on all of them.
+    """
+    if runtime == "native" and "sessions" not in settings.model_fields_set:
+        return machine.threads
+    return settings.sessions
 
 
 def settle(settings: EngineSettings, plan: Plan) -> EngineSettings:
@@ -93,20 +129,29 @@ def _runtime(settings: EngineSettings, tuned: Plan | None) -> Runtime:
     installed = installed_runtimes()
     wanted = _find_runtime(settings, tuned, installed) if settings.runtime == "auto" else settings.runtime
     if wanted not in installed:
-        raise DependencyMissing(f"the runtime {wanted!r} is not installed; run: pip install 'headrace[{wanted}]'")
+        how = "install a wheel for Linux on x86-64" if wanted == "native" else f"run: pip install 'headrace[{wanted}]'"
+        raise DependencyMissing(f"the runtime {wanted!r} is not installed; {how}, or use another --runtime")
     return wanted
 
 
 def _find_runtime(settings: EngineSettings, tuned: Plan | None, installed: Sequence[Runtime]) -> Runtime:
     """Return the runtime that was measured to be best, or the first, among those that have the precision."""
-    suited = [name for name in get_args(Runtime) if settings.precision in {"auto", *PRECISIONS[name]}]
-    is_known = tuned is not None and tuned.runtime in suited and tuned.runtime in installed
-    return tuned.runtime if tuned is not None and is_known else suited[0]
+    suited: list[Runtime] = [name for name in get_args(Runtime) if settings.precision in {"auto", *PRECISIONS[name]}]
+    usable = [name for name in suited if name in installed]
+    if tuned is not None and tuned.runtime in usable:
+        return tuned.runtime
+    return usable[0] if usable else suited[0]
 
 
-def _precision(settings: EngineSettings, runtime: Runtime, tuned: Plan | None) -> Precision:
+def _precision(settings: EngineSettings, runtime: Runtime, machine: Machine, tuned: Plan | None) -> Precision:
+    if runtime == "native" and not precisions(runtime, machine):
+        raise SettingInvalid(
+            f"the native runtime needs a processor with {', '.join(sorted(_NATIVE_FLAGS))};"
+            " leave engine.runtime to auto",
+            field="engine.runtime",
+        )
     if settings.precision == "auto":
-        return tuned.precision if tuned is not None and tuned.runtime == runtime else "fp32"
+        return tuned.precision if tuned is not None and tuned.runtime == runtime else PRECISIONS[runtime][0]
     if settings.precision not in PRECISIONS[runtime]:
         raise SettingInvalid(
             f"{runtime} does not compute in {settings.precision!r}; leave engine.runtime or engine.precision to auto",

@@ -5,7 +5,6 @@ of them changes there is another file, or none yet.
 """
 
 import hashlib
-import importlib.metadata
 import json
 import secrets
 from dataclasses import asdict
@@ -15,7 +14,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from headrace.engine.plan import Plan, installed_runtimes
+from headrace.engine.plan import Plan, installed_runtimes, runtime_version
 from headrace.machine import Machine
 from headrace.models.disk import writing
 from headrace.models.manifest import Manifest
@@ -95,7 +94,7 @@ def save_tuned(root: Path, manifest: Manifest, machine: Machine, tuned: Tuned) -
 
 def signature(machine: Machine) -> str:
     """Return a digest of what decides how fast a plan is: processor, limits, and versions of the runtimes."""
-    versions = {name: importlib.metadata.version(name) for name in installed_runtimes()}
+    versions = {name: runtime_version(name) for name in installed_runtimes()}
     facts = json.dumps({**asdict(machine), **versions}, sort_keys=True)
     return hashlib.sha256(facts.encode()).hexdigest()
 

@@ -100,7 +100,7 @@ def runtime_plans(settings: EngineSettings, machine: Machine) -> list[Plan]:
     """Return a plan for each runtime and precision that the options leave open; the safe one is the first."""
     safe = make_plan(settings, machine)
     found = [
-        safe.model_copy(update={"runtime": runtime, "precision": precision})
+        make_plan(settings.model_copy(update={"runtime": runtime, "precision": precision}), machine)
         for runtime in installed_runtimes()
         if settings.runtime in {"auto", runtime}
         for precision in precisions(runtime, machine)
@@ -112,7 +112,8 @@ def runtime_plans(settings: EngineSettings, machine: Machine) -> list[Plan]:
 def size_plans(settings: EngineSettings, machine: Machine, best: Callable[[], Plan]) -> Iterator[Plan]:
     """Yield other sizes for the best plan so far, as far as the options leave them open."""
     given = settings.model_fields_set
-    if "sessions" not in given and settings.threads is None:
+    # The sessions of ``native`` share all threads: there is nothing to choose.
+    if "sessions" not in given and settings.threads is None and best().runtime != "native":
         for sessions in _layouts(machine.threads):
             yield best().model_copy(update={"sessions": sessions, "threads": machine.threads // sessions})
     if "token_budget" not in given:

@@ -6,6 +6,7 @@ all layers. For all-MiniLM-L6-v2 this graph runs 1.2 times as fast as the export
 (docs/decisions/0006-the-graph-is-built-directly.md).
 """
 
+import json
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -14,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from headrace.engine.initializers import ENCODER
 from headrace.export.families import Encoder, Layer, Linear, Norm
 from headrace.export.graph import INPUTS, OPSET
 from headrace.models.manifest import Pooling
@@ -31,9 +33,9 @@ def build_graph(encoder: Encoder, pooling: Pooling) -> onnx.ModelProto:
     mask = build.node("Cast", ["attention_mask"], to=TensorProto.FLOAT)  # (n, s)
     bias = _score_bias(build, encoder, mask)  # (n, 1 or heads, 1 or s, s)
     states = _embed(build, encoder)  # (n, s, h)
-    for layer in encoder.layers:
-        states = _attend(build, encoder, layer, states, bias)
-        states = _feed_forward(build, encoder, layer, states)
+    for number, layer in enumerate(encoder.layers):
+        states = _attend(build, encoder, layer, states, bias, f"layers.{number}")
+        states = _feed_forward(build, encoder, layer, states, f"layers.{number}")
     _normalise(build, _pool(build, pooling, states, mask))
     ids = ["batch", "length"]
     graph = helper.make_graph(
@@ -46,7 +48,11 @@ def build_graph(encoder: Encoder, pooling: Pooling) -> onnx.ModelProto:
         ],
         build.constants,
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
+    # Weights have names of their own, and with these facts a runtime that knows encoders needs no graph.
+    facts = {"heads": encoder.heads, "epsilon": encoder.epsilon, "activation": encoder.activation, "pooling": pooling}
+    helper.set_model_props(model, {ENCODER: json.dumps({**facts, "layers": len(encoder.layers)})})
+    return model
 
 
 class _Builder:
@@ -57,8 +63,8 @@ class _Builder:
         self.constants: list[onnx.TensorProto] = []
         self._shared: dict[tuple[int, ...], str] = {}
 
-    def constant(self, value: NDArray[Any] | np.generic) -> str:
-        name = f"c{len(self.constants)}"
+    def constant(self, value: NDArray[Any] | np.generic, name: str | None = None) -> str:
+        name = name or f"c{len(self.constants)}"
         self.constants.append(numpy_helper.from_array(np.array(value, order="C"), name))
         return name
 
@@ -73,12 +79,13 @@ class _Builder:
         self.nodes.append(helper.make_node(kind, inputs, [output], **attributes))
         return output
 
-    def linear(self, states: str, weights: Linear) -> str:
-        product = self.node("MatMul", [states, self.constant(weights.weight)])
-        return self.node("Add", [product, self.constant(weights.bias)])
+    def linear(self, states: str, weights: Linear, name: str) -> str:
+        product = self.node("MatMul", [states, self.constant(weights.weight, f"{name}.weight")])
+        return self.node("Add", [product, self.constant(weights.bias, f"{name}.bias")])
 
-    def norm(self, states: str, weights: Norm, epsilon: float) -> str:
-        inputs = [states, self.constant(weights.scale), self.constant(weights.shift)]
+    def norm(self, states: str, weights: Norm, epsilon: float, name: str) -> str:
+        scale, shift = self.constant(weights.scale, f"{name}.scale"), self.constant(weights.shift, f"{name}.shift")
+        inputs = [states, scale, shift]
         return self.node("LayerNormalization", inputs, axis=-1, epsilon=epsilon)
 
 
@@ -88,11 +95,13 @@ def _length(build: _Builder) -> str:
 
 
 def _embed(build: _Builder, encoder: Encoder) -> str:
-    words = build.node("Gather", [build.constant(encoder.words), "input_ids"])
-    rows = build.constant(encoder.positions[None])  # (1, window, h)
+    words = build.node("Gather", [build.constant(encoder.words, "words"), "input_ids"])
+    rows = build.constant(encoder.positions[None], "positions")  # (1, window, h)
     positions = build.node("Slice", [rows, build.ints(0), _length(build), build.ints(1)])
-    states = build.norm(build.node("Add", [words, positions]), encoder.embedding_norm, encoder.epsilon)
-    return states if encoder.projection is None else build.linear(states, encoder.projection)
+    states = build.norm(
+        build.node("Add", [words, positions]), encoder.embedding_norm, encoder.epsilon, "embedding_norm"
+    )
+    return states if encoder.projection is None else build.linear(states, encoder.projection, "projection")
 
 
 def _score_bias(build: _Builder, encoder: Encoder, mask: str) -> str:
@@ -102,40 +111,42 @@ def _score_bias(build: _Builder, encoder: Encoder, mask: str) -> str:
     bias = build.node("Unsqueeze", [bias, build.ints(1, 2)])  # (n, 1, 1, s)
     if encoder.attention_bias is None:
         return bias
-    table, length = build.constant(encoder.attention_bias), _length(build)
+    table, length = build.constant(encoder.attention_bias, "attention_bias"), _length(build)
     rows = build.node("Slice", [table, build.ints(0), length, build.ints(2)])
     own = build.node("Slice", [rows, build.ints(0), length, build.ints(3)])  # (1, heads, s, s)
     return build.node("Add", [bias, own])
 
 
-def _attend(build: _Builder, encoder: Encoder, layer: Layer, states: str, bias: str) -> str:
+def _attend(build: _Builder, encoder: Encoder, layer: Layer, states: str, bias: str, place: str) -> str:
     width = layer.query.weight.shape[1]
     depth = width // encoder.heads
     scale = np.float32(1 / np.sqrt(depth))
     query = Linear(weight=layer.query.weight * scale, bias=layer.query.bias * scale)
     shape = build.ints(0, 0, encoder.heads, depth)
 
-    def heads(weights: Linear, order: tuple[int, ...]) -> str:
-        split = build.node("Reshape", [build.linear(states, weights), shape])  # (n, s, heads, depth)
+    def heads(weights: Linear, name: str, order: tuple[int, ...]) -> str:
+        split = build.node("Reshape", [build.linear(states, weights, f"{place}.{name}"), shape])  # (n, s, heads, depth)
         return build.node("Transpose", [split], perm=order)
 
-    scores = build.node("MatMul", [heads(query, (0, 2, 1, 3)), heads(layer.key, (0, 2, 3, 1))])  # (n, heads, s, s)
+    scores = build.node(
+        "MatMul", [heads(query, "query", (0, 2, 1, 3)), heads(layer.key, "key", (0, 2, 3, 1))]
+    )  # (n, heads, s, s)
     shares = build.node("Softmax", [build.node("Add", [scores, bias])], axis=-1)
-    mixed = build.node("MatMul", [shares, heads(layer.value, (0, 2, 1, 3))])  # (n, heads, s, depth)
+    mixed = build.node("MatMul", [shares, heads(layer.value, "value", (0, 2, 1, 3))])  # (n, heads, s, depth)
     joined = build.node("Transpose", [mixed], perm=(0, 2, 1, 3))
     joined = build.node("Reshape", [joined, build.ints(0, 0, width)])
-    added = build.node("Add", [build.linear(joined, layer.output), states])
-    return build.norm(added, layer.attention_norm, encoder.epsilon)
+    added = build.node("Add", [build.linear(joined, layer.output, f"{place}.output"), states])
+    return build.norm(added, layer.attention_norm, encoder.epsilon, f"{place}.attention_norm")
 
 
-def _feed_forward(build: _Builder, encoder: Encoder, layer: Layer, states: str) -> str:
-    inner = build.linear(states, layer.inner)
+def _feed_forward(build: _Builder, encoder: Encoder, layer: Layer, states: str, place: str) -> str:
+    inner = build.linear(states, layer.inner, f"{place}.inner")
     if encoder.activation == "relu":
         active = build.node("Relu", [inner])
     else:
         active = build.node("Gelu", [inner], approximate="tanh" if encoder.activation == "gelu_tanh" else "none")
-    added = build.node("Add", [build.linear(active, layer.outer), states])
-    return build.norm(added, layer.outer_norm, encoder.epsilon)
+    added = build.node("Add", [build.linear(active, layer.outer, f"{place}.outer"), states])
+    return build.norm(added, layer.outer_norm, encoder.epsilon, f"{place}.outer_norm")
 
 
 def _pool(build: _Builder, pooling: Pooling, states: str, mask: str) -> str:

@@ -1,14 +1,25 @@
+import platform
+import sys
+from dataclasses import replace
+from pathlib import Path
+
 import pytest
 
 from headrace.engine import plan as plans
-from headrace.engine.plan import Plan, installed_runtimes, make_plan, precisions, settle
+from headrace.engine.plan import Plan, installed_runtimes, make_plan, precisions, runtime_version, settle
 from headrace.errors import DependencyMissing, SettingInvalid
 from headrace.machine import Machine
 from headrace.settings import EngineSettings
 
 MACHINE = Machine(cpus=4.0, memory_bytes=1 << 30, cpu_model="a processor", cpu_flags=("avx2", "avx512_bf16"))
+NATIVE = replace(MACHINE, cpu_flags=("avx2", "avx512f", "avx512_vnni", "avx512_bf16"))
 SAFE = Plan(runtime="onnxruntime", precision="fp32", threads=4, sessions=1, token_budget=1024)
 TUNED = Plan(runtime="openvino", precision="bf16", threads=2, sessions=2, token_budget=512)
+
+
+@pytest.fixture
+def _has_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plans, "installed_runtimes", lambda: ("onnxruntime", "openvino", "native"))
 
 
 @pytest.fixture(autouse=True)
@@ -17,7 +28,36 @@ def _has_both(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_what_is_installed_is_found():
+    has_kernels = sys.platform == "linux" and platform.machine() == "x86_64"
+    assert installed_runtimes() == ("onnxruntime", "openvino", *(("native",) if has_kernels else ()))
+
+
+def test_an_installation_without_kernels_has_the_other_runtimes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    monkeypatch.setattr(plans, "NATIVE_LIBRARY", tmp_path / "libheadrace.so")
     assert installed_runtimes() == ("onnxruntime", "openvino")
+    with pytest.raises(DependencyMissing, match="install a wheel for Linux on x86-64"):
+        make_plan(EngineSettings(runtime="native"), NATIVE)
+
+
+def test_each_runtime_has_a_version():
+    assert all(runtime_version(name) for name in installed_runtimes())
+
+
+@pytest.mark.usefixtures("_has_all")
+def test_the_sessions_of_the_native_runtime_share_all_threads():
+    found = make_plan(EngineSettings(runtime="native"), NATIVE)
+    assert (found.precision, found.sessions, found.threads) == ("bf16", 4, 4)
+    found = make_plan(EngineSettings(runtime="native", sessions=2, threads=3), NATIVE)
+    assert (found.sessions, found.threads) == (2, 3)
+
+
+@pytest.mark.usefixtures("_has_all")
+@pytest.mark.parametrize("lacking", ["avx512f", "avx512_vnni", "avx512_bf16"])
+def test_the_native_runtime_is_refused_on_a_processor_without_its_instructions(lacking: str):
+    machine = replace(NATIVE, cpu_flags=tuple(flag for flag in NATIVE.cpu_flags if flag != lacking))
+    assert precisions("native", machine) == ()
+    with pytest.raises(SettingInvalid, match=f"needs a processor with.*{lacking}"):
+        make_plan(EngineSettings(runtime="native"), machine)
 
 
 def test_without_a_measurement_the_safe_plan_is_taken():

@@ -48,6 +48,7 @@ STATUS: Final[Mapping[type[HeadraceError], int]] = {
     errors.GateFailed: 500,
     errors.ModelCorrupt: 500,
     errors.PrecisionUnfit: 500,
+    errors.RuntimeUnfit: 500,
     errors.StoreUnusable: 500,
     errors.SettingUnknown: 500,
     errors.SettingInvalid: 500,

@@ -1,0 +1,54 @@
+"""Builds the kernels of ``src/headrace/native`` when the package is built: a hook of Hatchling.
+
+The compiler comes from the package index too (``ziglang``: Clang, with the headers of an old glibc), so a machine
+needs none of its own, and everybody gets the same code. Only Linux on x86-64 gets kernels; elsewhere, and where they
+cannot be built, the package is made without them and models run on the other runtimes.
+"""
+
+import platform
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+from hatchling.builders.hooks.plugin.interface import BuildHookInterface
+
+SOURCES: Final = Path("src/headrace/native")
+LIBRARY: Final = SOURCES / "libheadrace.so"
+TAG: Final = "py3-none-manylinux_2_28_x86_64"
+INSTRUCTIONS: Final = (
+    *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-mavx512vnni"),
+    *("-mavx2", "-mfma", "-mf16c", "-mbmi2"),
+)
+"""What ``engine/plan.py`` looks for before it loads the library."""
+COMPILER: Final = (sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-linux-gnu.2.28")
+FLAGS: Final = ("-std=gnu11", "-O3", "-g0", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror")
+
+
+class NativeHook(BuildHookInterface):
+    """Compiles before the files of a wheel are gathered."""
+
+    def initialize(self, version: str, build_data: dict[str, Any]) -> None:  # noqa: ARG002 - as the interface has it
+        """Build the library, and say for which machines the wheel is."""
+        if self.target_name != "wheel" or (sys.platform, platform.machine()) != ("linux", "x86_64"):
+            return
+        try:
+            build(Path(self.root))
+        except (OSError, subprocess.CalledProcessError) as error:
+            self.app.display_warning(f"built without native kernels: {error}")
+            return
+        build_data["artifacts"].append(f"/{LIBRARY}")
+        build_data.update(pure_python=False, tag=TAG)
+
+
+def build(root: Path) -> None:
+    """Compile the library, in place of the old one in one step: a process may have it loaded.
+
+    Raises:
+        CalledProcessError: The compiler failed; it has said why.
+        OSError: It cannot be started.
+    """
+    draft = root / LIBRARY.with_suffix(".tmp")
+    sources = [str(path) for path in sorted((root / SOURCES).glob("*.c"))]
+    subprocess.run([*COMPILER, *FLAGS, *INSTRUCTIONS, *sources, "-o", str(draft), "-lm", "-lpthread"], check=True)
+    draft.replace(root / LIBRARY)

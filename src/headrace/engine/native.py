@@ -1,0 +1,240 @@
+"""Our own kernels for encoders on CPUs with AVX-512: bfloat16 and 8-bit integers, and no work for padding.
+
+The library is built from ``headrace/native`` when the package is built. It takes the weights of a graph that
+``export/builder.py`` has made, and computes what the graph says without looking at it.
+"""
+
+import ctypes
+import json
+import threading
+import weakref
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.engine.base import TokenBatch
+from headrace.engine.initializers import ENCODER, Initializers, read_initializers
+from headrace.engine.plan import NATIVE_LIBRARY, Precision
+from headrace.errors import EngineFailed, ModelCorrupt, RuntimeUnfit
+from headrace.types import FloatArray
+
+_ACTIVATIONS: Final = ("gelu", "gelu_tanh", "relu")
+_POOLINGS: Final = ("mean", "cls", "max")
+_LAYER: Final = (
+    *("query.weight", "query.bias", "key.weight", "key.bias", "value.weight", "value.bias"),
+    *("output.weight", "output.bias", "attention_norm.scale", "attention_norm.shift"),
+    *("inner.weight", "inner.bias", "outer.weight", "outer.bias", "outer_norm.scale", "outer_norm.shift"),
+)
+_HEAD_MULTIPLE: Final = 32
+_WIDTH_MULTIPLE: Final = 64
+_OUT_OF_BOUNDS: Final = -2
+
+
+class _Shape(ctypes.Structure):
+    """``encoder_shape`` of ``native/encoder.h``."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("hidden", "heads", "inner", "layers", "vocabulary", "window")),
+        *((name, ctypes.c_int32) for name in ("activation", "pooling", "is_int8", "cores")),
+        ("epsilon", ctypes.c_float),
+    )
+
+
+class NativeModel:
+    """Packed weights, and the threads that help to compute with them; shared by all sessions.
+
+    Args:
+        path: The ``.onnx`` file, weights inside.
+        threads: Most threads that compute at the same time, those of the sessions included.
+        precision: What the linear layers compute in; sums, norms and outputs are float32.
+    """
+
+    def __init__(self, path: Path, threads: int, precision: Precision) -> None:
+        self._path = path
+        self._threads = threads
+        self._precision = precision
+        self._lock = threading.Lock()
+        self._encoder: _Encoder | None = None
+
+    def session(self) -> "NativeBackend":
+        """Return a backend; the weights are packed when the first one is asked for.
+
+        Raises:
+            ModelCorrupt: The file is broken.
+            RuntimeUnfit: The model is none of those that these kernels compute.
+        """
+        with self._lock:
+            if self._encoder is None:
+                self._encoder = _Encoder(self._path, self._threads, self._precision)
+            return NativeBackend(self._encoder)
+
+
+class _Encoder:
+    """A loaded model; released with the last session."""
+
+    def __init__(self, path: Path, threads: int, precision: Precision) -> None:
+        self.library = load_library()
+        found = read_initializers(path)
+        facts = _read_facts(found, path)
+        shape = _read_shape(found, facts, path)
+        shape.is_int8, shape.cores = precision == "int8", threads
+        tensors = list(_tensors(found, shape))
+        # The library copies all but the first two and the bias of the scores, which are kept as long as it is.
+        self._kept = [tensors[0], tensors[1], tensors[4]]
+        pointers = (ctypes.c_void_p * len(tensors))(*[None if one is None else one.ctypes.data for one in tensors])
+        self.handle = self.library.encoder_create(ctypes.byref(shape), pointers)
+        if not self.handle:
+            raise EngineFailed(f"there is no memory or no thread left to load {path}; use fewer sessions or models")
+        self.hidden = int(shape.hidden)
+        weakref.finalize(self, self.library.encoder_destroy, self.handle)
+
+
+class NativeBackend:
+    """One session on a loaded model: what one caller needs to compute with it."""
+
+    def __init__(self, encoder: _Encoder) -> None:
+        self._encoder: _Encoder | None = encoder
+        self._session = encoder.library.session_create(encoder.handle)
+        if not self._session:
+            raise EngineFailed("there is no memory left for another session; use fewer sessions or models")
+        self._close = weakref.finalize(self, encoder.library.session_destroy, self._session)
+
+    def run(self, batch: TokenBatch) -> dict[str, NDArray[Any]]:
+        """Return the outputs by name; the first axis of each is the batch."""
+        if self._encoder is None:
+            raise EngineFailed("the model was released")
+        texts, stride = batch.input_ids.shape
+        ids = np.ascontiguousarray(batch.input_ids)
+        lengths = batch.attention_mask.sum(axis=1)
+        embedding = np.empty((texts, self._encoder.hidden), np.float32)
+        norm = np.empty(texts, np.float32)
+        status = self._encoder.library.session_run(
+            *(self._session, ids.ctypes.data, lengths.ctypes.data, texts, stride),
+            *(embedding.ctypes.data, norm.ctypes.data),
+        )
+        if status == _OUT_OF_BOUNDS:
+            raise EngineFailed("the text has a token that the model has no vector for, or too many; import it again")
+        if status:
+            raise EngineFailed("there is no memory left for this text; use a smaller token budget")
+        return {"embedding": embedding, "norm": norm}
+
+    def close(self) -> None:
+        """Release the session, and with the last one the model."""
+        self._close()
+        self._encoder = None
+
+
+def load_library() -> ctypes.CDLL:
+    """Load the kernels and say what their functions take.
+
+    Raises:
+        OSError: The library cannot be loaded.
+    """
+    library = ctypes.CDLL(str(NATIVE_LIBRARY))
+    pointer = ctypes.c_void_p
+    library.encoder_create.argtypes = [ctypes.POINTER(_Shape), ctypes.POINTER(pointer)]
+    library.encoder_create.restype = pointer
+    library.encoder_destroy.argtypes = [pointer]
+    library.encoder_destroy.restype = None
+    library.session_create.argtypes = [pointer]
+    library.session_create.restype = pointer
+    library.session_destroy.argtypes = [pointer]
+    library.session_destroy.restype = None
+    library.session_run.argtypes = [*[pointer] * 3, *[ctypes.c_int32] * 2, *[pointer] * 2]
+    library.session_run.restype = ctypes.c_int32
+    return library
+
+
+def _read_facts(found: Initializers, path: Path) -> Mapping[str, Any]:
+    note = found.notes.get(ENCODER)
+    if note is None:
+        raise RuntimeUnfit(
+            f"{path} says nothing of an encoder, and the native runtime computes nothing else; use another --runtime,"
+            " or import the model again if it is a BERT, RoBERTa, DistilBERT or MPNet"
+        )
+    try:
+        facts = dict(json.loads(note))
+    except (ValueError, TypeError) as error:
+        raise ModelCorrupt(f"{path} has a note {ENCODER!r} that cannot be read; import the model again") from error
+    return facts
+
+
+def _read_shape(found: Initializers, facts: Mapping[str, Any], path: Path) -> _Shape:
+    """Return the model's shape.
+
+    Raises:
+        ModelCorrupt: A weight is missing, or has another shape than the others ask for.
+        RuntimeUnfit: It is none that the kernels compute.
+    """
+    tensors = found.tensors
+    try:
+        (vocabulary, hidden), (_, window, _), (_, inner) = (
+            tensors[name].shape for name in ("words", "positions", "layers.0.inner.weight")
+        )
+        shape = _Shape(
+            hidden=hidden,
+            heads=facts["heads"],
+            inner=inner,
+            layers=facts["layers"],
+            vocabulary=vocabulary,
+            window=window,
+            activation=_ACTIVATIONS.index(facts["activation"]),
+            pooling=_POOLINGS.index(facts["pooling"]),
+            epsilon=facts["epsilon"],
+        )
+        is_known = _is_computed(shape) and "projection.weight" not in tensors
+        if is_known:
+            _check_shapes(found, shape)
+    except (KeyError, ValueError, TypeError, ZeroDivisionError) as error:
+        raise ModelCorrupt(f"{path} lacks what its note {ENCODER!r} promises; import the model again") from error
+    if not is_known:
+        raise RuntimeUnfit(
+            f"the native runtime computes layers of a multiple of {_WIDTH_MULTIPLE} in heads of a multiple of"
+            f" {_HEAD_MULTIPLE}, and this model has {hidden} and {inner} in {shape.heads} heads, or words of another"
+            " width; use another --runtime"
+        )
+    return shape
+
+
+def _is_computed(shape: _Shape) -> bool:
+    has_heads = shape.heads > 0 and shape.hidden % (shape.heads * _HEAD_MULTIPLE) == 0
+    return bool(has_heads and shape.hidden % _WIDTH_MULTIPLE == 0 and shape.inner % _WIDTH_MULTIPLE == 0)
+
+
+def _check_shapes(found: Initializers, shape: _Shape) -> None:
+    for name, wanted in _expected_shapes(shape, has_bias="attention_bias" in found.tensors):
+        if found.tensors[name].shape != wanted:
+            raise ValueError(f"{name!r} has the shape {found.tensors[name].shape} instead of {wanted}")
+
+
+def _expected_shapes(shape: _Shape, *, has_bias: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
+    hidden, inner, window = shape.hidden, shape.inner, shape.window
+    yield "words", (shape.vocabulary, hidden)
+    yield "positions", (1, window, hidden)
+    yield "embedding_norm.scale", (hidden,)
+    yield "embedding_norm.shift", (hidden,)
+    if has_bias:
+        yield "attention_bias", (1, shape.heads, window, window)
+    sizes = {"query": (hidden, hidden), "key": (hidden, hidden), "value": (hidden, hidden), "output": (hidden, hidden)}
+    sizes |= {"inner": (hidden, inner), "outer": (inner, hidden)}
+    for layer in range(shape.layers):
+        for part in _LAYER:
+            name, kind = part.split(".")
+            yield f"layers.{layer}.{part}", sizes[name] if kind == "weight" else sizes.get(name, (hidden, hidden))[1:]
+
+
+def _tensors(found: Initializers, shape: _Shape) -> Iterator[FloatArray | None]:
+    """Yield the weights in the order of ``encoder_create``.
+
+    The words stay where they are in the mapped file: they are the largest, and of a text only a few rows are read.
+    """
+    tensors = found.tensors
+    yield tensors["words"]
+    for name in ("positions", "embedding_norm.scale", "embedding_norm.shift", "attention_bias"):
+        yield np.require(tensors[name], np.float32, ("C", "A")) if name in tensors else None
+    for layer in range(shape.layers):
+        for part in _LAYER:
+            yield np.require(tensors[f"layers.{layer}.{part}"], np.float32, ("C", "A"))

@@ -1,0 +1,43 @@
+// A text encoder of the BERT kind: token ids in, one vector for each text out. The only functions that Python calls.
+#ifndef HEADRACE_ENCODER_H
+#define HEADRACE_ENCODER_H
+
+#include <stdint.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+// The shape of a model and how it is run; all numbers are positive unless said otherwise.
+typedef struct {
+    int32_t hidden, heads, inner, layers, vocabulary, window;
+    int32_t activation;  // 0 GELU, 1 GELU by tanh, 2 ReLU
+    int32_t pooling;     // 0 mean, 1 first token, 2 maximum
+    int32_t is_int8;     // what the linear layers compute in; else bfloat16
+    int32_t cores;       // most threads that compute at a time
+    float epsilon;
+} encoder_shape;
+
+typedef struct encoder encoder;  // a model's weights, and the threads that help to compute with them
+typedef struct session session;  // what one caller needs to compute with them
+
+// Packs the weights and returns an encoder, NULL if there is no memory or no thread for it, or if the shape is none
+// that it computes: `hidden` and `inner` multiples of 64, heads of a multiple of 32.
+//
+// `tensors` are float arrays, in this order: words [vocabulary][hidden], positions [window][hidden], scale and shift of
+// their layer norm [hidden], what is added to all scores [heads][window][window] or NULL; then for each layer weight
+// and bias of query, key, value, output, the norm's scale and shift, weight and bias of inner and outer, and again the
+// norm's. Weights are [in][out], and the query's are divided by the root of a head's width already. The words, the
+// positions and what is added to scores are not copied, and must live as long as the encoder.
+EXPORT encoder *encoder_create(const encoder_shape *shape, const float *const *tensors);
+EXPORT void encoder_destroy(encoder *encoder);  // after its sessions
+
+// NULL if there is no memory for it.
+EXPORT session *session_create(encoder *encoder);
+EXPORT void session_destroy(session *session);
+
+// Encodes texts of `ids` [texts][stride], of which the first lengths[i] belong to text i, at least 1 and at most the
+// window. Writes vectors of length 1 to `embedding` [texts][hidden] and the lengths they had to `norm` [texts]. Returns
+// 0, -1 if there is no memory for it, or -2 if an id or a length is out of bounds. One call at a time.
+EXPORT int32_t session_run(session *session, const int64_t *ids, const int64_t *lengths, int32_t texts, int32_t stride,
+                           float *embedding, float *norm);
+
+#endif

@@ -1,0 +1,103 @@
+// Products of rows with packed matrices: bfloat16 with float sums, and 8-bit integers with 32-bit sums.
+//
+// A tile of up to 12 rows and 32 columns is summed in 24 of the 32 vector registers; two more hold a step of the
+// matrix, and one value of each row is spread from memory. A packed matrix is cut into panels of 32 columns, which lie
+// in the order in which they are read.
+#ifndef HEADRACE_PRODUCT_H
+#define HEADRACE_PRODUCT_H
+
+#include <stdbool.h>
+
+#include "vector.h"
+
+#define TILE_ROWS 12
+#define TILE_COLUMNS 32
+#define TILE_VECTORS 2
+
+// Calls `use` with the number of rows as a constant, so that each number gets code of its own, all in registers.
+#define WITH_ROWS(rows, use)     \
+    switch (rows) {              \
+        case 1: use(1); break;   \
+        case 2: use(2); break;   \
+        case 3: use(3); break;   \
+        case 4: use(4); break;   \
+        case 5: use(5); break;   \
+        case 6: use(6); break;   \
+        case 7: use(7); break;   \
+        case 8: use(8); break;   \
+        case 9: use(9); break;   \
+        case 10: use(10); break; \
+        case 11: use(11); break; \
+        default: use(12); break; \
+    }
+
+// sums[r][v] += rows[r] x panel, over `pairs` pairs of values. The stride between rows is in bytes.
+INLINE void add_bf16(const int count, const void *rows, long stride, const bf16 *panel, int pairs,
+                     __m512 sums[TILE_ROWS][TILE_VECTORS]) {
+    const char *row = rows;
+    for (int pair = 0; pair < pairs; pair++) {
+        const __m512bh left = (__m512bh)_mm512_load_si512(panel), right = (__m512bh)_mm512_load_si512(panel + 32);
+        panel += 2 * TILE_COLUMNS;
+#pragma GCC unroll 12
+        for (int r = 0; r < count; r++) {
+            const __m512bh value = (__m512bh)_mm512_set1_epi32(*(const int *)(row + r * stride));
+            sums[r][0] = _mm512_dpbf16_ps(sums[r][0], value, left);
+            sums[r][1] = _mm512_dpbf16_ps(sums[r][1], value, right);
+        }
+        row += 4;
+    }
+}
+
+// The same for rows of unsigned and a panel of signed 8-bit integers, over `quads` of four values.
+INLINE void add_int8(const int count, const void *rows, long stride, const int8_t *panel, int quads,
+                     __m512i sums[TILE_ROWS][TILE_VECTORS]) {
+    const char *row = rows;
+    for (int quad = 0; quad < quads; quad++) {
+        const __m512i left = _mm512_load_si512(panel), right = _mm512_load_si512(panel + 64);
+        panel += 4 * TILE_COLUMNS;
+#pragma GCC unroll 12
+        for (int r = 0; r < count; r++) {
+            const __m512i value = _mm512_set1_epi32(*(const int *)(row + r * stride));
+            sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], value, left);
+            sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], value, right);
+        }
+        row += 4;
+    }
+}
+
+typedef enum { STORE, STORE_GELU, STORE_GELU_TANH, STORE_RELU, ADD } finish;
+
+// A linear layer, packed. Its width `in` is a multiple of 4, `out` one of 32.
+typedef struct {
+    int in, out;
+    bool is_int8;
+    void *panels;          // bf16 [out / 32][in / 2][32][2] or int8 [out / 32][in / 4][32][4]
+    float *bias;           // [out]
+    float *scales;         // int8 only: [out], what one step of a column's weights is worth
+    int32_t *corrections;  // int8 only: [out], minus ZERO times the sum of a column's integers
+} linear;
+
+#define ZERO 128  // the unsigned integer that stands for 0 in a row
+
+// Rows that go into a linear layer.
+typedef struct {
+    const void *values;   // bf16, or unsigned 8-bit integers
+    long stride;          // bytes from row to row
+    const float *scales;  // int8 only: what one step of a row is worth
+} rows;
+
+// Packs `weight` [in][out]; columns from `first` on, so that several layers can be packed side by side.
+bool linear_create(linear *layer, int in, int out, bool is_int8);
+void linear_pack(linear *layer, const float *weight, const float *bias, int first, int columns);
+void linear_destroy(linear *layer);
+
+// to[r] = finish(from[r] x weight + bias) for the columns of some panels. `to` is bf16 [count][stride], but for ADD,
+// which adds to float [count][stride].
+void linear_run(const linear *layer, finish how, rows from, int count, int first_panel, int panels, void *to,
+                long stride);
+
+// Rounds a row of floats or bfloat16 to integers and returns what a step is worth. Length is a multiple of 16.
+float quantize_floats(const float *from, int length, uint8_t *to);
+float quantize_bf16(const bf16 *from, int length, uint8_t *to);
+
+#endif

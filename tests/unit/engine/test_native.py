@@ -1,0 +1,219 @@
+import gc
+import json
+import threading
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.support import needs
+from tests.support.encoders import random_encoder, write_encoder
+
+from headrace.engine.base import TokenBatch
+from headrace.engine.initializers import ENCODER
+from headrace.engine.native import NativeBackend, NativeModel
+from headrace.engine.onnx import OnnxBackend
+from headrace.errors import EngineFailed, ModelCorrupt, RuntimeUnfit
+from headrace.export.families import Activation
+from headrace.models.manifest import Pooling
+
+pytestmark = needs.native
+
+VOCABULARY, WINDOW = 60, 80
+LENGTHS = [1, 2, 11, 12, 13, 31, 32, 33, 47, 80]  # around the sizes of tiles and panels
+
+
+def texts(lengths: Sequence[int], seed: int = 0) -> TokenBatch:
+    chooser = np.random.default_rng(seed)
+    mask = (np.arange(max(lengths)) < np.array(lengths)[:, None]).astype(np.int64)
+    return TokenBatch(input_ids=chooser.integers(0, VOCABULARY, mask.shape) * mask, attention_mask=mask)
+
+
+def row(batch: TokenBatch, index: int) -> TokenBatch:
+    length = int(batch.attention_mask[index].sum())
+    return TokenBatch(
+        input_ids=batch.input_ids[index : index + 1, :length],
+        attention_mask=batch.attention_mask[index : index + 1, :length],
+    )
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("native") / "model.onnx", random_encoder())
+
+
+@pytest.fixture(scope="module")
+def backend(path: Path) -> NativeBackend:
+    return NativeModel(path, 2, "bf16").session()
+
+
+def assert_agree(found: dict[str, Any], wanted: dict[str, Any], least: float = 0.9995) -> None:
+    cosines = (found["embedding"] * wanted["embedding"]).sum(axis=1)
+    assert cosines.min() > least
+    np.testing.assert_allclose(np.linalg.norm(found["embedding"], axis=1), 1, atol=1e-5)
+    np.testing.assert_allclose(found["norm"], wanted["norm"], rtol=0.03)
+
+
+@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+@pytest.mark.parametrize("has_bias", [False, True], ids=["", "with a bias of the scores"])
+def test_it_computes_what_the_graph_says(tmp_path: Path, activation: Activation, pooling: Pooling, has_bias: bool):
+    encoder = random_encoder(activation=activation, has_bias=has_bias)
+    path = write_encoder(tmp_path / "model.onnx", encoder, pooling)
+    batch = texts(LENGTHS)
+    assert_agree(NativeModel(path, 2, "bf16").session().run(batch), OnnxBackend(path, 2).run(batch))
+
+
+@pytest.mark.parametrize(("hidden", "heads", "inner"), [(64, 1, 64), (128, 4, 192), (192, 2, 320)])
+def test_widths_that_are_no_powers_of_two_are_computed_too(tmp_path: Path, hidden: int, heads: int, inner: int):
+    path = write_encoder(tmp_path / "model.onnx", random_encoder(hidden=hidden, heads=heads, inner=inner))
+    batch = texts(LENGTHS)
+    assert_agree(NativeModel(path, 3, "bf16").session().run(batch), OnnxBackend(path, 2).run(batch))
+
+
+@given(lengths=st.lists(st.integers(1, WINDOW), min_size=1, max_size=20), seed=st.integers(0, 1000))
+@settings(deadline=None, max_examples=60)
+def test_an_answer_is_the_same_to_the_bit_alone_and_among_others(backend: NativeBackend, lengths: list[int], seed: int):
+    batch = texts(lengths, seed)
+    together = backend.run(batch)
+    for index in range(len(lengths)):
+        alone = backend.run(row(batch, index))
+        assert alone["embedding"].tobytes() == together["embedding"][index].tobytes()
+        assert alone["norm"].tobytes() == together["norm"][index].tobytes()
+
+
+@pytest.mark.parametrize("threads", [1, 2, 5])
+def test_the_number_of_threads_changes_no_bit(path: Path, backend: NativeBackend, threads: int):
+    batch = texts([*LENGTHS, *LENGTHS])
+    other = NativeModel(path, threads, "bf16").session().run(batch)
+    assert other["embedding"].tobytes() == backend.run(batch)["embedding"].tobytes()
+
+
+def test_sessions_at_the_same_time_do_not_disturb_each_other(path: Path):
+    model = NativeModel(path, 2, "bf16")
+    batches = [texts(LENGTHS[index:], seed=index) for index in range(4)]
+    wanted = [model.session().run(batch)["embedding"].tobytes() for batch in batches]
+    wrong: list[int] = []
+
+    def ask(index: int, session: NativeBackend) -> None:
+        answers = (session.run(batches[index])["embedding"].tobytes() for _ in range(50))
+        wrong.extend(index for answer in answers if answer != wanted[index])
+
+    threads = [threading.Thread(target=ask, args=(index, model.session())) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+@pytest.mark.parametrize("token", [-1, VOCABULARY, 1 << 40])
+def test_a_token_outside_the_table_is_refused_and_the_next_text_is_answered(backend: NativeBackend, token: int):
+    batch = texts([5, 7])
+    good = backend.run(batch)
+    bad = batch.input_ids.copy()
+    bad[1, 3] = token
+    with pytest.raises(EngineFailed, match="no vector for"):
+        backend.run(TokenBatch(input_ids=bad, attention_mask=batch.attention_mask))
+    assert backend.run(batch)["embedding"].tobytes() == good["embedding"].tobytes()
+
+
+def test_a_text_without_tokens_or_over_the_window_is_refused(backend: NativeBackend):
+    with pytest.raises(EngineFailed, match="too many"):
+        backend.run(texts([WINDOW + 1]))
+    nothing = np.zeros((1, 4), np.int64)
+    with pytest.raises(EngineFailed, match="import it again"):
+        backend.run(TokenBatch(input_ids=nothing, attention_mask=nothing))
+
+
+def test_a_text_that_becomes_nan_leaves_its_neighbours_alone(tmp_path: Path):
+    encoder = random_encoder()
+    encoder.words[7] = np.nan
+    backend = NativeModel(write_encoder(tmp_path / "model.onnx", encoder), 2, "bf16").session()
+    batch = texts([6, 6, 6])
+    batch.input_ids[:] = np.where(batch.input_ids == 7, 8, batch.input_ids)
+    clean = backend.run(batch)
+    batch.input_ids[1, 2] = 7
+    found = backend.run(batch)
+    assert np.isnan(found["embedding"][1]).all()
+    assert found["embedding"][[0, 2]].tobytes() == clean["embedding"][[0, 2]].tobytes()
+
+
+def test_a_closed_session_is_over_and_the_others_go_on(path: Path):
+    model = NativeModel(path, 2, "bf16")
+    first, second = model.session(), model.session()
+    answer = second.run(texts([4]))["embedding"].tobytes()
+    first.close()
+    first.close()
+    del model
+    gc.collect()
+    with pytest.raises(EngineFailed, match="released"):
+        first.run(texts([4]))
+    assert second.run(texts([4]))["embedding"].tobytes() == answer
+    second.close()
+
+
+def change(path: Path, edit: Callable[[onnx.ModelProto], None]) -> Path:
+    model = onnx.load(path)
+    edit(model)
+    path.write_bytes(model.SerializeToString())
+    return path
+
+
+def test_a_graph_that_says_nothing_of_an_encoder_is_left_to_the_other_runtimes(tmp_path: Path):
+    path = write_encoder(tmp_path / "model.onnx", random_encoder())
+    change(path, lambda model: model.ClearField("metadata_props"))
+    with pytest.raises(RuntimeUnfit, match="use another --runtime"):
+        NativeModel(path, 1, "bf16").session()
+
+
+@pytest.mark.parametrize("sizes", [{"hidden": 96, "heads": 3}, {"heads": 4}, {"inner": 96}, {"words": 32}])
+def test_shapes_that_are_not_computed_are_left_to_the_other_runtimes(tmp_path: Path, sizes: dict[str, int]):
+    path = write_encoder(tmp_path / "model.onnx", random_encoder(**sizes))  # type: ignore[arg-type]
+    with pytest.raises(RuntimeUnfit, match="use another --runtime"):
+        NativeModel(path, 1, "bf16").session()
+
+
+def note(**changes: Any) -> Callable[[onnx.ModelProto], None]:
+    def edit(model: onnx.ModelProto) -> None:
+        facts = json.loads(model.metadata_props[0].value) | changes
+        onnx.helper.set_model_props(model, {ENCODER: json.dumps(facts)})
+
+    return edit
+
+
+def garble(model: onnx.ModelProto) -> None:
+    onnx.helper.set_model_props(model, {ENCODER: "[1"})
+
+
+def drop(model: onnx.ModelProto) -> None:
+    del model.graph.initializer[[tensor.name for tensor in model.graph.initializer].index("layers.1.key.bias")]
+
+
+def widen(model: onnx.ModelProto) -> None:
+    tensor = next(tensor for tensor in model.graph.initializer if tensor.name == "layers.1.key.bias")
+    tensor.CopyFrom(onnx.numpy_helper.from_array(np.ones(65, np.float32), tensor.name))
+
+
+@pytest.mark.parametrize(
+    "edit",
+    [
+        *(garble, drop, widen, note(layers=3), note(layers=1 << 30), note(layers="2"), note(activation="silu")),
+        *(note(pooling=None), note(epsilon="small")),
+    ],
+)
+def test_a_file_that_contradicts_itself_is_refused(tmp_path: Path, edit: Callable[[onnx.ModelProto], None]):
+    path = change(write_encoder(tmp_path / "model.onnx", random_encoder()), edit)
+    with pytest.raises(ModelCorrupt, match="import the model again"):
+        NativeModel(path, 1, "bf16").session()
+
+
+@pytest.mark.parametrize("heads", [0, -2])
+def test_heads_that_cannot_be_are_refused(tmp_path: Path, heads: int):
+    path = change(write_encoder(tmp_path / "model.onnx", random_encoder()), note(heads=heads))
+    with pytest.raises(RuntimeUnfit):
+        NativeModel(path, 1, "bf16").session()
