@@ -115,8 +115,10 @@ class EngineSettings(Section):
     runtime: Literal["auto", "onnxruntime", "openvino", "native"] = option(
         "auto", "Library that computes; auto: as measured.", flag="--runtime"
     )
-    precision: Literal["auto", "fp32", "bf16"] = option(
-        "auto", "What models compute in; auto: as measured, and fp32 where nothing was.", flag="--precision"
+    precision: Literal["auto", "fp32", "bf16", "int8"] = option(
+        "auto",
+        "What models compute in; auto: as measured, and fp32 where nothing was. int8 only if it is asked for.",
+        flag="--precision",
     )
     threads: int | None = option(
         None, "Threads of one inference; default: the CPU limit.", flag="--threads", ge=1, le=1024

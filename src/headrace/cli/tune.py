@@ -65,7 +65,19 @@ def tune(
 def _print(tuned: "Tuned") -> None:
     most = max(trial.tokens_per_s for trial in tuned.trials)
     print_table(
-        ["runtime", "precision", "sessions", "threads", "budget", "tokens/s", "", "one text", "cosine", "verdict"],
+        [
+            "runtime",
+            "precision",
+            "sessions",
+            "threads",
+            "budget",
+            "tokens/s",
+            "",
+            "one text",
+            "cosine",
+            "mean",
+            "verdict",
+        ],
         [[*_cells(trial, most), trial.verdict] for trial in tuned.trials],
     )
     echo()
@@ -87,6 +99,7 @@ def _cells(trial: "Trial", most: float) -> list[str]:
         "#" * round(_BAR * trial.tokens_per_s / most) if is_measured else "",
         f"{trial.latency_s * 1000:.2f} ms" if trial.latency_s else "",
         "" if trial.min_cosine is None else f"{trial.min_cosine:.5f}",
+        "" if trial.mean_cosine is None else f"{trial.mean_cosine:.5f}",
     ]
 
 

@@ -7,6 +7,7 @@ in whatever precision and on whatever processor, is compared with them before it
 import base64
 import json
 import math
+import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -17,13 +18,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.engine.base import Engine, Job, Output
+from headrace.engine.plan import Precision
 from headrace.errors import HeadraceError, ModelCorrupt
 from headrace.models.disk import reading
 from headrace.types import Arrays
 
-MIN_COSINE: Final = 0.999
-"""Least cosine with the original's answers that a faster precision must keep. bfloat16 keeps 0.9998 (all-MiniLM-L6-v2);
-with 0.995, which careless int8 gives, the order of search results changes."""
 _LIMIT_S: Final = 60.0
 _TINY: Final = 1e-30  # keeps a norm of 0 from dividing by it
 _WORST_COSINE: Final = -1.0
@@ -44,6 +43,31 @@ class Distance:
 
 
 @dataclass(frozen=True, slots=True)
+class Agreement:
+    """How close all answers are to the original's: least and mean cosine, of the output that is furthest."""
+
+    min_cosine: float
+    mean_cosine: float
+
+    def reaches(self, other: "Agreement") -> bool:
+        """Whether these answers are at least as close as others."""
+        return self.min_cosine >= other.min_cosine and self.mean_cosine >= other.mean_cosine
+
+    def __str__(self) -> str:
+        return f"cosines of {self.min_cosine:.4f} at least and {self.mean_cosine:.4f} on average"
+
+
+REQUIRED: Final[Mapping[Precision, Agreement]] = {
+    "fp32": Agreement(0.999, 0.999),
+    "bf16": Agreement(0.999, 0.999),
+    "int8": Agreement(0.996, 0.999),
+}
+"""What each precision must keep, or it is not served. bfloat16 keeps 0.9998 (all-MiniLM-L6-v2). Integers keep 0.9995
+on average and 0.997 at least, and lose no retrieval (decision 0010); careless ones give 0.99, and the order of search
+results changes."""
+
+
+@dataclass(frozen=True, slots=True)
 class Reference:
     """Texts, and what the original model gave for each."""
 
@@ -59,10 +83,10 @@ def measure(expected: Sequence[Arrays], found: Sequence[Output | HeadraceError])
     }
 
 
-def min_cosine(reference: Reference, found: Sequence[Output | HeadraceError]) -> float:
-    """Return the smallest cosine between an answer and the original's, over all texts and outputs."""
-    distances = measure(reference.arrays, found)
-    return min(distance.cosine for row in distances.values() for distance in row)
+def compare(reference: Reference, found: Sequence[Output | HeadraceError]) -> Agreement:
+    """Return how close answers are to the original's."""
+    cosines = [[distance.cosine for distance in row] for row in measure(reference.arrays, found).values()]
+    return Agreement(min(map(min, cosines)), min(statistics.fmean(row) for row in cosines))
 
 
 async def answer_reference(engine: Engine, reference: Reference) -> list[Output | HeadraceError]:

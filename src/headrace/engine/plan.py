@@ -23,9 +23,11 @@ Precision = Literal["fp32", "bf16", "int8"]
 PRECISIONS: Final[Mapping[Runtime, tuple[Precision, ...]]] = {
     "onnxruntime": ("fp32",),
     "openvino": ("fp32", "bf16"),
-    "native": ("bf16",),
+    "native": ("bf16", "int8"),
 }
 """What each runtime computes in; ONNX Runtime has no bfloat16 on x86."""
+ON_REQUEST: Final[frozenset[Precision]] = frozenset({"int8"})
+"""What is never chosen by itself: faster than others, and further from the original's answers than they are."""
 NATIVE_LIBRARY: Final = Path(__file__).parents[1] / "native" / "libheadrace.so"
 """The kernels of the runtime ``native``, where the package was built with them."""
 

@@ -31,6 +31,7 @@ class Trial(BaseModel):
         most_tokens_per_s: Of the fastest round.
         latency_s: Median time of one short text while nothing else runs.
         min_cosine: Least cosine with the original model's answers.
+        mean_cosine: The same on average.
         verdict: Why it was chosen or not.
     """
 
@@ -42,6 +43,7 @@ class Trial(BaseModel):
     most_tokens_per_s: float = 0.0
     latency_s: float = 0.0
     min_cosine: float | None = None
+    mean_cosine: float | None = None
     verdict: str
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from headrace.engine.agreement import MIN_COSINE, Reference, answer_reference, min_cosine
+from headrace.engine.agreement import REQUIRED, Reference, answer_reference, compare
 from headrace.engine.base import Engine, Job
 from headrace.engine.plan import Plan
 from headrace.errors import HeadraceError, ModelCorrupt, ModelUnknown, PrecisionUnfit
@@ -114,9 +114,12 @@ async def _hold_to_manifest(model: LoadedModel) -> None:
 
 async def _hold_to_reference(model: LoadedModel, reference: Reference) -> None:
     """Compare answers with the original's: a runtime, a processor or a precision may compute something else."""
-    worst = min_cosine(reference, await answer_reference(model.engine, reference))
-    if worst < MIN_COSINE:
+    agreement, required = (
+        compare(reference, await answer_reference(model.engine, reference)),
+        REQUIRED[model.plan.precision],
+    )
+    if not agreement.reaches(required):
         raise PrecisionUnfit(
-            f"{model.name!r} as {model.plan} gives answers with a cosine of {worst:.4f} to the original's "
-            f"({MIN_COSINE:g} is required); use --precision fp32, or headrace tune {model.name}"
+            f"{model.name!r} as {model.plan} gives answers with {agreement} to the original's ({required} are"
+            f" required); use --precision fp32, or headrace tune {model.name}"
         )

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
-from headrace.engine.agreement import MIN_COSINE, Reference, answer_reference, min_cosine
+from headrace.engine.agreement import REQUIRED, Agreement, Reference, answer_reference, compare
 from headrace.engine.base import Engine, Job, Output
-from headrace.engine.plan import Plan, installed_runtimes, make_plan, precisions
+from headrace.engine.plan import ON_REQUEST, Plan, Precision, Runtime, installed_runtimes, make_plan, precisions
 from headrace.engine.plans import Trial, Tuned
 from headrace.engine.workload import SHORT_TEXT, make_texts
 from headrace.errors import EngineFailed, HeadraceError
@@ -64,7 +64,7 @@ class _Entrant:
     plan: Plan
     engine: Engine
     latency_s: float
-    min_cosine: float
+    agreement: Agreement
 
 
 async def tune(
@@ -101,12 +101,28 @@ def runtime_plans(settings: EngineSettings, machine: Machine) -> list[Plan]:
     safe = make_plan(settings, machine)
     found = [
         make_plan(settings.model_copy(update={"runtime": runtime, "precision": precision}), machine)
-        for runtime in installed_runtimes()
-        if settings.runtime in {"auto", runtime}
-        for precision in precisions(runtime, machine)
-        if settings.precision in {"auto", precision}
+        for runtime, precision in _choices(settings, machine)
+        if settings.precision == precision or precision not in ON_REQUEST
     ]
     return [safe, *(plan for plan in found if plan != safe)]
+
+
+def other_plans(settings: EngineSettings, machine: Machine) -> list[Plan]:
+    """Return what can be had on request only, and is measured to let the user know."""
+    return [
+        make_plan(settings.model_copy(update={"runtime": runtime, "precision": precision}), machine)
+        for runtime, precision in _choices(settings, machine)
+        if settings.precision != precision and precision in ON_REQUEST
+    ]
+
+
+def _choices(settings: EngineSettings, machine: Machine) -> Iterator[tuple[Runtime, Precision]]:
+    """Yield the runtimes and precisions that the options leave open."""
+    for runtime in installed_runtimes():
+        if settings.runtime in {"auto", runtime}:
+            for precision in precisions(runtime, machine):
+                if settings.precision in {"auto", precision}:
+                    yield runtime, precision
 
 
 def size_plans(settings: EngineSettings, machine: Machine, best: Callable[[], Plan]) -> Iterator[Plan]:
@@ -151,6 +167,8 @@ class _Tuner:
         if self._effort.has_sizes:
             for plan in size_plans(settings, machine, self._best):
                 await self._try(plan)
+            for plan in other_plans(settings, machine):
+                await self._try(plan)
         return self._result()
 
     async def aclose(self) -> None:
@@ -178,8 +196,9 @@ class _Tuner:
             except HeadraceError as error:  # a runtime that does not work here is none to choose
                 self._trials[plan] = Trial(plan=plan, verdict=f"does not work here: {error.message}")
                 return
-            if challenger.min_cosine < MIN_COSINE:
-                self._record(challenger, [], f"refused: its answers are too far off ({MIN_COSINE:g} is required)")
+            required = REQUIRED[plan.precision]
+            if not challenger.agreement.reaches(required):
+                self._record(challenger, [], f"refused: its answers are too far off ({required} are required)")
                 await self._leave(challenger)
                 return
             await self._duel(champion, challenger)
@@ -191,7 +210,7 @@ class _Tuner:
         answers = await answer_reference(engine, self._reference)
         await self._turn(engine)  # warm: libraries prepare themselves for lengths they have not seen
         latency_s = statistics.median([await _time_single(engine) for _ in range(_SINGLES)])
-        entrant = _Entrant(plan, engine, latency_s, min_cosine(self._reference, answers))
+        entrant = _Entrant(plan, engine, latency_s, compare(self._reference, answers))
         self._record(entrant, [], "")
         return entrant
 
@@ -216,9 +235,14 @@ class _Tuner:
         self._noise = max(self._noise, noise)
         is_faster = ratio > 1 + noise
         slowdown = challenger.latency_s / champion.latency_s
-        wins = is_faster and slowdown <= ratio
+        is_eligible = (
+            challenger.plan.precision not in ON_REQUEST or challenger.plan.precision == champion.plan.precision
+        )
+        wins = is_faster and slowdown <= ratio and is_eligible
         if wins:
             verdict = "chosen"
+        elif not is_eligible:
+            verdict = f"{ratio:.2f} x the speed of the best; ask for it with --precision {challenger.plan.precision}"
         elif is_faster:
             verdict = f"{ratio:.2f} x the speed of the best, but {slowdown:.2f} x its time for one text"
         else:
@@ -246,7 +270,11 @@ class _Tuner:
         """Note what was measured; of several measurements the last."""
         old = self._trials.get(entrant.plan)
         trial = Trial(
-            plan=entrant.plan, latency_s=entrant.latency_s, min_cosine=round(entrant.min_cosine, 6), verdict=verdict
+            plan=entrant.plan,
+            latency_s=entrant.latency_s,
+            min_cosine=round(entrant.agreement.min_cosine, 6),
+            mean_cosine=round(entrant.agreement.mean_cosine, 6),
+            verdict=verdict,
         )
         if speeds:
             median = statistics.median(speeds)

@@ -4,27 +4,31 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define ALIGNMENT 64
-#define MOST 127.0f
+#define MOST_WEIGHT 127.0f
+#define MOST_VALUE 255.0f
+#define LEAST_STEP 1e-12f
 
-static void *aligned(size_t bytes) { return aligned_alloc(ALIGNMENT, (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT); }
+static void *aligned(size_t bytes) { return aligned_alloc(64, (bytes + 63) / 64 * 64); }
 
-bool linear_create(linear *layer, int in, int out, bool is_int8) {
-    *layer = (linear){.in = in, .out = out, .is_int8 = is_int8};
+bool linear_create(linear *layer, int in, int out, bool is_int8, int group) {
+    *layer = (linear){.in = in, .out = out, .is_int8 = is_int8, .group = group};
     layer->panels = aligned((size_t)in * out * (is_int8 ? 1 : 2));
     layer->bias = aligned((size_t)out * sizeof(float));
-    if (is_int8) {
-        layer->scales = aligned((size_t)out * sizeof(float));
-        layer->corrections = aligned((size_t)out * sizeof(int32_t));
-    }
-    return layer->panels && layer->bias && (!is_int8 || (layer->scales && layer->corrections));
+    if (!is_int8) return layer->panels && layer->bias;
+    layer->shrink = aligned((size_t)in * sizeof(float));
+    layer->steps = aligned((size_t)in / group * out * sizeof(float));
+    layer->sums = aligned((size_t)in / group * out * sizeof(float));
+    if (!layer->panels || !layer->bias || !layer->shrink || !layer->steps || !layer->sums) return false;
+    for (int i = 0; i < in; i++) layer->shrink[i] = 1.0f;
+    return true;
 }
 
 void linear_destroy(linear *layer) {
     free(layer->panels);
     free(layer->bias);
-    free(layer->scales);
-    free(layer->corrections);
+    free(layer->shrink);
+    free(layer->steps);
+    free(layer->sums);
 }
 
 static bf16 round_bf16(float value) {
@@ -43,17 +47,22 @@ static void pack_bf16(linear *layer, const float *weight, int column, int column
 
 static void pack_int8(linear *layer, const float *weight, int column, int columns, int place) {
     int8_t *panel = (int8_t *)layer->panels + (size_t)(place / TILE_COLUMNS) * TILE_COLUMNS * layer->in;
-    float most = 0;
-    for (int k = 0; k < layer->in; k++) most = fmaxf(most, fabsf(weight[(size_t)k * columns + column]));
-    const float step = most > 0 ? most / MOST : 1.0f;
-    int sum = 0;
-    for (int k = 0; k < layer->in; k++) {
-        const int value = (int)lrintf(weight[(size_t)k * columns + column] / step);
-        panel[(k / 4 * TILE_COLUMNS + place % TILE_COLUMNS) * 4 + k % 4] = (int8_t)value;
-        sum += value;
+    for (int first = 0; first < layer->in; first += layer->group) {
+        const int end = first + layer->group;
+        float most = 0;
+        for (int k = first; k < end; k++)
+            most = fmaxf(most, fabsf(weight[(size_t)k * columns + column] / layer->shrink[k]));
+        const float step = fmaxf(most / MOST_WEIGHT, LEAST_STEP);
+        int sum = 0;
+        for (int k = first; k < end; k++) {
+            const int value = (int)lrintf(weight[(size_t)k * columns + column] / layer->shrink[k] / step);
+            panel[(k / 4 * TILE_COLUMNS + place % TILE_COLUMNS) * 4 + k % 4] = (int8_t)value;
+            sum += value;
+        }
+        const size_t at = (size_t)(first / layer->group) * layer->out + place;
+        layer->steps[at] = step;
+        layer->sums[at] = (float)sum;
     }
-    layer->scales[place] = step;
-    layer->corrections[place] = -ZERO * sum;
 }
 
 void linear_pack(linear *layer, const float *weight, const float *bias, int first, int columns) {
@@ -84,72 +93,71 @@ INLINE void end_tile(const finish how, const int count, __m512 sums[TILE_ROWS][T
     }
 }
 
-INLINE void tile_bf16(const finish how, const int count, const linear *layer, rows from, int panel, void *to,
-                      long stride) {
+// Where a tile is computed, and what of the layer goes into it.
+typedef struct {
+    const void *values;
+    long value_stride;
+    int steps;  // along the width: pairs or quads
+    const void *panel;
+    const float *bias;
+    void *to;
+    long stride;
+    // int8 only:
+    const float *row_steps, *row_zeros;
+    int groups;  // numbers from row to row in these
+    const float *column_steps, *column_sums;
+} tile;
+
+INLINE void tile_bf16(const finish how, const int count, const tile *at) {
     __m512 sums[TILE_ROWS][TILE_VECTORS];
 #pragma GCC unroll 12
     for (int r = 0; r < count; r++) sums[r][0] = sums[r][1] = _mm512_setzero_ps();
-    const bf16 *packed = (const bf16 *)layer->panels + (size_t)panel * TILE_COLUMNS * layer->in;
-    add_bf16(count, from.values, from.stride, packed, layer->in / 2, sums);
-    end_tile(how, count, sums, layer->bias + panel * TILE_COLUMNS, to, stride);
+    add_bf16(count, at->values, at->value_stride, at->panel, at->steps, sums);
+    end_tile(how, count, sums, at->bias, at->to, at->stride);
 }
 
-INLINE void tile_int8(const finish how, const int count, const linear *layer, rows from, int panel, void *to,
-                      long stride) {
+INLINE void tile_int8(const finish how, const int count, const tile *at) {
     __m512i whole[TILE_ROWS][TILE_VECTORS];
-    const int column = panel * TILE_COLUMNS;
 #pragma GCC unroll 12
-    for (int r = 0; r < count; r++)
-        for (int v = 0; v < TILE_VECTORS; v++) whole[r][v] = _mm512_load_si512(layer->corrections + column + LANES * v);
-    const int8_t *packed = (const int8_t *)layer->panels + (size_t)column * layer->in;
-    add_int8(count, from.values, from.stride, packed, layer->in / 4, whole);
+    for (int r = 0; r < count; r++) whole[r][0] = whole[r][1] = _mm512_setzero_si512();
+    add_int8(count, at->values, at->value_stride, at->panel, at->steps, whole);
     __m512 sums[TILE_ROWS][TILE_VECTORS];
+#pragma GCC unroll 2
+    for (int v = 0; v < TILE_VECTORS; v++) {
+        const __m512 column_step = _mm512_load_ps(at->column_steps + LANES * v);
+        const __m512 column_sum = _mm512_load_ps(at->column_sums + LANES * v);
 #pragma GCC unroll 12
-    for (int r = 0; r < count; r++) {
-        const __m512 step = _mm512_set1_ps(from.scales[r]);
-        for (int v = 0; v < TILE_VECTORS; v++) {
-            const __m512 worth = _mm512_mul_ps(step, _mm512_load_ps(layer->scales + column + LANES * v));
-            sums[r][v] = _mm512_mul_ps(_mm512_cvtepi32_ps(whole[r][v]), worth);
+        for (int r = 0; r < count; r++) {
+            const __m512 zero = _mm512_set1_ps(at->row_zeros[r * at->groups]);
+            const __m512 step = _mm512_set1_ps(at->row_steps[r * at->groups]);
+            const __m512 value = _mm512_fnmadd_ps(zero, column_sum, _mm512_cvtepi32_ps(whole[r][v]));
+            sums[r][v] = _mm512_mul_ps(_mm512_mul_ps(value, step), column_step);
         }
     }
-    end_tile(how, count, sums, layer->bias + column, to, stride);
+    end_tile(how, count, sums, at->bias, at->to, at->stride);
 }
 
-typedef struct {
-    const linear *layer;
-    rows from;
-    int panel;
-    void *to;
-    long stride;
-} place;
-
 // A function for each way to end a tile: all of its branches are decided when it is compiled.
-#define DEFINE_TILES(name, how)                           \
-    static void name##_bf16(int count, const place *at) { \
-        const place p = *at;                              \
-        WITH_ROWS(count, USE_BF16_##how)                  \
-    }                                                     \
-    static void name##_int8(int count, const place *at) { \
-        const place p = *at;                              \
-        WITH_ROWS(count, USE_INT8_##how)                  \
-    }
-#define USE_BF16_STORE(n) tile_bf16(STORE, n, p.layer, p.from, p.panel, p.to, p.stride)
-#define USE_INT8_STORE(n) tile_int8(STORE, n, p.layer, p.from, p.panel, p.to, p.stride)
-#define USE_BF16_STORE_GELU(n) tile_bf16(STORE_GELU, n, p.layer, p.from, p.panel, p.to, p.stride)
-#define USE_INT8_STORE_GELU(n) tile_int8(STORE_GELU, n, p.layer, p.from, p.panel, p.to, p.stride)
-#define USE_BF16_STORE_GELU_TANH(n) tile_bf16(STORE_GELU_TANH, n, p.layer, p.from, p.panel, p.to, p.stride)
-#define USE_INT8_STORE_GELU_TANH(n) tile_int8(STORE_GELU_TANH, n, p.layer, p.from, p.panel, p.to, p.stride)
-#define USE_BF16_STORE_RELU(n) tile_bf16(STORE_RELU, n, p.layer, p.from, p.panel, p.to, p.stride)
-#define USE_INT8_STORE_RELU(n) tile_int8(STORE_RELU, n, p.layer, p.from, p.panel, p.to, p.stride)
-#define USE_BF16_ADD(n) tile_bf16(ADD, n, p.layer, p.from, p.panel, p.to, p.stride)
-#define USE_INT8_ADD(n) tile_int8(ADD, n, p.layer, p.from, p.panel, p.to, p.stride)
+#define DEFINE_TILES(name, how)                                                             \
+    static void name##_bf16(int count, const tile *at) { WITH_ROWS(count, USE_BF16_##how) } \
+    static void name##_int8(int count, const tile *at) { WITH_ROWS(count, USE_INT8_##how) }
+#define USE_BF16_STORE(n) tile_bf16(STORE, n, at)
+#define USE_INT8_STORE(n) tile_int8(STORE, n, at)
+#define USE_BF16_STORE_GELU(n) tile_bf16(STORE_GELU, n, at)
+#define USE_INT8_STORE_GELU(n) tile_int8(STORE_GELU, n, at)
+#define USE_BF16_STORE_GELU_TANH(n) tile_bf16(STORE_GELU_TANH, n, at)
+#define USE_INT8_STORE_GELU_TANH(n) tile_int8(STORE_GELU_TANH, n, at)
+#define USE_BF16_STORE_RELU(n) tile_bf16(STORE_RELU, n, at)
+#define USE_INT8_STORE_RELU(n) tile_int8(STORE_RELU, n, at)
+#define USE_BF16_ADD(n) tile_bf16(ADD, n, at)
+#define USE_INT8_ADD(n) tile_int8(ADD, n, at)
 DEFINE_TILES(store, STORE)
 DEFINE_TILES(store_gelu, STORE_GELU)
 DEFINE_TILES(store_gelu_tanh, STORE_GELU_TANH)
 DEFINE_TILES(store_relu, STORE_RELU)
 DEFINE_TILES(add_to, ADD)
 
-typedef void (*tile_fn)(int count, const place *at);
+typedef void (*tile_fn)(int count, const tile *at);
 
 static const tile_fn TILES[][2] = {
     [STORE] = {store_bf16, store_int8},
@@ -159,50 +167,85 @@ static const tile_fn TILES[][2] = {
     [ADD] = {add_to_bf16, add_to_int8},
 };
 
-void linear_run(const linear *layer, finish how, rows from, int count, int first_panel, int panels, void *to,
-                long stride) {
-    const tile_fn tile = TILES[how][layer->is_int8];
+static const float NO_BIAS[TILE_COLUMNS] __attribute__((aligned(64)));
+
+static tile place_bf16(const linear *layer, rows from, int first, int column) {
+    return (tile){
+        .values = (const char *)from.values + first * from.stride,
+        .value_stride = from.stride,
+        .steps = layer->in / 2,
+        .panel = (const bf16 *)layer->panels + (size_t)column * layer->in,
+        .bias = layer->bias + column,
+    };
+}
+
+// The group's part of the sum; the first one brings the bias.
+static tile place_int8(const linear *layer, rows from, int first, int column, int group) {
+    const int groups = layer->in / layer->group;
+    return (tile){
+        .values = (const char *)from.values + first * from.stride + group * layer->group,
+        .value_stride = from.stride,
+        .steps = layer->group / 4,
+        .panel =
+            (const int8_t *)layer->panels + (size_t)column * layer->in + (size_t)group * layer->group * TILE_COLUMNS,
+        .bias = group == 0 ? layer->bias + column : NO_BIAS,
+        .row_steps = from.steps + first * groups + group,
+        .row_zeros = from.zeros + first * groups + group,
+        .groups = groups,
+        .column_steps = layer->steps + (size_t)group * layer->out + column,
+        .column_sums = layer->sums + (size_t)group * layer->out + column,
+    };
+}
+
+void linear_run(const linear *layer, finish how, rows from, int count, void *to, long stride) {
+    const tile_fn run = TILES[how][layer->is_int8];
     const size_t item = how == ADD ? sizeof(float) : sizeof(bf16);
+    const int groups = layer->is_int8 ? layer->in / layer->group : 1;
     // Panel by panel: a panel stays in the first-level cache while all rows pass it.
-    for (int panel = first_panel; panel < first_panel + panels; panel++)
-        for (int first = 0; first < count; first += TILE_ROWS) {
-            const place at = {
-                .layer = layer,
-                .from = {(const char *)from.values + first * from.stride, from.stride, from.scales + first},
-                .panel = panel,
-                .to = (char *)to + (first * stride + panel * TILE_COLUMNS) * item,
-                .stride = stride,
-            };
-            tile(count - first < TILE_ROWS ? count - first : TILE_ROWS, &at);
-        }
+    for (int column = 0; column < layer->out; column += TILE_COLUMNS)
+        for (int first = 0; first < count; first += TILE_ROWS)
+            for (int group = 0; group < groups; group++) {
+                tile at = layer->is_int8 ? place_int8(layer, from, first, column, group)
+                                         : place_bf16(layer, from, first, column);
+                at.to = (char *)to + (first * stride + column) * item;
+                at.stride = stride;
+                run(count - first < TILE_ROWS ? count - first : TILE_ROWS, &at);
+            }
 }
 
-// Returns what a step is worth if the greatest of the row is to be the greatest integer.
-INLINE float step_of(__m512 greatest) {
-    const float most = _mm512_reduce_max_ps(greatest);
-    return most > 0 ? most / MOST : 1.0f;
+INLINE __m512 load_value(const float *floats, const bf16 *halves, int i) {
+    return floats != NULL ? _mm512_load_ps(floats + i) : widen(halves + i);
 }
 
-INLINE void store_rounded(uint8_t *to, __m512 value, __m512 steps_in_one) {
-    const __m512i whole = _mm512_cvtps_epi32(_mm512_mul_ps(value, steps_in_one));
-    _mm_storeu_si128((__m128i *)to, _mm512_cvtepi32_epi8(_mm512_add_epi32(whole, _mm512_set1_epi32(ZERO))));
+// Rounds a group of a row. The integers span its values and 0, which is one of them exactly.
+INLINE void quantize_group(const float *floats, const bf16 *halves, const float *shrink, int length, uint8_t *to,
+                           float *step, float *zero) {
+    __m512 least = _mm512_setzero_ps(), most = _mm512_setzero_ps();
+    for (int i = 0; i < length; i += LANES) {
+        const __m512 value = _mm512_mul_ps(load_value(floats, halves, i), _mm512_load_ps(shrink + i));
+        least = _mm512_min_ps(least, value);
+        most = _mm512_max_ps(most, value);
+    }
+    const float low = _mm512_reduce_min_ps(least);
+    *step = fmaxf((_mm512_reduce_max_ps(most) - low) / MOST_VALUE, LEAST_STEP);
+    const float steps_in_one = 1.0f / *step;
+    *zero = rintf(-low * steps_in_one);
+    const __m512 factor = _mm512_set1_ps(steps_in_one);
+    const __m512i shift = _mm512_set1_epi32((int)*zero);
+    for (int i = 0; i < length; i += LANES) {
+        const __m512 value = _mm512_mul_ps(load_value(floats, halves, i), _mm512_load_ps(shrink + i));
+        const __m512i whole = _mm512_add_epi32(_mm512_cvtps_epi32(_mm512_mul_ps(value, factor)), shift);
+        const __m512i bounded = _mm512_max_epi32(whole, _mm512_setzero_si512());
+        _mm_storeu_si128((__m128i *)(to + i), _mm512_cvtusepi32_epi8(bounded));
+    }
 }
 
-float quantize_floats(const float *from, int length, uint8_t *to) {
-    __m512 greatest = _mm512_setzero_ps();
-    for (int i = 0; i < length; i += LANES)
-        greatest = _mm512_max_ps(greatest, _mm512_abs_ps(_mm512_loadu_ps(from + i)));
-    const float step = step_of(greatest);
-    const __m512 steps_in_one = _mm512_set1_ps(1.0f / step);
-    for (int i = 0; i < length; i += LANES) store_rounded(to + i, _mm512_loadu_ps(from + i), steps_in_one);
-    return step;
+void quantize_floats(const linear *layer, const float *from, uint8_t *to, float *steps, float *zeros) {
+    for (int first = 0; first < layer->in; first += layer->group)
+        quantize_group(from + first, NULL, layer->shrink + first, layer->group, to + first, steps++, zeros++);
 }
 
-float quantize_bf16(const bf16 *from, int length, uint8_t *to) {
-    __m512 greatest = _mm512_setzero_ps();
-    for (int i = 0; i < length; i += LANES) greatest = _mm512_max_ps(greatest, _mm512_abs_ps(widen(from + i)));
-    const float step = step_of(greatest);
-    const __m512 steps_in_one = _mm512_set1_ps(1.0f / step);
-    for (int i = 0; i < length; i += LANES) store_rounded(to + i, widen(from + i), steps_in_one);
-    return step;
+void quantize_bf16(const linear *layer, const bf16 *from, uint8_t *to, float *steps, float *zeros) {
+    for (int first = 0; first < layer->in; first += layer->group)
+        quantize_group(NULL, from + first, layer->shrink + first, layer->group, to + first, steps++, zeros++);
 }

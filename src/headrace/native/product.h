@@ -67,37 +67,43 @@ INLINE void add_int8(const int count, const void *rows, long stride, const int8_
 
 typedef enum { STORE, STORE_GELU, STORE_GELU_TANH, STORE_RELU, ADD } finish;
 
-// A linear layer, packed. Its width `in` is a multiple of 4, `out` one of 32.
+// A linear layer, packed. Its width `in` is a multiple of 64, `out` one of 32.
+//
+// Integers: a column's weights are rounded to steps of its own, a row's values to steps of its own from a zero of its
+// own, both for each `group` of the width. So a value is near its integer however great its neighbours are, and what a
+// row gives does not depend on other rows.
 typedef struct {
     int in, out;
     bool is_int8;
-    void *panels;          // bf16 [out / 32][in / 2][32][2] or int8 [out / 32][in / 4][32][4]
-    float *bias;           // [out]
-    float *scales;         // int8 only: [out], what one step of a column's weights is worth
-    int32_t *corrections;  // int8 only: [out], minus ZERO times the sum of a column's integers
+    int group;      // int8 only: divides `in`; the whole of it unless how == ADD
+    void *panels;   // bf16 [out / 32][in / 2][32][2] or int8 [out / 32][in / 4][32][4]
+    float *bias;    // [out]
+    float *shrink;  // int8 only: [in], what a row is multiplied with before it is rounded
+    float *steps;   // int8 only: [in / group][out], what one step of a column's weights is worth
+    float *sums;    // int8 only: [in / group][out], of a column's integers
 } linear;
-
-#define ZERO 128  // the unsigned integer that stands for 0 in a row
 
 // Rows that go into a linear layer.
 typedef struct {
-    const void *values;   // bf16, or unsigned 8-bit integers
-    long stride;          // bytes from row to row
-    const float *scales;  // int8 only: what one step of a row is worth
+    const void *values;  // bf16, or unsigned 8-bit integers
+    long stride;         // bytes from row to row
+    const float *steps;  // int8 only: [count][in / group], what one step of a row's values is worth
+    const float *zeros;  // int8 only: the same, the integer that stands for 0
 } rows;
 
-// Packs `weight` [in][out]; columns from `first` on, so that several layers can be packed side by side.
-bool linear_create(linear *layer, int in, int out, bool is_int8);
-void linear_pack(linear *layer, const float *weight, const float *bias, int first, int columns);
+bool linear_create(linear *layer, int in, int out, bool is_int8, int group);
 void linear_destroy(linear *layer);
 
-// to[r] = finish(from[r] x weight + bias) for the columns of some panels. `to` is bf16 [count][stride], but for ADD,
-// which adds to float [count][stride].
-void linear_run(const linear *layer, finish how, rows from, int count, int first_panel, int panels, void *to,
-                long stride);
+// Packs `weight` [in][columns] as the columns from `first` on, so that several layers can be packed side by side. For
+// integers, `shrink` is set before.
+void linear_pack(linear *layer, const float *weight, const float *bias, int first, int columns);
 
-// Rounds a row of floats or bfloat16 to integers and returns what a step is worth. Length is a multiple of 16.
-float quantize_floats(const float *from, int length, uint8_t *to);
-float quantize_bf16(const bf16 *from, int length, uint8_t *to);
+// to[r] = finish(from[r] x weight + bias) for all columns. `to` is bf16 [count][stride], but for ADD, which adds to
+// float [count][stride].
+void linear_run(const linear *layer, finish how, rows from, int count, void *to, long stride);
+
+// Rounds a row to the integers that the layer takes.
+void quantize_floats(const linear *layer, const float *from, uint8_t *to, float *steps, float *zeros);
+void quantize_bf16(const linear *layer, const bf16 *from, uint8_t *to, float *steps, float *zeros);
 
 #endif

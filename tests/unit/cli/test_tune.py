@@ -34,6 +34,7 @@ TUNED = Tuned(
             most_tokens_per_s=13000.0,
             latency_s=0.001,
             min_cosine=0.99988,
+            mean_cosine=0.99995,
             verdict="chosen",
         ),
         Trial(plan=PLAN.model_copy(update={"token_budget": 512}), verdict="not tried: no time left"),
@@ -76,8 +77,8 @@ def test_what_was_measured_is_a_table_and_the_choice_a_line(run: Run, tuner: Fak
     assert tuner.asked["settings"].runtime == "openvino"
     lines = result.stdout.splitlines()
     assert lines[0].split()[:6] == ["RUNTIME", "PRECISION", "SESSIONS", "THREADS", "BUDGET", "TOKENS/S"]
-    assert re.search(r" 6,000 \(5,900-6,100\) +#{12} +2\.00 ms +1\.00000  beaten$", lines[1])
-    assert re.search(r" 12,000 \(11,000-13,000\) +#{24} +1\.00 ms +0\.99988  chosen$", lines[2])
+    assert re.search(r" 6,000 \(5,900-6,100\) +#{12} +2\.00 ms +1\.00000 +beaten$", lines[1])
+    assert re.search(r" 12,000 \(11,000-13,000\) +#{24} +1\.00 ms +0\.99988  0\.99995  chosen$", lines[2])
     assert re.fullmatch(r"onnxruntime +fp32 +1 +1 +512 +not tried: no time left", lines[3])
     assert "chosen: openvino bf16, 1 x 2 threads, batches of 1024 tokens" in lines
     assert "kept in /somewhere/plan.json" in lines

@@ -1,5 +1,6 @@
 import json
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -7,11 +8,12 @@ from tests.support.manifests import describe_model
 from tests.support.models import add_model, build_reference, write_files
 from tests.support.services import PLAN
 
-from headrace.engine.agreement import Reference, measure, min_cosine, read_reference, write_reference
+from headrace.engine.agreement import REQUIRED, Agreement, Reference, compare, measure, read_reference, write_reference
 from headrace.engine.base import Output
 from headrace.engine.loaded import load_engine
+from headrace.engine.plan import Precision
 from headrace.engine.registry import LoadedModel, Registry
-from headrace.errors import EngineFailed, ModelCorrupt, PrecisionUnfit, StoreUnusable
+from headrace.errors import EngineFailed, HeadraceError, ModelCorrupt, PrecisionUnfit, StoreUnusable
 from headrace.models.store import LocalStore
 from headrace.observe.base import Observers
 from headrace.settings import EngineSettings
@@ -59,13 +61,38 @@ def test_a_reference_that_cannot_be_read_is_named(tmp_path: Path):
         read_reference(tmp_path / "reference.json")
 
 
-def test_the_worst_answer_counts():
+@pytest.mark.parametrize(
+    ("second", "least", "mean"),
+    [
+        (output({"e": UNIT}), 1.0, 1.0),
+        (output({"e": np.array([0.8, 0.6], dtype=np.float32)}), 0.96, 0.98),
+        (EngineFailed("no"), -1.0, 0.0),
+        (output({"other": UNIT}), -1.0, 0.0),
+    ],
+)
+def test_the_worst_answer_and_the_mean_count(second: Output | HeadraceError, least: float, mean: float):
     reference = Reference(("a", "b"), ({"e": UNIT}, {"e": UNIT}))
+    found = compare(reference, [output({"e": UNIT}), second])
+    assert found.min_cosine == pytest.approx(least)
+    assert found.mean_cosine == pytest.approx(mean)
+
+
+def test_of_several_outputs_the_furthest_counts():
+    reference = Reference(("a",), ({"e": UNIT, "f": UNIT},))
     turned = np.array([0.8, 0.6], dtype=np.float32)
-    assert min_cosine(reference, [output({"e": UNIT}), output({"e": UNIT})]) == pytest.approx(1.0)
-    assert min_cosine(reference, [output({"e": UNIT}), output({"e": turned})]) == pytest.approx(0.96)
-    assert min_cosine(reference, [output({"e": UNIT}), EngineFailed("no")]) == -1
-    assert min_cosine(reference, [output({"e": UNIT}), output({"other": UNIT})]) == -1
+    assert compare(reference, [output({"e": UNIT, "f": turned})]).mean_cosine == pytest.approx(0.96)
+
+
+@pytest.mark.parametrize(
+    ("least", "mean", "reached"), [(0.996, 0.999, True), (0.9959, 0.9999, False), (0.9985, 0.9989, False)]
+)
+def test_both_cosines_must_be_reached(least: float, mean: float, reached: bool):
+    assert Agreement(least, mean).reaches(REQUIRED["int8"]) is reached
+
+
+def test_every_precision_has_a_requirement():
+    assert REQUIRED.keys() == set(get_args(Precision))
+    assert all(required.mean_cosine >= 0.999 for required in REQUIRED.values())
 
 
 def test_distances_are_given_text_by_text():

@@ -115,14 +115,16 @@ def bench(monkeypatch: pytest.MonkeyPatch) -> Iterator[Bench]:
     assert made.open == [], "an engine was left running"
 
 
-async def tuned(bench: Bench, effort: Effort = SHORT, settings: EngineSettings | None = None) -> Tuned:
+async def tuned(
+    bench: Bench, effort: Effort = SHORT, settings: EngineSettings | None = None, machine: Machine = MACHINE
+) -> Tuned:
     steps: list[str] = []
 
     def step(text: str) -> contextlib.AbstractContextManager[None]:
         steps.append(text)
         return contextlib.nullcontext()
 
-    found = await tune(settings or EngineSettings(), MACHINE, REFERENCE, bench.make, effort=effort, step=step)
+    found = await tune(settings or EngineSettings(), machine, REFERENCE, bench.make, effort=effort, step=step)
     tried = [trial for trial in found.trials if "not tried" not in trial.verdict]
     assert steps == [f"Trying {trial.plan}" for trial in tried]
     assert [trial.plan for trial in found.trials if trial.verdict == "chosen"] == [found.plan]
@@ -150,6 +152,45 @@ async def test_a_precision_whose_answers_are_off_is_refused_however_fast(bench: 
     assert found.plan.precision == "fp32"
     assert verdict(found, precision="bf16").verdict.startswith("refused: its answers are too far off")
     assert verdict(found, precision="bf16").min_cosine == pytest.approx(0.96)
+
+
+@pytest.fixture
+def kernels(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Machine:
+    """Return a machine with our own kernels, of which int8 is the fastest of all."""
+    for module in (plan_module, tune_module):
+        monkeypatch.setattr(module, "installed_runtimes", lambda: ("onnxruntime", "native"))
+    bench.behaviours["native", "bf16"] = Behaviour(30_000.0)
+    bench.behaviours["native", "int8"] = Behaviour(50_000.0)
+    return Machine(cpus=2.0, memory_bytes=1, cpu_model="", cpu_flags=("avx512f", "avx512_bf16", "avx512_vnni"))
+
+
+async def test_int8_is_measured_and_taken_only_if_it_is_asked_for(bench: Bench, kernels: Machine):
+    found = await tuned(bench, WHOLE, machine=kernels)
+    assert (found.plan.runtime, found.plan.precision) == ("native", "bf16")
+    assert verdict(found, precision="int8").verdict.endswith("the speed of the best; ask for it with --precision int8")
+    assert verdict(found, precision="int8").tokens_per_s > 40_000
+    found = await tuned(bench, WHOLE, EngineSettings(precision="int8"), machine=kernels)
+    assert {trial.plan.precision for trial in found.trials} == {"int8"}
+
+
+async def test_a_short_tune_does_not_try_what_it_may_not_choose(bench: Bench, kernels: Machine):
+    found = await tuned(bench, SHORT, machine=kernels)
+    assert "int8" not in {trial.plan.precision for trial in found.trials}
+
+
+async def test_the_sessions_of_the_native_runtime_are_not_varied(bench: Bench, kernels: Machine):
+    found = await tuned(bench, WHOLE, machine=kernels)
+    native = [trial.plan for trial in found.trials if trial.plan.runtime == "native"]
+    assert {(plan.sessions, plan.threads) for plan in native} == {(2, 2)}
+    assert {plan.token_budget for plan in native} == {256, 512, 1024, 2048, 4096}
+
+
+async def test_int8_that_is_too_far_off_is_refused(bench: Bench, kernels: Machine):
+    bench.behaviours["native", "int8"].answer = np.array([0.65, 0.76], dtype=np.float32)
+    found = await tuned(bench, WHOLE, machine=kernels)
+    assert verdict(found, precision="int8").verdict.startswith(
+        "refused: its answers are too far off (cosines of 0.9960"
+    )
 
 
 async def test_a_runtime_that_does_not_work_is_not_chosen(bench: Bench):
