@@ -36,7 +36,10 @@ def candidates(run: Run) -> list[Candidate]:
     threads = ("--threads", str(run.threads))
     plain = (*threads, "--window", str(run.model.window), "--model", str(run.model.folder))
     ours = ("--home", str(run.model.home), "--model", NAME)
-    found = [Candidate(HEADRACE, OURS, "headrace_service", ours)]
+    found = [
+        Candidate(HEADRACE, OURS, "headrace_service", ours),
+        Candidate(f"{HEADRACE}, int8", OURS, "headrace_service", (*ours, "--precision", "int8")),
+    ]
     if not run.is_quick:
         checkpoint = (*threads, "--checkpoint", str(run.model.checkpoint))
         for title, precision in (

@@ -78,13 +78,13 @@ def server_names(folder: Path = _FOLDER) -> tuple[str, ...]:
 
 
 def read_servers(names: Iterable[str], folder: Path = _FOLDER) -> list[Server]:
-    """Return the named servers, each in both columns."""
+    """Return the named servers, each in its columns."""
     files = [folder / f"{name}.toml" for name in names]
     return [server for file in files for server in parse_server(tomllib.loads(file.read_text(encoding="utf-8")))]
 
 
 def parse_server(content: Mapping[str, Any]) -> list[Server]:
-    """Return a server in each of its columns."""
+    """Return a server in each of its columns; one may have only one of them."""
     return [
         Server(
             title=content["title"],
@@ -97,6 +97,7 @@ def parse_server(content: Mapping[str, Any]) -> list[Server]:
             why=tuple(content[column]["why"]),
         )
         for column in COLUMNS
+        if column in content
     ]
 
 

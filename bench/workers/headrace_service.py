@@ -44,17 +44,24 @@ def main() -> None:
     parser.add_argument("texts")
     parser.add_argument("--home", required=True)
     parser.add_argument("--model", required=True)
+    parser.add_argument("--precision", default="auto")
     asked = parser.parse_args()
     # Without the cache: the same texts come in every round, and answers from memory measure nothing.
     # In this process, as `headrace embed` does: the other candidates have no second process either.
     # Nor is anybody refused: it is one caller, who waits for all of it.
     loaded = load_settings(
-        {"store.home": asked.home, "cache.max_bytes": 0, "engine.isolation": "none", "engine.max_wait_s": 3600}
+        {
+            "store.home": asked.home,
+            "cache.max_bytes": 0,
+            "engine.isolation": "none",
+            "engine.max_wait_s": 3600,
+            "engine.precision": asked.precision,
+        }
     )
     per_request = loaded.settings.limits.max_inputs
     at_once = max(1, loaded.settings.engine.max_queued_texts // per_request)
     with asyncio.Runner() as runner:
-        opened = open_service(loaded, [asked.model])
+        opened = open_service(loaded, [asked.model], may_tune=True)
         service = runner.run(opened.__aenter__())
         try:
             serve(asked.texts, lambda texts: runner.run(_embed(service, texts, per_request, at_once)))

@@ -121,7 +121,7 @@ def test_a_new_run_has_a_file_of_its_own() -> None:
     assert not made.path.exists()
 
 
-@pytest.mark.parametrize(("is_quick", "count"), [(True, 7), (False, 10)])
+@pytest.mark.parametrize(("is_quick", "count"), [(True, 8), (False, 11)])
 def test_a_quick_run_leaves_out_the_slowest(tmp_path: Path, is_quick: bool, count: int) -> None:
     model = Model(tmp_path, tmp_path, tmp_path, "r", window=256, hidden=384, inner=1536, layers=6)
     run = Run(

@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -28,9 +29,11 @@ PLACES = {
 SERVERS = read_servers(server_names())
 
 
-def test_headrace_comes_first_and_every_server_has_both_columns() -> None:
+def test_headrace_comes_first_and_every_rival_has_both_columns() -> None:
     assert SERVERS[0].name == "Headrace, as it comes"
-    assert len({server.name for server in SERVERS}) == len(SERVERS) == 2 * len(server_names())
+    assert len({server.name for server in SERVERS}) == len(SERVERS)
+    columns = Counter(server.title for server in SERVERS)
+    assert {title: count for title, count in columns.items() if count != 2} == {"Headrace int8": 1}
 
 
 @pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
@@ -45,7 +48,7 @@ def test_every_server_file_is_complete(server: Server) -> None:
 
 def test_our_options_exist_and_the_cache_is_off() -> None:
     known = {option.variable for option in options()}
-    for server in SERVERS[:2]:
+    for server in [server for server in SERVERS if server.environment == "headrace"]:
         assert set(server.variables) <= known
         assert server.variables["HEADRACE_CACHE__MAX_BYTES"] == "0"
 
