@@ -8,7 +8,8 @@
 #include "pool.h"
 #include "product.h"
 
-#define MOST_ROWS 96  // of a task: 8 tiles; the activations of so many stay in the second-level cache
+#define MOST_ROWS 96      // of a task: 8 tiles; the activations of so many stay in the second-level cache
+#define TASKS_PER_CORE 4  // so that a thread which is held up leaves its share to the others
 #define LEAST_NORM 1e-12f
 
 typedef struct {
@@ -38,6 +39,16 @@ struct encoder {
     pool *pool;
 };
 
+// A product of some rows with a layer.
+typedef struct {
+    const linear *layer;
+    finish how;
+    rows from;
+    int count;
+    void *to;
+    long stride;
+} product;
+
 struct session {
     encoder *encoder;
     workbench bench;
@@ -46,6 +57,8 @@ struct session {
     // The batch that runs now. Rows are the tokens of all texts, one text after the other.
     int texts, rows, rows_per_task, room_texts, room_rows;
     int layer;        // whose attention comes next
+    bool is_narrow;   // too few rows to share them out: the columns of each product are shared out instead
+    product product;  // the one whose columns are shared out now
     int *starts;      // [texts + 1]: first row of each text
     int *order;       // [texts]: the longest text first
     int32_t *ids;     // [rows]
@@ -280,13 +293,38 @@ static span rows_of(const session *session, int task) {
     return (span){first, left < session->rows_per_task ? left : session->rows_per_task};
 }
 
+static int tasks_of(const session *session, int most) {
+    const int tasks = TASKS_PER_CORE * session->encoder->shape.cores;
+    return most < tasks ? most : tasks;
+}
+
+static void multiply_columns(void *context, int task, void *memory) {
+    (void)memory;
+    const session *session = context;
+    const product *all = &session->product;
+    const int panels = all->layer->out / TILE_COLUMNS, tasks = tasks_of(session, panels);
+    linear_run(all->layer, all->how, all->from, all->count, task * panels / tasks, (task + 1) * panels / tasks, all->to,
+               all->stride);
+}
+
+static void multiply(session *session, product all) {
+    const int panels = all.layer->out / TILE_COLUMNS;
+    if (!session->is_narrow) {
+        linear_run(all.layer, all.how, all.from, all.count, 0, panels, all.to, all.stride);
+        return;
+    }
+    session->product = all;
+    job_run(&session->job, tasks_of(session, panels), multiply_columns, session);
+}
+
 // The rows' queries, keys and values for the layer that comes.
 static void project(session *session, workbench *bench, span part) {
     const encoder *encoder = session->encoder;
     const int hidden = encoder->shape.hidden;
     const linear *linear = &encoder->layers[session->layer].attention_in;
     const rows from = prepare_floats(linear, bench, session->states + (size_t)part.first * hidden, part.count);
-    linear_run(linear, STORE, from, part.count, session->heads + (size_t)part.first * 3 * hidden, 3L * hidden);
+    bf16 *heads = session->heads + (size_t)part.first * 3 * hidden;
+    multiply(session, (product){linear, STORE, from, part.count, heads, 3L * hidden});
 }
 
 static void embed_rows(void *context, int task, void *memory) {
@@ -342,13 +380,13 @@ static void finish_rows(void *context, int task, void *memory) {
     const span part = rows_of(session, task);
     float *states = session->states + (size_t)part.first * hidden;
     rows from = prepare_bf16(&layer->attention_out, bench, session->mixed + (size_t)part.first * hidden, part.count);
-    linear_run(&layer->attention_out, ADD, from, part.count, states, hidden);
+    multiply(session, (product){&layer->attention_out, ADD, from, part.count, states, hidden});
     for (int r = 0; r < part.count; r++)
         normalize(states + (size_t)r * hidden, hidden, &layer->attention_norm, encoder->shape.epsilon);
     from = prepare_floats(&layer->inner, bench, states, part.count);
-    linear_run(&layer->inner, activation_of(&encoder->shape), from, part.count, bench->inner, inner);
+    multiply(session, (product){&layer->inner, activation_of(&encoder->shape), from, part.count, bench->inner, inner});
     from = prepare_bf16(&layer->outer, bench, bench->inner, part.count);
-    linear_run(&layer->outer, ADD, from, part.count, states, hidden);
+    multiply(session, (product){&layer->outer, ADD, from, part.count, states, hidden});
     for (int r = 0; r < part.count; r++)
         normalize(states + (size_t)r * hidden, hidden, &layer->outer_norm, encoder->shape.epsilon);
     if (session->layer < encoder->shape.layers) project(session, bench, part);
@@ -433,22 +471,32 @@ static void sort_texts(session *session, const int64_t *lengths) {
     }
 }
 
-// Four tasks for each core, so that a thread which is held up leaves its share to the others; whole tiles each.
+// Whether there are fewer tiles than cores, so that whole tiles would leave cores idle.
+static bool is_narrow(int rows, int cores) { return cores > 1 && rows <= MOST_ROWS && rows <= TILE_ROWS * cores; }
+
+// Whole tiles for each task.
 static int choose_rows(int rows, int cores) {
-    const int share = (rows + 4 * cores - 1) / (4 * cores);
+    const int share = (rows + TASKS_PER_CORE * cores - 1) / (TASKS_PER_CORE * cores);
     const int whole = (share + TILE_ROWS - 1) / TILE_ROWS * TILE_ROWS;
     return whole > MOST_ROWS ? MOST_ROWS : whole;
 }
 
+// Calls a step for all rows, in tasks that share them out. A narrow batch is one task, which shares out its columns.
+static void run_rows(session *session, task_fn step) {
+    if (session->is_narrow)
+        step(session, 0, &session->bench);
+    else
+        job_run(&session->job, (session->rows + session->rows_per_task - 1) / session->rows_per_task, step, session);
+}
+
 static void run_layers(session *session) {
     const encoder_shape *shape = &session->encoder->shape;
-    const int tasks = (session->rows + session->rows_per_task - 1) / session->rows_per_task;
     session->layer = 0;
-    job_run(&session->job, tasks, embed_rows, session);
+    run_rows(session, embed_rows);
     while (session->layer < shape->layers) {
         job_run(&session->job, session->texts * shape->heads, attend_head, session);
         session->layer++;
-        job_run(&session->job, tasks, finish_rows, session);
+        run_rows(session, finish_rows);
     }
     job_run(&session->job, session->texts, pool_text, session);
 }
@@ -469,7 +517,8 @@ int32_t session_run(session *session, const int64_t *ids, const int64_t *lengths
     session->norms = norm;
     if (!lay_out(session, ids, lengths, stride)) return -2;
     sort_texts(session, lengths);
-    session->rows_per_task = choose_rows(session->rows, shape->cores);
+    session->is_narrow = is_narrow(session->rows, shape->cores);
+    session->rows_per_task = session->is_narrow ? session->rows : choose_rows(session->rows, shape->cores);
     pool_enter(session->encoder->pool, &session->job);
     run_layers(session);
     pool_leave(session->encoder->pool, &session->job);

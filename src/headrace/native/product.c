@@ -169,9 +169,9 @@ static const tile_fn TILES[][2] = {
 
 static const float NO_BIAS[TILE_COLUMNS] __attribute__((aligned(64)));
 
-static tile place_bf16(const linear *layer, rows from, int first, int column) {
+static tile place_bf16(const linear *layer, rows from, int row, int column) {
     return (tile){
-        .values = (const char *)from.values + first * from.stride,
+        .values = (const char *)from.values + row * from.stride,
         .value_stride = from.stride,
         .steps = layer->in / 2,
         .panel = (const bf16 *)layer->panels + (size_t)column * layer->in,
@@ -180,36 +180,36 @@ static tile place_bf16(const linear *layer, rows from, int first, int column) {
 }
 
 // The group's part of the sum; the first one brings the bias.
-static tile place_int8(const linear *layer, rows from, int first, int column, int group) {
+static tile place_int8(const linear *layer, rows from, int row, int column, int group) {
     const int groups = layer->in / layer->group;
     return (tile){
-        .values = (const char *)from.values + first * from.stride + group * layer->group,
+        .values = (const char *)from.values + row * from.stride + group * layer->group,
         .value_stride = from.stride,
         .steps = layer->group / 4,
         .panel =
             (const int8_t *)layer->panels + (size_t)column * layer->in + (size_t)group * layer->group * TILE_COLUMNS,
         .bias = group == 0 ? layer->bias + column : NO_BIAS,
-        .row_steps = from.steps + first * groups + group,
-        .row_zeros = from.zeros + first * groups + group,
+        .row_steps = from.steps + row * groups + group,
+        .row_zeros = from.zeros + row * groups + group,
         .groups = groups,
         .column_steps = layer->steps + (size_t)group * layer->out + column,
         .column_sums = layer->sums + (size_t)group * layer->out + column,
     };
 }
 
-void linear_run(const linear *layer, finish how, rows from, int count, void *to, long stride) {
+void linear_run(const linear *layer, finish how, rows from, int count, int first, int end, void *to, long stride) {
     const tile_fn run = TILES[how][layer->is_int8];
     const size_t item = how == ADD ? sizeof(float) : sizeof(bf16);
     const int groups = layer->is_int8 ? layer->in / layer->group : 1;
     // Panel by panel: a panel stays in the first-level cache while all rows pass it.
-    for (int column = 0; column < layer->out; column += TILE_COLUMNS)
-        for (int first = 0; first < count; first += TILE_ROWS)
+    for (int column = first * TILE_COLUMNS; column < end * TILE_COLUMNS; column += TILE_COLUMNS)
+        for (int row = 0; row < count; row += TILE_ROWS)
             for (int group = 0; group < groups; group++) {
-                tile at = layer->is_int8 ? place_int8(layer, from, first, column, group)
-                                         : place_bf16(layer, from, first, column);
-                at.to = (char *)to + (first * stride + column) * item;
+                tile at =
+                    layer->is_int8 ? place_int8(layer, from, row, column, group) : place_bf16(layer, from, row, column);
+                at.to = (char *)to + (row * stride + column) * item;
                 at.stride = stride;
-                run(count - first < TILE_ROWS ? count - first : TILE_ROWS, &at);
+                run(count - row < TILE_ROWS ? count - row : TILE_ROWS, &at);
             }
 }
 

@@ -98,9 +98,9 @@ void linear_destroy(linear *layer);
 // integers, `shrink` is set before.
 void linear_pack(linear *layer, const float *weight, const float *bias, int first, int columns);
 
-// to[r] = finish(from[r] x weight + bias) for all columns. `to` is bf16 [count][stride], but for ADD, which adds to
-// float [count][stride].
-void linear_run(const linear *layer, finish how, rows from, int count, void *to, long stride);
+// to[r] = finish(from[r] x weight + bias) for the columns of the panels from `first` to before `end`. `to` is bf16
+// [count][stride], but for ADD, which adds to float [count][stride].
+void linear_run(const linear *layer, finish how, rows from, int count, int first, int end, void *to, long stride);
 
 // Rounds a row to the integers that the layer takes.
 void quantize_floats(const linear *layer, const float *from, uint8_t *to, float *steps, float *zeros);
