@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import subprocess
 import sys
 from pathlib import Path
@@ -42,6 +43,15 @@ def test_the_base_install_is_small(base_python: Path):
     assert len(names) <= MAX_DISTRIBUTIONS, sorted(names)
     assert not names & {"torch", "transformers", "onnx", "safetensors"}
     assert "headrace" in names
+
+
+@pytest.mark.skipif(
+    (sys.platform, platform.machine()) != ("linux", "x86_64"), reason="kernels are built for Linux on x86-64 only"
+)
+def test_the_kernels_come_with_the_package(base_python: Path, tmp_path: Path):
+    code = "from headrace.engine.native import load_library as load; print(load()._name)"
+    library = subprocess.check_output([base_python, "-P", "-c", code], text=True, cwd=tmp_path).strip()
+    assert Path(library).is_relative_to(base_python.parents[1])  # not that of the checkout
 
 
 def test_importing_without_the_extra_says_what_to_install(base_python: Path, tmp_path: Path):
