@@ -74,7 +74,7 @@ def run_worker(
 
     Args:
         handles: What the supervisor gave.
-        make_engine: Given who hears of batches and who is told which texts run, returns the engine.
+        make_engine: Given who hears of batches and who watches which texts run, returns the engine.
         loop_factory: Makes the event loop; by default asyncio's own.
     """
     _live_as_a_child()
@@ -167,7 +167,7 @@ class Connection:
 async def _work(stream: socket.socket, activity: Activity, make_engine: MakeEngine) -> None:
     outbox = Outbox()
     try:
-        engine = make_engine(FactSender(outbox), activity.watch)
+        engine = make_engine(FactSender(outbox), activity)
         await engine.start()
     except HeadraceError as error:
         with stream:
