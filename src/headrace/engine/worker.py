@@ -34,6 +34,7 @@ from headrace.engine.wire import (
     encode,
 )
 from headrace.errors import EngineFailed, HeadraceError
+from headrace.memory import settle_memory
 from headrace.observe.base import BatchFinished, Fact, Observer, QueueChanged
 
 MakeEngine = Callable[[Observer, Watch], Engine]
@@ -173,6 +174,7 @@ async def _work(stream: socket.socket, activity: Activity, make_engine: MakeEngi
         with stream:
             stream.sendall(encode(StartFailed(error)))
         return
+    settle_memory()
     outbox.send(Ready())
     await Connection(engine, outbox).serve(stream)
     await engine.aclose()
