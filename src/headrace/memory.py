@@ -7,7 +7,7 @@ def settle_memory() -> None:
     """Take everything that is there out of the garbage collector's sight; called once, when all is loaded.
 
     A server's process has 83,000 objects when it begins to serve, nearly all of which stay. A full collection looks at
-    each: 30 ms on an idle machine and 75 ms on a busy one, in which nobody is answered and nobody refused.
+    each: 60 to 75 ms on a busy machine, in which nobody is answered and nobody refused.
     """
     gc.collect()
     gc.freeze()
