@@ -34,6 +34,7 @@ from headrace.engine.tune import SHORT, Effort, Step, runtime_plans, tune
 from headrace.errors import BindRefused, StoreUnusable
 from headrace.limits.memory import MemoryLimiter
 from headrace.machine import read_machine
+from headrace.memory import settle_memory
 from headrace.models.folder import ModelFolder
 from headrace.models.store import LocalStore
 from headrace.observe.base import Observer, Observers
@@ -111,6 +112,7 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callabl
             return  # told to stop while the models were loading
         context = Context(service=service, guard=guard, settings=settings, observer=observer, metrics=metrics)
         server = RestServer(build_app(context, local_hosts_only=not has_keys), context)
+        settle_memory()
         await server.run_on(listener, stop, lambda: announce(base_url(listener)))
         structlog.get_logger().info("server.stopped")
 

@@ -7,7 +7,7 @@ from typing import Final
 from tests.architecture.graph import PACKAGE, Import, Tree, cycles, imports, module_name
 
 # The package itself holds the version and the base error, nothing else.
-_ZERO: Final = (PACKAGE, "errors", "types", "settings", "machine")
+_ZERO: Final = (PACKAGE, "errors", "types", "settings", "machine", "memory")
 _PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base")
 
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
@@ -16,6 +16,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "types": (),
     "settings": ("errors",),
     "machine": (),
+    "memory": (),
     "tasks": (*_ZERO, "tasks"),
     "models": (*_ZERO, "models"),
     "engine": (*_ZERO, "engine", "models", "observe.base"),

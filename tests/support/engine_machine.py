@@ -81,12 +81,12 @@ class Asked:
     """A job.
 
     Attributes:
-        left_before: Number of the first work that was given to a thread after its caller left.
+        has_left: Whether its caller has left.
     """
 
     deadline: float
     texts: list[Text] = field(default_factory=list)
-    left_before: int | None = None
+    has_left: bool = False
     task: "asyncio.Task[JobResult]" = field(init=False)
 
 
@@ -109,6 +109,8 @@ class ScriptedBackend(FakeBackend):
         outputs = super().run(batch)
         for text in texts:
             text.runs[-1] = (True, len(texts) == 1)
+        if self._machine.leaving is not None:
+            self._machine.let_leave(self._machine.leaving)
         return outputs
 
 
@@ -132,6 +134,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.names = (f"t{number}" for number in itertools.count())
         self.violations: list[str] = []
         self.crashes_next = self.is_cut_off = False
+        self.leaving: Asked | None = None  # whose caller leaves while a batch is computed
         self.backends: list[ScriptedBackend] = []
         self.closing: asyncio.Task[None] | None = None
         self.stepping: SteppedExecutor | None = None
@@ -178,10 +181,20 @@ class EngineMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.live)
     @rule(index=INDEX)
     def leave(self, index: int) -> None:
-        asked = self.live[index % len(self.live)]
-        asked.task.cancel()
-        asked.left_before = self.threads.number()
+        self.let_leave(self.live[index % len(self.live)])
         self.settle()
+
+    @precondition(lambda self: self.live and self.threads.busy)
+    @rule(index=INDEX, leaving=INDEX)
+    def leave_meanwhile(self, index: int, leaving: int) -> None:
+        self.leaving = self.live[leaving % len(self.live)]
+        self.step(index)
+        self.leaving = None
+
+    def let_leave(self, asked: Asked) -> None:
+        asked.has_left = True
+        asked.task.cancel()
+        self.loop.settle()
 
     @rule(seconds=st.integers(1, 3))
     def wait(self, seconds: int) -> None:
@@ -216,10 +229,10 @@ class EngineMachine(RuleBasedStateMachine):
         assert self.stepping is not None
         work = self.stepping.queue[0]
         for text in texts:
+            if text.job.has_left:
+                self.violations.append(f"{text.words!r} was computed after its caller had left")
             if text.runs:
                 continue  # its batch failed, and it runs again without the others
-            if text.job.left_before is not None and text.job.left_before < work.number:
-                self.violations.append(f"{text.words!r} was computed after its caller had left")
             if text.job.deadline <= work.given_at:
                 self.violations.append(f"{text.words!r} was computed after its deadline")
 
@@ -234,7 +247,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     def check(self, asked: Asked) -> None:
         if asked.task.cancelled():
-            assert asked.left_before is not None
+            assert asked.has_left
             return
         match asked.task.exception():
             case None:

@@ -31,8 +31,8 @@ def bounds(**settings: Any) -> Bounds:
     return Bounds.of(EngineSettings(**settings))
 
 
-def batch(tokens: int) -> BatchFinished:
-    return BatchFinished(model="m", texts=1, tokens=tokens, padded_tokens=tokens, failed=0, run_s=0.01)
+def batch(tokens: int, run_s: float = 0.01) -> BatchFinished:
+    return BatchFinished(model="m", texts=1, tokens=tokens, padded_tokens=tokens, failed=0, run_s=run_s)
 
 
 def output(tokens: int, *, truncated: bool = False) -> Output:

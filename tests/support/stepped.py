@@ -1,7 +1,6 @@
 """An event loop, a clock and threads that stand still until a test moves them: every order of events can be tried."""
 
 import asyncio
-import itertools
 import sys
 from collections import deque
 from collections.abc import Callable
@@ -58,11 +57,9 @@ class Work:
     """What a thread was given to do.
 
     Attributes:
-        number: Tells the order in which all threads together were given their work.
         given_at: Point on the clock.
     """
 
-    number: int
     given_at: float
     future: Future[Any]
     do: Callable[[], Any]
@@ -73,7 +70,6 @@ class SteppedThreads:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._numbers = itertools.count()
         self.executors: list[SteppedExecutor] = []
 
     def make(self, max_workers: int = 1, thread_name_prefix: str = "") -> "SteppedExecutor":
@@ -81,10 +77,6 @@ class SteppedThreads:
         assert max_workers == 1, "with more than one thread the test would have to say which it steps"
         self.executors.append(SteppedExecutor(self))
         return self.executors[-1]
-
-    def number(self) -> int:
-        """Return the next number of all."""
-        return next(self._numbers)
 
     @property
     def now(self) -> float:
@@ -107,7 +99,7 @@ class SteppedExecutor:
     def submit(self, function: Callable[..., Any], /, *arguments: Any) -> Future[Any]:
         if self.is_shut:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        work = Work(self._threads.number(), self._threads.now, Future(), lambda: function(*arguments))
+        work = Work(self._threads.now, Future(), lambda: function(*arguments))
         self.queue.append(work)
         self._begin()
         return work.future

@@ -1,11 +1,14 @@
-"""What an engine's process is working on, in memory that outlives the process.
+"""What an engine's process is working on, and for whom it need not, in memory that outlives the process.
 
-A message would be too late: it can wait in a buffer of the process that dies. Here the thread that is about to
-call native code writes the numbers of its texts into memory shared with the supervisor, some 5 µs for a batch, and
-the supervisor reads them after the crash, or to see whether a batch hangs.
+A message would be too late: it can wait in a buffer of the process that dies, or in the socket of one that is about to
+compute. Here the thread that calls native code writes the numbers of its texts into memory shared with the supervisor,
+some 5 µs for a batch, and the supervisor reads them after the crash, or to see whether a batch hangs. The other way
+round, the supervisor writes down whose caller has left, and the thread looks there last of all.
 
 Layout: one row of int64 for each slot: when it began (ns on the monotonic clock, which all processes of a machine
-share), tokens, number of texts, then their numbers. A slot that works on nothing has no texts.
+share), tokens, number of texts, then their numbers. A slot that works on nothing has no texts. Behind them one cell for
+each job that may be inside, found by the job's number modulo their count: the number of the job that was given up there
+last. A job of the same cell that is given up later takes it over; then the first may be computed for nobody.
 """
 
 import contextlib
@@ -19,6 +22,8 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
+
+from headrace.engine.base import split_number
 
 _BEGAN, _TOKENS, _COUNT, _HEAD = range(4)
 _CELL_BYTES: Final = 8
@@ -40,24 +45,26 @@ class Running:
 
 
 class Activity:
-    """Rows in shared memory; the engine's threads write, one to each row, and the supervisor reads.
+    """Shared memory: the engine's threads write rows, one each, that the supervisor reads; for cells it is vice versa.
 
     Args:
         handle: File descriptor of the memory; stays open as long as this lives.
         slots: Rows, one for each thread that calls native code.
-        max_texts: Most texts of one batch.
+        max_texts: Most texts of one batch, and most jobs that may be inside.
     """
 
     def __init__(self, handle: int, slots: int, max_texts: int) -> None:
         self.handle = handle
         self.slots = slots
         self.max_texts = max_texts
-        self._memory = mmap.mmap(handle, slots * (_HEAD + max_texts) * _CELL_BYTES)
-        self._rows = np.frombuffer(self._memory, dtype=np.int64).reshape(slots, _HEAD + max_texts)
+        self._memory = mmap.mmap(handle, _size_bytes(slots, max_texts))
+        cells = np.frombuffer(self._memory, dtype=np.int64)
+        self._rows = cells[:-max_texts].reshape(slots, _HEAD + max_texts)
+        self._left = cells[-max_texts:]
 
     @contextlib.contextmanager
-    def watch(self, slot: int, texts: Sequence[int], tokens: int) -> Iterator[None]:
-        """Show these texts as running while the context lasts; a ``Watch`` of the engine."""
+    def running(self, slot: int, texts: Sequence[int], tokens: int) -> Iterator[None]:
+        """Show these texts as running while the context lasts."""
         row = self._rows[slot]
         row[_HEAD : _HEAD + len(texts)] = texts
         row[_BEGAN], row[_TOKENS] = time.monotonic_ns(), tokens
@@ -66,6 +73,16 @@ class Activity:
             yield
         finally:
             row[_COUNT] = 0
+
+    def has_left(self, text: int) -> bool:
+        """Return whether the job of a text was given up."""
+        job, _ = split_number(text)
+        return bool(self._left[job % self.max_texts] == job)
+
+    def leave(self, job: int) -> None:
+        """Write down that nobody waits for a job any more; nothing when it is closed, as then nothing runs."""
+        if not self._memory.closed:
+            self._left[job % self.max_texts] = job
 
     def read(self) -> list[Running]:
         """Return what runs, slot by slot."""
@@ -82,7 +99,7 @@ class Activity:
     def close(self) -> None:
         """Give the memory back; may be called twice."""
         if not self._memory.closed:
-            del self._rows  # the memory cannot be unmapped while an array looks at it
+            del self._rows, self._left  # the memory cannot be unmapped while an array looks at it
             self._memory.close()
             os.close(self.handle)
 
@@ -92,11 +109,14 @@ def make_activity(slots: int, max_texts: int) -> Activity:
 
     Pages take memory when they are written, so room for the largest batch costs nothing.
     """
-    size = slots * (_HEAD + max_texts) * _CELL_BYTES
     if sys.platform == "linux":
         handle = os.memfd_create("headrace-activity")
     else:  # elsewhere a file that is deleted already is the next best
         with tempfile.TemporaryFile() as file:
             handle = os.dup(file.fileno())
-    os.ftruncate(handle, size)
+    os.ftruncate(handle, _size_bytes(slots, max_texts))
     return Activity(handle, slots, max_texts)
+
+
+def _size_bytes(slots: int, max_texts: int) -> int:
+    return (slots * (_HEAD + max_texts) + max_texts) * _CELL_BYTES

@@ -20,7 +20,7 @@ from headrace.errors import QueueFull, RequestTooLarge
 from headrace.observe.base import BatchFinished
 from headrace.settings import EngineSettings
 
-_INTERVAL_S: Final = 0.25  # facts of a child come up to 0.1 s late, so in less the rate would be mostly noise
+_INTERVAL_S: Final = 0.25  # some batches: in less the rate would be mostly noise
 # Of the allowed wait: a queue that is as long as it may be must hold work for more than two intervals, or an engine
 # that is behind could not be told from one that ran dry.
 _INTERVAL_SHARE: Final = 0.4
@@ -134,7 +134,7 @@ class Admission:
         now = self._clock()
         # Nobody can finish more than is inside: what belongs to callers who have left must not look like speed.
         tokens = min(fact.tokens, self._tokens)
-        self._rate.count(tokens, now, self._tokens)
+        self._rate.count(tokens, fact.run_s, now, self._tokens)
         # Which job they belong to is not told. The oldest is served first, so they are taken as its own, up to its
         # size: whatever is guessed wrong is wrong by one job at most, and only until that one leaves.
         self._done = min(self._done + tokens, next(iter(self._inside)).tokens)

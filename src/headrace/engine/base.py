@@ -128,17 +128,41 @@ class Engine(Protocol):
         ...
 
 
-Watch = Callable[[int, Sequence[int], int], contextlib.AbstractContextManager[None]]
-"""Told which texts native code works on while the context lasts: slot, numbers of the texts, tokens at most.
+class Watch(Protocol):
+    """What an engine's threads and whoever supervises its process tell each other, without a message.
 
-Slot 0 is the tokenizer, the others are the sessions; each is used by one thread. Whoever must know what a
-process was doing when it died (``activity.py``) gives one; it must be quick and must not raise.
-"""
+    The supervisor must know what a process was doing when it died, and a thread that is about to compute which callers
+    have left since (``activity.py``). Its methods are called from any thread; they must be quick and must not raise.
+    """
+
+    def running(self, slot: int, texts: Sequence[int], tokens: int) -> contextlib.AbstractContextManager[None]:
+        """Show that native code works on some texts while the context lasts.
+
+        Args:
+            slot: 0 for the tokenizer, the others are the sessions; each is used by one thread at a time.
+            texts: Their numbers.
+            tokens: How many it can be at most.
+        """
+        ...
+
+    def has_left(self, text: int) -> bool:
+        """Return whether nobody waits for a text any more; what is not known yet is no."""
+        ...
 
 
-def unwatched(_slot: int, _texts: Sequence[int], _tokens: int) -> contextlib.AbstractContextManager[None]:
-    """Write nothing down: an engine that takes its process along has nobody to tell."""
-    return contextlib.nullcontext()
+class Unwatched:
+    """The watch of an engine that takes its process along: nobody would be left to read it."""
+
+    def running(self, slot: int, texts: Sequence[int], tokens: int) -> contextlib.AbstractContextManager[None]:  # noqa: ARG002 - as every watch
+        """Write nothing down."""
+        return contextlib.nullcontext()
+
+    def has_left(self, text: int) -> bool:  # noqa: ARG002 - as every watch
+        """Know of nobody."""
+        return False
+
+
+UNWATCHED: Final = Unwatched()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

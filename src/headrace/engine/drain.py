@@ -24,6 +24,9 @@ class DrainRate:
     can do at least: such an interval can raise the rate and not lower it. So a quiet night does not make the morning's
     first burst be refused.
 
+    What is told of several batches can come at once, and the engine be empty a moment later. So the work of an interval
+    that ran dry is taken to have lasted at least as long as its batches did.
+
     Args:
         interval_s: Least length of an interval.
     """
@@ -35,6 +38,7 @@ class DrainRate:
         self._best = 0.0
         self._began_at = 0.0
         self._ahead = self._left = 0
+        self._ran_s = 0.0
 
     @property
     def tokens_per_s(self) -> float:
@@ -43,11 +47,19 @@ class DrainRate:
 
     def begin(self, now: float, inside: int) -> None:
         """Begin an interval with so many tokens inside."""
-        self._began_at, self._ahead, self._left = now, inside, 0
+        self._began_at, self._ahead, self._left, self._ran_s = now, inside, 0, 0.0
 
-    def count(self, tokens: int, now: float, inside: int) -> None:
-        """Take note of tokens that have left; ``inside`` are there still."""
+    def count(self, tokens: int, run_s: float, now: float, inside: int) -> None:
+        """Take note of a batch.
+
+        Args:
+            tokens: That have left with it.
+            run_s: How long it ran.
+            now: When it is told.
+            inside: Tokens that are there still.
+        """
         self._left += tokens
+        self._ran_s += run_s
         if now - self._began_at >= self._interval_s:
             self._learn(now, had_enough=self._ahead >= _ENOUGH * self._left)
             self.begin(now, inside)
@@ -58,6 +70,8 @@ class DrainRate:
 
     def _learn(self, now: float, *, had_enough: bool) -> None:
         elapsed_s = now - self._began_at
+        if not had_enough:
+            elapsed_s = max(elapsed_s, self._ran_s)
         if not self._left or elapsed_s <= 0:
             return
         found, known = self._left / elapsed_s, self._tokens_per_s

@@ -12,6 +12,7 @@ from typing import Final
 
 from headrace.engine.admission import UNBOUNDED, Admission, Bounds
 from headrace.engine.base import (
+    UNWATCHED,
     Backend,
     Encoding,
     Engine,
@@ -22,7 +23,6 @@ from headrace.engine.base import (
     Watch,
     run_native,
     text_number,
-    unwatched,
 )
 from headrace.engine.batcher import Waiting
 from headrace.engine.plan import Plan, make_plan
@@ -54,7 +54,7 @@ class LoadedEngine:
         model: Name of the model, for messages and facts.
         make_tokenizer: Loads the tokenizer; called in a thread.
         make_backend: Loads the model; called in a thread, once for each session.
-        watch: Told which texts the tokenizer and the model work on.
+        watch: Told which texts the tokenizer and the model work on, and asked who has left.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class LoadedEngine:
         make_backend: Callable[[], Backend],
         settings: EngineSettings,
         observer: Observer,
-        watch: Watch = unwatched,
+        watch: Watch = UNWATCHED,
     ) -> None:
         self._model = model
         self._make_tokenizer = make_tokenizer
@@ -80,10 +80,10 @@ class LoadedEngine:
         self._observer = observer
         # Who watches is a supervisor, and has let the jobs in before: it counts callers who left as gone at once, and
         # must not hear a refusal because the news of it is still on its way.
-        self._admission = Admission(model, Bounds.of(settings) if watch is unwatched else UNBOUNDED)
+        self._admission = Admission(model, Bounds.of(settings) if watch is UNWATCHED else UNBOUNDED)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"headrace-{model}-tokenize")
         # A text that hangs the tokenizer there hangs the loop: of whoever is watched, the whole process is replaced.
-        self._has_own_loop = watch is not unwatched
+        self._has_own_loop = watch is not UNWATCHED
         self._slot = threading.Lock()  # of what is watched: the loop and the thread tokenize one after the other
         self._tokenizer: Tokenizer | None = None
         self._running: set[asyncio.Future[None]] = set()
@@ -192,7 +192,7 @@ class LoadedEngine:
         texts = job.texts[part.start : part.stop]
         numbers = [text_number(job.number, index) for index in part]
         # Characters stand for tokens, which are not known yet and never more by much.
-        with self._watch(0, numbers, sum(len(text) for text in texts)):
+        with self._watch.running(0, numbers, sum(len(text) for text in texts)):
             return run_native(partial(tokenizer.encode, texts), job.truncate)
 
     async def _compute(self, job: Job, encoded: list[_Encoded], tokenize_s: float) -> JobResult:
@@ -237,7 +237,7 @@ class LoadedEngine:
 
 
 def load_engine(
-    folder: Path, manifest: Manifest, settings: EngineSettings, observer: Observer, watch: Watch = unwatched
+    folder: Path, manifest: Manifest, settings: EngineSettings, observer: Observer, watch: Watch = UNWATCHED
 ) -> Engine:
     """Return the engine for a model folder; ``start`` reads the files.
 
@@ -246,7 +246,7 @@ def load_engine(
         manifest: What the folder says about itself; the window is taken from it.
         settings: How to run it.
         observer: Hears of its batches and its queue.
-        watch: Told which texts the tokenizer and the model work on.
+        watch: Told which texts the tokenizer and the model work on, and asked who has left.
     """
     plan = make_plan(settings, read_machine())
     return LoadedEngine(

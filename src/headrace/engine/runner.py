@@ -16,7 +16,7 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from headrace.engine.base import Backend, Encoding, Output, TokenBatch, Watch, run_native, unwatched
+from headrace.engine.base import UNWATCHED, Backend, Encoding, Output, TokenBatch, Watch, run_native
 from headrace.engine.batcher import Batcher, Waiting
 from headrace.errors import DeadlineExceeded, EngineFailed, HeadraceError, OutputInvalid, ServiceStopping
 from headrace.observe.base import BatchFinished, Observer, QueueChanged
@@ -24,7 +24,6 @@ from headrace.types import Window
 
 _LATE: Final = "the deadline passed while the text waited; send less at once, or ask later"
 _STOPPED: Final = "the service stopped before the answer was there; ask again"
-_TURNS_TO_HEAR: Final = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +43,7 @@ class Runner:
         make_backend: Loads the model; called once for each session, in the session's thread.
         sessions: Batches that run at the same time.
         token_budget: Most tokens of one batch.
-        watch: Told which texts run.
+        watch: Told which texts run, and asked who has left.
     """
 
     def __init__(
@@ -55,7 +54,7 @@ class Runner:
         *,
         sessions: int,
         token_budget: int,
-        watch: Watch = unwatched,
+        watch: Watch = UNWATCHED,
     ) -> None:
         self._model = model
         self._make_backend = make_backend
@@ -92,13 +91,17 @@ class Runner:
         self._tell_queue()
 
     async def aclose(self) -> None:
-        """Finish the texts in the queue, then release the sessions."""
+        """Finish the texts in the queue, then release the sessions; may be called twice."""
         self._is_stopping = True
         self._arrived.set()
         try:
-            await asyncio.gather(*self._tasks)
+            if self._tasks:
+                await asyncio.wait(self._tasks)
         finally:
             self.abort()
+        for task in self._tasks:
+            if not task.cancelled():  # by a stop before this one, that was cut off
+                task.result()
 
     def abort(self) -> None:
         """Stop at once: fail the texts in the queue and wait for nothing."""
@@ -120,7 +123,7 @@ class Runner:
             while batch := await self._next():
                 try:
                     await self._run(session, batch)
-                finally:  # also when a stop came in the middle of a split: nobody may be left waiting
+                finally:  # also when a stop came in the middle of a split, or a caller left: nobody may be left waiting
                     _fail(batch, ServiceStopping(_STOPPED))
         finally:
             with contextlib.suppress(RuntimeError):  # the thread is gone when the stop was cut off
@@ -129,11 +132,6 @@ class Runner:
     async def _next(self) -> list[Waiting]:
         """Wait for a batch; an empty one means that the runner stops."""
         while True:
-            if len(self._batcher) > 1:
-                # What is waiting in the socket is read first: so many turns of the loop (some 50 us in all) bring a
-                # caller's leave from there to here, and halve what is computed for nobody under load.
-                for _ in range(_TURNS_TO_HEAR):
-                    await asyncio.sleep(0)
             if late := self._batcher.expire(time.monotonic()):
                 _fail(late, DeadlineExceeded(_LATE))
             batch = self._batcher.take()
@@ -156,32 +154,38 @@ class Runner:
         loop = asyncio.get_running_loop()
         started = time.monotonic()
         try:
-            outputs = await loop.run_in_executor(session.thread, self._compute, session, batch)
+            living, outputs = await loop.run_in_executor(session.thread, self._compute, session, batch)
         except Exception as error:  # noqa: BLE001 - whatever the runtime raises, its callers must hear
             await self._split(session, batch, error)
         else:
             run_s = time.monotonic() - started
-            self._finish(batch, outputs, run_s, started)
+            self._finish(living, outputs, run_s, started)
 
-    def _compute(self, session: _Session, batch: list[Waiting]) -> list[Output | HeadraceError]:
-        encodings = [waiting.encoding for waiting in batch]
+    def _compute(self, session: _Session, batch: list[Waiting]) -> tuple[list[Waiting], list[Output | HeadraceError]]:
+        """Compute the texts of a batch that somebody still waits for; returns them, and what came of each."""
+        # The last moment to ask: what the loop is told of a leave would be heard some milliseconds later on a busy
+        # machine, and of the texts whose callers leave meanwhile 1 to 3 % were computed.
+        living = self._living(batch)
+        if not living:
+            return [], []
+        encodings = [waiting.encoding for waiting in living]
         padded = pad(encodings)
-        # Windows of one text have one number. Said once, it fits wherever there is room for all texts that may wait.
-        numbers = list(dict.fromkeys(waiting.number for waiting in batch))
-        with self._watch(session.slot, numbers, padded.input_ids.size):
+        with self._watch.running(session.slot, _numbers(living), padded.input_ids.size):
             arrays = run_native(session.backend.run, padded)
         # Asked of the whole batch at once: a call for each array of each text takes longer than the look itself.
         is_sound = all(map(_is_finite, arrays.values()))
-        return [_pick(arrays, row, encoding, is_sound=is_sound) for row, encoding in enumerate(encodings)]
+        return living, [_pick(arrays, row, encoding, is_sound=is_sound) for row, encoding in enumerate(encodings)]
+
+    def _living(self, batch: Sequence[Waiting]) -> list[Waiting]:
+        """Return the texts that somebody waits for."""
+        return [waiting for waiting in batch if not waiting.future.done() and not self._watch.has_left(waiting.number)]
 
     async def _split(self, session: _Session, batch: list[Waiting], error: Exception) -> None:
-        batch = [waiting for waiting in batch if not waiting.future.done()]
+        batch = self._living(batch)
         if len(batch) > 1:
             middle = len(batch) // 2
             for half in (batch[:middle], batch[middle:]):
-                # Looked at again for each half: its callers may have left while the other half ran.
-                if living := [waiting for waiting in half if not waiting.future.done()]:
-                    await self._run(session, living)
+                await self._run(session, half)
             return
         if not batch:
             return  # everybody has left
@@ -200,17 +204,28 @@ class Runner:
                 waiting.future.set_exception(output)
             else:
                 waiting.future.set_result(output)
+        if not batch:
+            return
+        failed = [waiting for waiting, output in zip(batch, outputs, strict=True) if isinstance(output, HeadraceError)]
         lengths = [waiting.tokens for waiting in batch]
         self._observer.observe(
             BatchFinished(
                 model=self._model,
-                texts=len(batch),
+                texts=len(_numbers(batch)),
                 tokens=sum(lengths),
                 padded_tokens=len(batch) * max(lengths),
-                failed=sum(isinstance(output, HeadraceError) for output in outputs),
+                failed=len(_numbers(failed)),
                 run_s=run_s,
             )
         )
+
+
+def _numbers(batch: Sequence[Waiting]) -> list[int]:
+    """Return the numbers of the texts, once each: the windows of a text have one number.
+
+    So they fit wherever there is room for all texts that may wait.
+    """
+    return list(dict.fromkeys(waiting.number for waiting in batch))
 
 
 def pad(encodings: Sequence[Encoding]) -> TokenBatch:

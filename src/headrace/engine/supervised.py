@@ -93,7 +93,7 @@ class SupervisedEngine:
         self._activity = make_activity(settings.sessions + 1, settings.max_queued_texts)
         self._admission = Admission(model, Bounds.of(settings))
         self._watchdog = Watchdog(self._patience.batch_s)
-        self._suspects = Suspects(model, observer)
+        self._suspects = Suspects(model, observer, self._activity.leave)
         self._accepted: set[Accepted] = set()
         self._idle = asyncio.Event()
         self._idle.set()

@@ -1,7 +1,7 @@
 """Which texts killed an engine: they were running when it died, so each is tried alone before others are let in."""
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -52,11 +52,13 @@ class Suspects:
     Args:
         model: Name of the model, for messages and facts.
         observer: Hears of quarantines.
+        leave: Told the number of a job that nobody waits for any more.
     """
 
-    def __init__(self, model: str, observer: Observer) -> None:
+    def __init__(self, model: str, observer: Observer, leave: Callable[[int], None]) -> None:
         self._model = model
         self._observer = observer
+        self._leave = leave
         self._quarantine = Quarantine()
         self._sent: dict[int, tuple[Accepted, list[int]]] = {}
         self._suspects: deque[_Suspect] = deque()
@@ -86,6 +88,7 @@ class Suspects:
                 raise
             return  # the entry stays: ``judge`` needs it
         except BaseException:
+            self._leave(part.number)
             self._sent.pop(part.number, None)
             raise
         del self._sent[part.number]

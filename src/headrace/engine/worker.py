@@ -34,6 +34,7 @@ from headrace.engine.wire import (
     encode,
 )
 from headrace.errors import EngineFailed, HeadraceError
+from headrace.memory import settle_memory
 from headrace.observe.base import BatchFinished, Fact, Observer, QueueChanged
 
 MakeEngine = Callable[[Observer, Watch], Engine]
@@ -74,7 +75,7 @@ def run_worker(
 
     Args:
         handles: What the supervisor gave.
-        make_engine: Given who hears of batches and who is told which texts run, returns the engine.
+        make_engine: Given who hears of batches and who watches which texts run, returns the engine.
         loop_factory: Makes the event loop; by default asyncio's own.
     """
     _live_as_a_child()
@@ -167,12 +168,13 @@ class Connection:
 async def _work(stream: socket.socket, activity: Activity, make_engine: MakeEngine) -> None:
     outbox = Outbox()
     try:
-        engine = make_engine(FactSender(outbox), activity.watch)
+        engine = make_engine(FactSender(outbox), activity)
         await engine.start()
     except HeadraceError as error:
         with stream:
             stream.sendall(encode(StartFailed(error)))
         return
+    settle_memory()
     outbox.send(Ready())
     await Connection(engine, outbox).serve(stream)
     await engine.aclose()

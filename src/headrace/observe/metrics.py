@@ -4,6 +4,7 @@ Labels are bounded: tasks, models, routes and error codes exist in the program o
 label, and a method or route that a client made up becomes ``other``.
 """
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, Literal, TypeVar
@@ -34,6 +35,9 @@ _BATCH_TEXTS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _BATCH_TOKENS: Final = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _OTHER: Final = "other"
+# Facts that are counted together, in 0.25 ms: 4 us each. When 100 MB were read since, as by a model that ran, the two
+# that an answer or a refusal waits for took 55 to 75 us.
+_MAX_HELD: Final = 64
 
 M = TypeVar("M", bound=MetricWrapperBase)
 
@@ -65,9 +69,13 @@ class MetricDescription:
 
 
 class Metrics:
-    """Turns facts into metrics, in a registry of its own: two in one process do not meet."""
+    """Turns facts into metrics, in a registry of its own: two in one process do not meet.
+
+    A fact is counted when somebody looks, or with the next ones: so a request does not wait for its own counting.
+    """
 
     def __init__(self) -> None:
+        self._held: deque[Fact] = deque()
         self._registry = CollectorRegistry()
         self.descriptions: list[MetricDescription] = []
         self._make_request_metrics()
@@ -80,7 +88,21 @@ class Metrics:
         ProcessCollector(registry=self._registry)  # CPU, memory, open files, under their customary names
 
     def observe(self, fact: Fact) -> None:
-        """Count a fact."""
+        """Take a fact, to be counted."""
+        self._held.append(fact)
+        if len(self._held) >= _MAX_HELD:
+            self._count_held()
+
+    def render(self) -> bytes:
+        """Return all metrics as they are now; its media type is ``CONTENT_TYPE``."""
+        self._count_held()
+        return generate_latest(_WithoutCreated(self._registry))
+
+    def _count_held(self) -> None:
+        while self._held:
+            self._count(self._held.popleft())
+
+    def _count(self, fact: Fact) -> None:
         match fact:
             case RequestFinished():
                 self._request(fact)
@@ -95,10 +117,6 @@ class Metrics:
                 self._quarantined[fact.model].inc()
             case ResponseSent():
                 self._response(fact)
-
-    def render(self) -> bytes:
-        """Return all metrics as they are now; its media type is ``CONTENT_TYPE``."""
-        return generate_latest(_WithoutCreated(self._registry))
 
     def _make_request_metrics(self) -> None:
         self._requests = self._counter(

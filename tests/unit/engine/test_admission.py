@@ -181,6 +181,24 @@ def test_before_anything_was_measured_the_first_are_let_in_but_not_all():
     assert 200 < taken < 300
 
 
+def test_facts_that_come_late_and_together_do_not_pass_for_speed():
+    it = simulation()
+    saturate(it)
+    it.advance(it.clock.now + 5)
+    text = "x" * 12_000
+    with it.admission.let_in(job(text)):
+        before_s = it.admission.wait_s
+    for _ in range(20):
+        with it.admission.let_in(job(text)):
+            it.clock.now += 0.3
+            for _ in range(3):
+                it.admission.count(batch(1000, run_s=0.1))
+                it.clock.now += 1e-5
+        it.clock.now += 1
+    with it.admission.let_in(job(text)):
+        assert it.admission.wait_s > 0.8 * before_s
+
+
 def test_a_first_batch_that_is_slow_does_not_count_as_the_rate():
     it = simulation()
     it.tokens_per_s /= 5

@@ -46,8 +46,11 @@ class Watched:
     def __init__(self) -> None:
         self.seen: list[tuple[int, list[int], int]] = []
 
+    def has_left(self, text: int) -> bool:
+        return False
+
     @contextlib.contextmanager
-    def __call__(self, slot: int, texts: Sequence[int], tokens: int) -> Iterator[None]:
+    def running(self, slot: int, texts: Sequence[int], tokens: int) -> Iterator[None]:
         self.seen.append((slot, list(texts), tokens))
         yield
 
@@ -219,7 +222,7 @@ async def test_every_slice_and_every_batch_says_which_texts_it_is(monkeypatch: p
 async def test_more_windows_than_texts_may_wait_fit_into_the_memory_that_is_shared():
     activity = make_activity(slots=2, max_texts=1)
     settings = EngineSettings(max_queued_texts=1)
-    engine = LoadedEngine("fake", FakeTokenizer, FakeBackend, settings, Recorder(), activity.watch)
+    engine = LoadedEngine("fake", FakeTokenizer, FakeBackend, settings, Recorder(), activity)
     await engine.start()
     (item,) = (await engine.run(job(numbered(900)))).items
     await engine.aclose()

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from tests.support.facts import Recorder
 
-from headrace.engine.base import Encoding, Job, Output, TokenBatch
+from headrace.engine.base import Encoding, Job, Output, TokenBatch, Unwatched, split_number
 from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
 from headrace.engine.runner import pad
@@ -52,6 +52,21 @@ class Slow(FakeBackend):
     def close(self) -> None:
         self.gate.wait()
         super().close()
+
+
+class Unreleasable(FakeBackend):
+    def close(self) -> None:
+        raise MemoryError
+
+
+class Left(Unwatched):
+    """Knows of callers who have left."""
+
+    def __init__(self) -> None:
+        self.jobs: set[int] = set()
+
+    def has_left(self, text: int) -> bool:
+        return split_number(text)[0] in self.jobs
 
 
 def test_texts_are_laid_into_a_rectangle_padded_on_the_right():
@@ -189,6 +204,51 @@ async def test_a_stop_during_a_split_leaves_nobody_waiting():
     async with asyncio.timeout(5):
         assert [type(item) for item in (await running).items] == [ServiceStopping] * 4
     backend.gate.set()
+
+
+async def test_a_stop_after_one_that_was_cut_off_is_quiet():
+    backend = Slow()
+    engine = make_engine(backend)
+    await engine.start()
+    backend.gate.clear()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.01):
+            await engine.aclose()
+    backend.gate.set()
+    await engine.aclose()
+
+
+async def test_what_the_runtime_raises_when_it_is_released_is_told_by_the_stop():
+    engine = make_engine(Unreleasable())
+    await engine.start()
+    with pytest.raises(MemoryError):
+        await engine.aclose()
+
+
+async def test_texts_whose_callers_left_since_the_batch_was_formed_are_not_computed():
+    backend, recorder, left = FakeBackend(), Recorder(), Left()
+    engine = LoadedEngine("fake", FakeTokenizer, lambda: backend, EngineSettings(), recorder, left)
+    await engine.start()
+    one, two = job("a", "b"), job("c")
+    left.jobs = {one.number}
+    results = await asyncio.gather(engine.run(one), engine.run(two), engine.run(job("d")))
+    left.jobs = {two.number}
+    alone = await engine.run(two)
+    await engine.aclose()
+    assert [len(result.items) for result in results] == [2, 1, 1]
+    assert all(isinstance(item, ServiceStopping) for item in (*results[0].items, *alone.items))
+    assert sum(texts for texts, _ in backend.batches) == 2
+    assert sum(fact.texts for fact in recorder.of(BatchFinished)) == 2
+
+
+async def test_the_windows_of_a_text_are_one_text_in_the_facts():
+    recorder = Recorder()
+    engine = LoadedEngine("fake", lambda: FakeTokenizer(4), FakeBackend, EngineSettings(), recorder)
+    await engine.start()
+    await engine.run(Job(texts=("a b c d e f", "g"), truncate="chunk", deadline=time.monotonic() + 30))
+    await engine.aclose()
+    (fact,) = recorder.of(BatchFinished)
+    assert (fact.texts, fact.failed) == (2, 0)
 
 
 async def test_callers_that_left_hold_no_place_in_the_queue():

@@ -253,6 +253,17 @@ async def test_a_thousand_jobs_of_which_half_are_cancelled_leave_nothing_behind(
                 assert task in doomed
 
 
+async def test_a_caller_that_leaves_is_written_down_where_the_engine_looks_last():
+    async with running(supervise_fake(patience=UNHURRIED)) as engine:
+        task = asyncio.create_task(engine.run(job("slow")))
+        await until(engine._activity.read)
+        (text,) = engine._activity.read()[0].texts
+        assert not engine._activity.has_left(text)
+        task.cancel()
+        await asyncio.wait({task})
+        assert engine._activity.has_left(text)
+
+
 async def test_a_suspect_nobody_waits_for_is_not_tried():
     recorder = Recorder()
     async with running(supervise_fake(recorder=recorder, patience=UNHURRIED)) as engine:

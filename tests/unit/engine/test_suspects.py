@@ -62,7 +62,7 @@ async def die_alone(suspects: Suspects, reason: str) -> int:
 
 
 async def test_only_texts_that_ran_are_suspects():
-    suspects, accepted = Suspects("m", Recorder()), Accepted(job("a", "b", "c"))
+    suspects, accepted = Suspects("m", Recorder(), lambda _: None), Accepted(job("a", "b", "c"))
     assert await die_on(suspects, accepted, 1) == 1
     stub = Stub(answer)
     await suspects.try_alone(engine(stub))
@@ -75,7 +75,7 @@ async def test_only_texts_that_ran_are_suspects():
 
 
 async def test_a_text_whose_windows_ran_in_two_sessions_is_one_suspect():
-    suspects, accepted = Suspects("m", Recorder()), Accepted(job("a", "b"))
+    suspects, accepted = Suspects("m", Recorder(), lambda _: None), Accepted(job("a", "b"))
     assert await die_on(suspects, accepted, 1, 1) == 1
     stub = Stub(answer)
     await suspects.try_alone(engine(stub))
@@ -83,14 +83,14 @@ async def test_a_text_whose_windows_ran_in_two_sessions_is_one_suspect():
 
 
 async def test_garbage_in_the_memory_of_a_dead_engine_accuses_nobody():
-    suspects, accepted = Suspects("m", Recorder()), Accepted(job("a"))
+    suspects, accepted = Suspects("m", Recorder(), lambda _: None), Accepted(job("a"))
     assert await die_on(suspects, accepted, 5) == 0
     assert suspects.judge([Running(0.0, 1, (0, -1, 1 << 62))], "SIGSEGV") == 0
 
 
 @pytest.mark.parametrize("reason", ["SIGSEGV", "SIGABRT", "hang", "exit"])
 async def test_a_text_that_kills_alone_is_guilty(reason: str):
-    suspects, accepted = Suspects("m", Recorder()), Accepted(job("a"))
+    suspects, accepted = Suspects("m", Recorder(), lambda _: None), Accepted(job("a"))
     await die_on(suspects, accepted, 0)
     await die_alone(suspects, reason)
     assert isinstance(accepted.items[0], InputQuarantined)
@@ -101,7 +101,7 @@ async def test_a_text_that_kills_alone_is_guilty(reason: str):
 
 
 async def test_a_kill_from_outside_accuses_nobody_and_is_borne_three_times():
-    suspects, accepted = Suspects("m", Recorder()), Accepted(job("a"))
+    suspects, accepted = Suspects("m", Recorder(), lambda _: None), Accepted(job("a"))
     await die_on(suspects, accepted, 0, reason="SIGKILL")
     await die_alone(suspects, "SIGKILL")
     assert accepted.missing == [0]
@@ -114,7 +114,7 @@ async def test_a_kill_from_outside_accuses_nobody_and_is_borne_three_times():
 
 
 async def test_a_death_while_a_suspect_did_not_run_yet_is_no_proof():
-    suspects, accepted = Suspects("m", Recorder()), Accepted(job("a"))
+    suspects, accepted = Suspects("m", Recorder(), lambda _: None), Accepted(job("a"))
     await die_on(suspects, accepted, 0)
     stub = Stub(fail_with(EngineUnavailable("gone")))
     stub.lost.set()
@@ -124,7 +124,7 @@ async def test_a_death_while_a_suspect_did_not_run_yet_is_no_proof():
 
 
 async def test_the_same_text_in_two_requests_is_tried_once():
-    suspects, first, second = Suspects("m", Recorder()), Accepted(job("a")), Accepted(job("a"))
+    suspects, first, second = Suspects("m", Recorder(), lambda _: None), Accepted(job("a")), Accepted(job("a"))
     await die_on(suspects, first, 0)
     await die_on(suspects, second, 0)
     await die_alone(suspects, "SIGSEGV")
@@ -136,7 +136,7 @@ async def test_the_same_text_in_two_requests_is_tried_once():
 
 @pytest.mark.parametrize("error", [EngineFailed("poison"), EngineUnavailable("confused")])
 async def test_an_error_of_a_text_that_runs_alone_is_its_answer(error: HeadraceError):
-    suspects, accepted = Suspects("m", Recorder()), Accepted(job("a"))
+    suspects, accepted = Suspects("m", Recorder(), lambda _: None), Accepted(job("a"))
     await die_on(suspects, accepted, 0)
     await suspects.try_alone(engine(Stub(fail_with(error))))
     assert accepted.items[0] is error
@@ -145,13 +145,13 @@ async def test_an_error_of_a_text_that_runs_alone_is_its_answer(error: HeadraceE
 
 @pytest.mark.parametrize("error", [QueueFull("full"), EngineUnavailable("confused")])
 async def test_a_refusal_of_a_living_engine_is_the_caller_s(error: HeadraceError):
-    suspects, accepted = Suspects("m", Recorder()), Accepted(job("a"))
+    suspects, accepted = Suspects("m", Recorder(), lambda _: None), Accepted(job("a"))
     with pytest.raises(type(error)):
         await suspects.run(engine(Stub(fail_with(error))), accepted)
 
 
 async def test_a_refused_job_is_not_remembered():
-    suspects = Suspects("m", Recorder())
+    suspects = Suspects("m", Recorder(), lambda _: None)
     with pytest.raises(QueueFull):
         await suspects.run(engine(Stub(fail_with(QueueFull("full")))), Accepted(job("a")))
     assert suspects.is_clear

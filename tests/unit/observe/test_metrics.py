@@ -117,6 +117,18 @@ def test_what_clients_make_up_becomes_one_label() -> None:
     assert named == [(("method", "other"), ("route", "other"), ("status", "404"))]
 
 
+def test_every_fact_is_counted_however_many_come() -> None:
+    samples = scrape(*[REQUEST] * 1000)
+    assert value(samples, "headrace_requests_total", task="embed", model="minilm", outcome="ok") == 1000
+
+
+def test_facts_do_not_pile_up_while_nobody_looks() -> None:
+    metrics = Metrics()
+    for _ in range(1000):
+        metrics.observe(REQUEST)
+    assert len(metrics._held) < 100
+
+
 def test_two_in_one_process_do_not_meet() -> None:
     first, second = Metrics(), Metrics()
     first.observe(QueueChanged(model="minilm", waiting=5))
