@@ -24,6 +24,7 @@ from bench.report import render, write_report
 from bench.results import Results, ResultsMismatch, file_name, read_results, require_same
 from bench.run import Run
 from bench.server import server_names
+from bench.tail import run_tail
 from bench.texts import make_mix
 
 _SEED: Final = 20_260_101
@@ -34,6 +35,7 @@ PARTS: Final[Mapping[str, Callable[[Run], None]]] = {
     "offline": run_offline,
     "http": run_http,
     "overload": run_overload,
+    "tail": run_tail,
 }
 _QUICK: Final = ("limits", "offline")
 

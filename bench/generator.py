@@ -181,6 +181,18 @@ def summarise(samples: Sequence[Sample], goal_s: float) -> dict[str, float]:
     return figures
 
 
+def summarise_by_length(samples: Sequence[Sample], goal_s: float, short_tokens: int) -> dict[str, float]:
+    """Reduce the samples of short requests, and those of the others: as `summarise`, after ``short_`` and ``long_``."""
+    short = [each for each in samples if each.tokens <= short_tokens]
+    long = [each for each in samples if each.tokens > short_tokens]
+    return {
+        f"{name}_{figure}": value
+        for name, chosen in (("short", short), ("long", long))
+        if chosen
+        for figure, value in summarise(chosen, goal_s).items()
+    }
+
+
 def _run(load: Coroutine[Any, Any, _Result]) -> tuple[_Result, float]:
     """Run a load; returns its result and the CPU seconds it took here."""
     used = time.process_time()
@@ -196,11 +208,15 @@ def closed(clients: int, **target: Any) -> dict[str, Any]:
     return figures | {"generator_cpu_share": used / figures["elapsed_s"]}
 
 
-def open_loop(rate_per_s: float, duration_s: float, seed: int, goal_s: float, **target: Any) -> dict[str, Any]:
+def open_loop(
+    rate_per_s: float, duration_s: float, seed: int, goal_s: float, short_tokens: int | None, **target: Any
+) -> dict[str, Any]:
     """Run an open-loop load, and wait until the server has recovered from it."""
     times = arrivals(rate_per_s, duration_s, seed)
     (samples, recovery_s), used = _run(run_open(Prepared(Target(**target)), times, goal_s))
     figures = summarise(samples, goal_s)
+    if short_tokens is not None:
+        figures |= summarise_by_length(samples, goal_s, short_tokens)
     return figures | {"recovery_s": recovery_s, "generator_cpu_share": used / figures["elapsed_s"]}
 
 

@@ -1,7 +1,9 @@
 """The benchmark's end of the load generator: which texts a load sends, and to whom."""
 
 import contextlib
+import itertools
 import json
+import random
 import resource
 import sys
 import time
@@ -19,8 +21,12 @@ from bench.worker import Worker, running_worker
 REQUEST_LIMIT_S: Final = 30.0
 _LOAD_LIMIT_S: Final = 900.0
 _TRIVIAL_LIMIT_S: Final = 20.0
-_SHORT_TOKENS: Final = range(6, 17)
+# Above it the generator and the server fight for the cores, and the load is no longer the one that was asked for.
+MAX_RATE_PER_S: Final = 4000.0
+SHORT_TOKENS: Final = range(6, 17)
 _SHORT_COUNT: Final = 200
+_LONG_COUNT: Final = 100
+_MINGLED_COUNT: Final = 20_000  # a closed loop of 5 s at the greatest rate; an open one starts over
 _MAX_FILES: Final = 16384  # each of the generator's 4,096 connections is one, at both of its ends
 _PROBE_TEXT: Final = "The water drives the wheel."
 
@@ -43,12 +49,14 @@ class Arrivals:
         duration_s: How long requests are sent.
         goal_s: An answer within it is good.
         limit_s: After it nobody waits any more.
+        seed: Of the draw of their times.
     """
 
     rate_per_s: float
     duration_s: float
     goal_s: float
     limit_s: float
+    seed: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,13 +71,23 @@ class Load:
         target = self._target(texts, per_request, REQUEST_LIMIT_S)
         return self.generator.ask("closed", within_s=_LOAD_LIMIT_S, clients=clients, **target)
 
-    def open(self, texts: Texts, arrivals: Arrivals, *, per_request: int) -> dict[str, Any]:
-        """Send requests at a rate, whatever the server does; the texts come again and again, in their order."""
+    def open(
+        self, texts: Texts, arrivals: Arrivals, *, per_request: int, short_tokens: int | None = None
+    ) -> dict[str, Any]:
+        """Send requests at a rate, whatever the server does; the texts come again and again, in their order.
+
+        Args:
+            texts: What is sent.
+            arrivals: When.
+            per_request: Texts in a request.
+            short_tokens: If given, there are also figures of the requests of at most so many tokens, and of the others.
+        """
         load = {
             "rate_per_s": arrivals.rate_per_s,
             "duration_s": arrivals.duration_s,
-            "seed": 0,
+            "seed": arrivals.seed,
             "goal_s": arrivals.goal_s,
+            "short_tokens": short_tokens,
         }
         target = self._target(texts, per_request, arrivals.limit_s)
         return self.generator.ask("open", within_s=_LOAD_LIMIT_S, **load, **target)
@@ -100,8 +118,39 @@ def first(mix: Mix, count: int) -> Texts:
 
 def short(mix: Mix) -> Texts:
     """Return short texts, such as search queries."""
-    chosen = [text for text in mix.texts if text.tokens in _SHORT_TOKENS][:_SHORT_COUNT]
-    return _write(chosen, cache_folder() / "texts/short.jsonl")
+    return _write(_short(mix)[:_SHORT_COUNT], cache_folder() / "texts/short.jsonl")
+
+
+def mingled(mix: Mix, window: int, long_share: float, seed: int) -> Texts:
+    """Return all short texts, again and again in their order, with texts of the whole window strewn among them.
+
+    Args:
+        mix: The texts to choose from.
+        window: Most tokens of a text.
+        long_share: Long texts, as a share of all; each place has one with this probability.
+        seed: Of the draw of their places.
+
+    Raises:
+        ValueError: The mix has no short texts or no long ones.
+    """
+    found = {"short": _short(mix), "long": _long(mix, window)}
+    if not all(found.values()):
+        counts = " and ".join(f"{len(texts)} {name}" for name, texts in found.items())
+        raise ValueError(f"short and long texts are wanted, and of {len(mix.texts)} texts {counts} ones are there")
+    short_ones, long_ones = map(itertools.cycle, found.values())
+    chooser = random.Random(f"places {seed}")  # not the draws of the arrivals: long ones would all follow closely
+    chosen = [next(long_ones if chooser.random() < long_share else short_ones) for _ in range(_MINGLED_COUNT)]
+    return _write(chosen, cache_folder() / f"texts/mingled-{long_share:g}.jsonl")
+
+
+def _short(mix: Mix) -> list[Text]:
+    return [text for text in mix.texts if text.tokens in SHORT_TOKENS]
+
+
+def _long(mix: Mix, window: int) -> list[Text]:
+    """Return texts that go little over the window: the longest have 20 times its characters, all to be tokenized."""
+    chosen = [text for text in mix.texts if text.tokens == window]
+    return sorted(chosen, key=lambda text: len(text.text))[:_LONG_COUNT]
 
 
 def _write(texts: Sequence[Text], path: Path) -> Texts:

@@ -9,7 +9,7 @@ from typing import Final
 from bench import proctree
 from bench.environments import EnvironmentUnusable
 from bench.http import BATCH, SINGLE
-from bench.load import Arrivals, Load, first, probe, running_generator
+from bench.load import MAX_RATE_PER_S, Arrivals, Load, first, probe, running_generator
 from bench.progress import say
 from bench.results import Measurement
 from bench.run import Run
@@ -24,8 +24,6 @@ _GOAL_S: Final = 1.0  # an answer that takes longer is of no use to somebody who
 _LIMIT_S: Final = 10.0  # and after this nobody waits any more
 _CAPACITY_TEXTS: Final = 1024
 _WARM_UP: Final = 64
-# Above it the generator and the server fight for the cores, and the load is no longer the one that was asked for.
-_MAX_RATE_PER_S: Final = 4000.0
 
 
 def run_overload(run: Run) -> None:
@@ -87,7 +85,7 @@ def _capacity(run: Run, load: Load, per_request: int, clients: int) -> dict[str,
 
 def _exceed(run: Run, load: Load, per_request: int, per_s: float) -> dict[str, float]:
     """Send more than the server can do, and return what became of it."""
-    rate = min(per_s, _MAX_RATE_PER_S)
+    rate = min(per_s, MAX_RATE_PER_S)
     before = proctree.pss_bytes(load.running.process.pid)
     arrivals = Arrivals(rate_per_s=rate, duration_s=_DURATION_S, goal_s=_GOAL_S, limit_s=_LIMIT_S)
     figures = load.open(first(run.mix, len(run.mix.texts)), arrivals, per_request=per_request)

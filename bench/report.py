@@ -4,9 +4,10 @@ import json
 import subprocess
 from typing import Any, Final
 
-from bench import http, limits, offline, overload, tables
+from bench import http, limits, offline, overload, tables, tail
 from bench.charts import charts
 from bench.environments import EnvironmentUnusable, environment
+from bench.load import SHORT_TOKENS
 from bench.places import PLOTS, REPORT, ROOT
 from bench.progress import say
 from bench.results import Results
@@ -49,6 +50,7 @@ def render(results: Results, *, plots: bool) -> list[str]:
         offline.PART: _offline,
         http.PART: _http,
         overload.PART: _overload,
+        tail.PART: _tail,
     }
     for part, section in parts.items():
         if results.candidates(part):
@@ -159,6 +161,22 @@ def _overload(results: Results, *, plots: bool) -> list[str]:
         *_plot("overload", "Good answers under overload", plots=plots),
         "",
         *tables.overload_table(results),
+    ]
+
+
+def _tail(results: Results, *, plots: bool) -> list[str]:  # noqa: ARG001 - as the other sections
+    return [
+        "## Short texts among long ones",
+        "",
+        f"Single texts of {SHORT_TOKENS[0]} to {SHORT_TOKENS[-1]} tokens come at {tail.LOAD:.0%} of the *capacity*:",
+        "what the server answered just before in a closed loop, of such texts. They come whether or not it keeps up,",
+        "and a latency begins when the request should have been sent. Then they come at the same rate *with* long ones",
+        f"on top: {tail.LONG_SHARE:.0%} of the requests are texts of the model's whole window. They bring a quarter",
+        "more tokens, so the load is then higher, and that is part of the answer. Latencies are those of the short",
+        "texts alone, but for *long p99*; *refused* and *failed* count all. *Sent late* is how far the load generator,",
+        "on the same cores, was behind: it is part of every latency.",
+        "",
+        *tables.tail_table(results),
     ]
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Final
 
-from bench import http, limits, offline, overload
+from bench import http, limits, offline, overload, tail
 from bench.results import Results, paired
 from bench.server import COLUMNS
 from bench.stats import Spread, ratios, spread
@@ -153,3 +153,31 @@ def overload_table(results: Results) -> list[str]:
         for name in results.candidates(overload.PART)
     ]
     return table(["Server, load", *(title for title, *_ in columns)], rows)
+
+
+def tail_table(results: Results) -> list[str]:
+    """Return how long short texts took without long ones among them, and with."""
+    columns = (
+        ("Capacity, texts/s", "capacity_per_s", 1.0, 0),
+        ("Short texts/s", "rate_per_s", 1.0, 0),
+        ("p50 without, ms", "without_short_p50_s", 1e3, 1),
+        ("p50 with, ms", "with_short_p50_s", 1e3, 1),
+        ("p99 without, ms", "without_short_p99_s", 1e3, 1),
+        ("p99 with, ms", "with_short_p99_s", 1e3, 1),
+        ("p99 with / without", "p99_ratio", 1.0, 2),
+        ("Long p99, ms", "with_long_p99_s", 1e3, 1),
+        ("Refused without", "without_refused", 1.0, 0),
+        ("Refused with", "with_refused", 1.0, 0),
+        ("Failed without", "without_failed", 1.0, 0),
+        ("Failed with", "with_failed", 1.0, 0),
+        ("Sent late p99 without, ms", "without_late_sends_p99_s", 1e3, 1),
+        ("Sent late p99 with, ms", "with_late_sends_p99_s", 1e3, 1),
+    )
+    rows = [
+        [
+            name,
+            *(figure(results, tail.PART, name, key, scale=scale, digits=digits) for _, key, scale, digits in columns),
+        ]
+        for name in results.candidates(tail.PART)
+    ]
+    return table(["Short texts, server as it comes", *(title for title, *_ in columns)], rows)

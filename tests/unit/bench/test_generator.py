@@ -2,10 +2,11 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bench.dialects import request_body
-from bench.generator import Prepared, Sample, Target, run_closed, run_open, summarise
+from bench.generator import Prepared, Sample, Target, open_loop, run_closed, run_open, summarise, summarise_by_length
 from bench.servers.trivial import Trivial
 
 OK = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\n{}"
@@ -38,6 +39,18 @@ def test_without_any_answer_there_are_no_latencies() -> None:
 
 def test_what_the_generator_sent_late_is_told() -> None:
     assert summarise([Sample(0.0, 0.25, 1.0, 200, 1)], goal_s=1.0)["late_sends_p99_s"] == 0.25
+
+
+def test_figures_of_short_requests_know_nothing_of_the_long_ones() -> None:
+    short = [sample(0, 1, tokens=6), sample(0, 2, tokens=16), sample(0, 9, status=503, tokens=16)]
+    figures = summarise_by_length([*short, sample(0, 5, tokens=17)], goal_s=3.0, short_tokens=16)
+    assert (figures["short_p50_s"], figures["short_p99_s"], figures["short_refused"]) == (1.0, 2.0, 1)
+    assert (figures["long_p99_s"], figures["long_refused"], figures["long_requests"]) == (5.0, 0, 1)
+
+
+def test_a_length_of_which_there_is_no_request_has_no_figures() -> None:
+    figures = summarise_by_length([sample(0, 1, tokens=6)], goal_s=1.0, short_tokens=16)
+    assert {name.partition("_")[0] for name in figures} == {"short"}
 
 
 class Counting:
@@ -107,6 +120,16 @@ async def test_an_open_load_sends_at_every_arrival_and_starts_over_with_the_text
     assert {each.status for each in samples} == {200}
     assert served.bodies.count(request_body("texts", ["text 4"])) == 3
     assert 0 < recovery_s < 20
+
+
+@pytest.mark.parametrize(("short_tokens", "prefixes"), [(None, set()), (5, {"short", "long"})])
+async def test_lengths_are_told_apart_where_it_is_asked_for(
+    files: dict[str, str], counting: tuple[Counting, int], short_tokens: int | None, prefixes: set[str]
+) -> None:
+    target = {"port": counting[1], "path": "/", "dialect": "texts", "count": 10, "per_request": 1, "limit_s": 20.0}
+    load: dict[str, Any] = {"rate_per_s": 1000.0, "duration_s": 0.1, "seed": 0, "goal_s": 10.0, **target, **files}
+    figures = await asyncio.to_thread(open_loop, short_tokens=short_tokens, **load)
+    assert {name.removesuffix("_answered") for name in figures if name.endswith("_answered")} == prefixes
 
 
 async def test_refusals_are_samples_too(files: dict[str, str], counting: tuple[Counting, int]) -> None:

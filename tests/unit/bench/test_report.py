@@ -3,7 +3,7 @@ import re
 from pathlib import Path
 
 import pytest
-from bench import http, limits, offline, overload, report
+from bench import http, limits, offline, overload, report, tail
 from bench.charts import charts
 from bench.environments import EnvironmentUnusable
 from bench.report import render, write_report
@@ -101,6 +101,20 @@ def test_overload_is_told_as_a_share_of_the_capacity(results: Results) -> None:
     measure(results, overload.PART, overload.candidate("Headrace", 32, 10), figures)
     found = row(render(results, plots=False), "Headrace, 32 texts, 10 x")
     assert found == "| Headrace, 32 texts, 10 x | 1,000 | 960 | 96 | - | - | - | 1.2 | 4.9 | - | 3 | 4 | - | - |"
+
+
+def test_the_tail_is_told_as_the_ratio_within_the_rounds(results: Results) -> None:
+    for number, ratio in enumerate((1.5, 1.25, 2.0)):
+        alone, among = {"short_p50_s": 0.002, "short_p99_s": 0.01}, {"short_p50_s": 0.003, "short_p99_s": 0.01 * ratio}
+        figures = {f"without_{name}": value for name, value in alone.items()}
+        figures |= {f"with_{name}": value for name, value in among.items()}
+        results.add(Measurement(tail.PART, "Headrace", number, {**figures, "p99_ratio": ratio, "with_refused": 3.0}))
+    lines = render(results, plots=False)
+    cells = [cell.strip() for cell in row(lines, "Headrace").split("|")]
+    assert "## Short texts among long ones" in lines
+    assert cells[4:8] == ["2.0 (2.0 to 2.0)", "3.0 (3.0 to 3.0)", "10.0 (10.0 to 10.0)", "15.0 (12.5 to 20.0)"]
+    assert cells[8] == "1.50 (1.25 to 2.00)"
+    assert cells[11] == "3 (3 to 3)"
 
 
 def test_a_busy_machine_is_told(results: Results) -> None:
