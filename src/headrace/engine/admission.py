@@ -96,6 +96,11 @@ class Admission:
         return self._texts
 
     @property
+    def tokens_per_s(self) -> float:
+        """Tokens that are computed in a second, as far as is known."""
+        return self._rate.tokens_per_s
+
+    @property
     def wait_s(self) -> float:
         """Time until what is inside is done."""
         rate = self._rate.tokens_per_s

@@ -1,14 +1,15 @@
-"""Which texts run together: a bounded choice by length and deadline, made anew for each batch.
+"""Which texts run together: a bounded choice by length and time, made anew for each batch.
 
-A batch costs its longest text times its number of texts, so texts of about one length run together. The
-text whose deadline is nearest is always in the next batch, which keeps every text moving, and the rest of
-the batch is filled with its neighbours in length. Nothing waits for company: what is there runs.
+The text that is due first is always in the next batch, which keeps every text moving. For a runtime that pads, a batch
+costs its longest text times its number of texts, so the rest of the batch is filled with neighbours in length; for one
+that does not, with those that are due next. Nothing waits for company: what is there runs.
 """
 
 import asyncio
 import bisect
 import heapq
 import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -18,8 +19,8 @@ from headrace.engine.base import Encoding, Output
 # a text costs less in its own batch later.
 _MAX_STRETCH: Final = 1.25
 _FREE_PADDING_TOKENS: Final = 8
-# A text that left with an earlier batch stays in the order of deadlines until it comes up there, or until
-# so many have gathered that clearing them out costs less than keeping them.
+# A text that left stays in an order until it comes up there, or until so many have gathered that clearing them out
+# costs less than keeping them.
 _MAX_GONE: Final = 1024
 
 
@@ -31,6 +32,7 @@ class Waiting:
         number: Its number among all texts of this process.
         order: Its number among the texts of this queue, which the queue gives.
         deadline: Point on the monotonic clock after which it is not computed.
+        due: Point on the monotonic clock that decides whose turn it is.
         queued_at: Point on the monotonic clock when it came.
         future: Resolved with the output or an error; done already if the caller has left.
         started_at: Point on the monotonic clock when its batch was formed.
@@ -40,6 +42,7 @@ class Waiting:
     deadline: float
     queued_at: float
     future: asyncio.Future[Output]
+    due: float = 0.0
     number: int = 0
     order: int = -1
     started_at: float = 0.0
@@ -52,16 +55,42 @@ class Waiting:
 
 
 @dataclass(slots=True)
+class _Order:
+    """Texts by a point in time. Those that have left are passed over when they come up."""
+
+    at: Callable[[Waiting], float]
+    _heap: list[tuple[float, int, Waiting]] = field(default_factory=list)
+
+    def push(self, waiting: Waiting) -> None:
+        heapq.heappush(self._heap, (self.at(waiting), waiting.order, waiting))
+
+    def first(self, is_here: Callable[[Waiting], bool]) -> Waiting | None:
+        """Return the first text that is still here, and leave it in."""
+        while self._heap and not is_here(self._heap[0][2]):
+            heapq.heappop(self._heap)
+        return self._heap[0][2] if self._heap else None
+
+    def clean(self, here: "list[tuple[int, int, Waiting]]") -> None:
+        """Forget those that have left, if there are too many of them."""
+        if len(self._heap) > 2 * len(here) + _MAX_GONE:
+            self._heap = [(self.at(waiting), order, waiting) for _, order, waiting in here]
+            heapq.heapify(self._heap)
+
+
+@dataclass(slots=True)
 class Batcher:
     """The texts that wait for one model. Single owner: the event loop.
 
     Args:
         token_budget: Most tokens of one batch, padding included; a text longer than that runs alone.
+        has_padding: Whether the runtime computes as many tokens for every text as the longest one of the batch has.
     """
 
     token_budget: int
+    has_padding: bool = True
     _by_length: list[tuple[int, int, Waiting]] = field(default_factory=list)
-    _by_deadline: list[tuple[float, int, Waiting]] = field(default_factory=list)
+    _by_due: _Order = field(default_factory=lambda: _Order(lambda waiting: waiting.due))
+    _by_deadline: _Order = field(default_factory=lambda: _Order(lambda waiting: waiting.deadline))
     _count: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def __len__(self) -> int:
@@ -71,10 +100,9 @@ class Batcher:
         """Add a text."""
         waiting.order = next(self._count)
         bisect.insort(self._by_length, (waiting.tokens, waiting.order, waiting))
-        heapq.heappush(self._by_deadline, (waiting.deadline, waiting.order, waiting))
-        if len(self._by_deadline) > 2 * len(self._by_length) + _MAX_GONE:
-            self._by_deadline = [(text.deadline, order, text) for _, order, text in self._by_length]
-            heapq.heapify(self._by_deadline)
+        for order in (self._by_due, self._by_deadline):
+            order.push(waiting)
+            order.clean(self._by_length)
 
     def discard(self, waiting: Waiting) -> None:
         """Remove a text that nobody waits for any more, if it is still here: it must take no room of the living."""
@@ -85,28 +113,40 @@ class Batcher:
     def expire(self, now: float) -> list[Waiting]:
         """Remove and return the texts whose deadline has passed."""
         late = []
-        while self._by_deadline and self._by_deadline[0][0] <= now:
-            waiting = heapq.heappop(self._by_deadline)[2]
-            place = self._place(waiting)
-            if place is not None:
-                del self._by_length[place]
-                late.append(waiting)
+        while (waiting := self._by_deadline.first(self._is_here)) is not None and waiting.deadline <= now:
+            self.discard(waiting)
+            late.append(waiting)
         return late
 
     def take(self) -> list[Waiting]:
-        """Remove and return the next batch, the shortest text first; empty if nothing waits.
+        """Remove and return the next batch; empty if nothing waits.
 
-        It holds the text with the nearest deadline, then its neighbours in length, the closest first, as far as
-        the budget and the padding allow.
+        It holds the text that is due first. With padding, its neighbours in length are added, the closest first, as
+        far as the budget and the padding allow, and the shortest comes first; without, those that are due next.
         """
-        while self._by_deadline:
-            place = self._place(heapq.heappop(self._by_deadline)[2])
-            if place is not None:  # else it went with an earlier batch
-                low, high = self._stretch(place)
-                taken = [waiting for _, _, waiting in self._by_length[low:high]]
-                del self._by_length[low:high]
-                return taken
-        return []
+        if not self.has_padding:
+            return self._take_due()
+        first = self._by_due.first(self._is_here)
+        if first is None:
+            return []
+        low, high = self._stretch(bisect.bisect_left(self._by_length, (first.tokens, first.order)))
+        taken = [waiting for _, _, waiting in self._by_length[low:high]]
+        del self._by_length[low:high]
+        return taken
+
+    def _take_due(self) -> list[Waiting]:
+        taken: list[Waiting] = []
+        tokens = 0
+        while (waiting := self._by_due.first(self._is_here)) is not None:
+            tokens += waiting.tokens
+            if taken and tokens > self.token_budget:
+                break
+            self.discard(waiting)
+            taken.append(waiting)
+        return taken
+
+    def _is_here(self, waiting: Waiting) -> bool:
+        return self._place(waiting) is not None
 
     def _place(self, waiting: Waiting) -> int | None:
         """Return a text's place in the order of length."""

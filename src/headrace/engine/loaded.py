@@ -24,8 +24,8 @@ from headrace.engine.base import (
     run_native,
     text_number,
 )
-from headrace.engine.batcher import Waiting
-from headrace.engine.plan import Plan, make_plan
+from headrace.engine.batcher import Batcher, Waiting
+from headrace.engine.plan import Plan, make_plan, settle
 from headrace.engine.runner import Runner
 from headrace.engine.tokenizer import FastTokenizer
 from headrace.errors import EngineFailed, HeadraceError, ServiceStopping
@@ -43,6 +43,8 @@ _SLICE_CHARS: Final = 32_768
 # What is tokenized in the event loop: some 0.1 ms, which is what handing it to a thread and back costs.
 _AT_ONCE_TEXTS: Final = 8
 _AT_ONCE_CHARS: Final = 256
+# A deadline that is nearer than this comes before who was there earlier; a queue is as long by default.
+_PATIENCE_S: Final = 0.5
 
 _Encoded = tuple[Encoding, ...] | HeadraceError
 
@@ -73,7 +75,7 @@ class LoadedEngine:
             make_backend,
             self,
             sessions=settings.sessions,
-            token_budget=settings.token_budget,
+            batcher=Batcher(settings.token_budget, has_padding=settings.runtime != "native"),
             watch=watch,
         )
         self._watch = watch
@@ -196,10 +198,7 @@ class LoadedEngine:
             return run_native(partial(tokenizer.encode, texts), job.truncate)
 
     async def _compute(self, job: Job, encoded: list[_Encoded], tokenize_s: float) -> JobResult:
-        texts = [
-            item if isinstance(item, HeadraceError) else self._line_up(job, index, item)
-            for index, item in enumerate(encoded)
-        ]
+        texts = self._line_up(job, encoded)
         waiting = [window for text in texts if not isinstance(text, HeadraceError) for window in text]
         try:
             if waiting:
@@ -211,19 +210,35 @@ class LoadedEngine:
         items = tuple(text if isinstance(text, HeadraceError) else _outcome(text) for text in texts)
         return JobResult(items=items, timings=_timings(waiting, tokenize_s))
 
-    def _line_up(self, job: Job, index: int, encodings: Sequence[Encoding]) -> list[Waiting]:
-        """Return the windows of a text for the queue; all have the text's number."""
-        loop, now = asyncio.get_running_loop(), time.monotonic()
-        windows = [
-            Waiting(
-                encoding=encoding,
-                deadline=job.deadline,
-                queued_at=now,
-                future=loop.create_future(),
-                number=text_number(job.number, index),
-            )
-            for encoding in encodings
-        ]
+    def _line_up(self, job: Job, encoded: Sequence[_Encoded]) -> list[list[Waiting] | HeadraceError]:
+        """Return the windows of each text for the queue; all of a text have its number.
+
+        A window is due when it would have been computed, had the job the engine for itself: so a large job takes turns
+        with small ones that come after it, and does not hold them up for all of its work.
+        """
+        loop, now, tokens = asyncio.get_running_loop(), time.monotonic(), 0
+        texts: list[list[Waiting] | HeadraceError] = []
+        for index, item in enumerate(encoded):
+            if isinstance(item, HeadraceError):
+                texts.append(item)
+                continue
+            windows = []
+            for encoding in item:
+                waiting = Waiting(
+                    encoding=encoding,
+                    deadline=job.deadline,
+                    due=min(job.deadline, now + _PATIENCE_S + tokens / self._admission.tokens_per_s),
+                    queued_at=now,
+                    future=loop.create_future(),
+                    number=text_number(job.number, index),
+                )
+                windows.append(waiting)
+                tokens += waiting.tokens
+            texts.append(self._bind(windows))
+        return texts
+
+    def _bind(self, windows: list[Waiting]) -> list[Waiting]:
+        """See to it that the windows of a text end together."""
         if len(windows) > 1:
             for window in windows:
                 window.future.add_done_callback(partial(self._drop_if_failed, windows))
@@ -249,6 +264,7 @@ def load_engine(
         watch: Told which texts the tokenizer and the model work on, and asked who has left.
     """
     plan = make_plan(settings, read_machine())
+    settings = settle(settings, plan)
     return LoadedEngine(
         manifest.name,
         lambda: FastTokenizer(folder / TOKENIZER, manifest.max_tokens),

@@ -42,7 +42,7 @@ class Runner:
         model: Name for the facts it states.
         make_backend: Loads the model; called once for each session, in the session's thread.
         sessions: Batches that run at the same time.
-        token_budget: Most tokens of one batch.
+        batcher: The queue, which decides what runs together.
         watch: Told which texts run, and asked who has left.
     """
 
@@ -53,13 +53,13 @@ class Runner:
         observer: Observer,
         *,
         sessions: int,
-        token_budget: int,
+        batcher: Batcher,
         watch: Watch = UNWATCHED,
     ) -> None:
         self._model = model
         self._make_backend = make_backend
         self._sessions = sessions
-        self._batcher = Batcher(token_budget)
+        self._batcher = batcher
         self._observer = observer
         self._watch = watch
         self._arrived = asyncio.Event()

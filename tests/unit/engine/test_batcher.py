@@ -1,4 +1,5 @@
 import asyncio
+import itertools
 
 import pytest
 from hypothesis import given
@@ -17,11 +18,12 @@ def _close_loop():
     LOOP.close()
 
 
-def text(tokens: int, deadline: float = 0.0) -> Waiting:
+def text(tokens: int, deadline: float = 0.0, due: float | None = None) -> Waiting:
     future: asyncio.Future[Output] = LOOP.create_future()
     return Waiting(
         encoding=Encoding(ids=range(tokens), weight=tokens, truncated=False),
         deadline=deadline,
+        due=deadline if due is None else due,
         queued_at=0.0,
         future=future,
     )
@@ -69,13 +71,13 @@ def test_padding_never_makes_a_text_much_longer(lengths: list[int]):
 
 
 @given(st.lists(st.tuples(LENGTHS, st.floats(0, 100)), min_size=1, max_size=80))
-def test_the_most_urgent_text_is_always_in_the_next_batch(shapes: list[tuple[int, float]]):
+def test_the_text_that_is_due_first_is_always_in_the_next_batch(shapes: list[tuple[int, float]]):
     batcher = Batcher(500)
     waiting = [text(tokens, deadline) for tokens, deadline in shapes]
     fill(batcher, waiting)
     while waiting:
         batch = batcher.take()
-        assert min(one.deadline for one in waiting) == min(one.deadline for one in batch)
+        assert min(one.due for one in waiting) == min(one.due for one in batch)
         waiting = [one for one in waiting if one not in batch]
 
 
@@ -122,11 +124,32 @@ def test_nothing_comes_from_an_empty_queue():
     assert Batcher(100).take() == []
 
 
-def test_texts_that_left_with_a_neighbour_do_not_gather_in_the_order_of_deadlines():
+def test_texts_that_left_with_a_neighbour_do_not_gather_in_the_orders():
     batcher = Batcher(1 << 20)
     for round_number in range(200):
         fill(batcher, [text(5, deadline=1e9 + number) for number in range(20)])
         fill(batcher, [text(5, deadline=round_number)])
         while len(batcher):
             batcher.take()
-    assert len(batcher._by_deadline) <= 1024 + 21
+    assert len(batcher._by_deadline._heap) <= 1024 + 21
+    assert len(batcher._by_due._heap) <= 1024 + 21
+
+
+@given(st.lists(st.tuples(LENGTHS, st.integers(0, 20)), max_size=80), st.integers(1, 1000))
+def test_without_padding_texts_go_when_they_are_due_whatever_their_length(shapes: list[tuple[int, int]], budget: int):
+    batcher = Batcher(budget, has_padding=False)
+    texts = [text(tokens, due=due) for tokens, due in shapes]
+    fill(batcher, texts)
+    batches = drain(batcher)
+    assert [waiting for batch in batches for waiting in batch] == sorted(texts, key=lambda waiting: waiting.due)
+    for batch, following in itertools.pairwise(batches):
+        tokens = sum(waiting.tokens for waiting in batch)
+        assert tokens <= budget or len(batch) == 1
+        assert tokens + following[0].tokens > budget  # no room was left for the next one
+
+
+def test_a_deadline_is_kept_though_others_are_due_before():
+    batcher = Batcher(100)
+    fill(batcher, [text(10, deadline=50, due=1), text(10, deadline=5, due=3), text(10, deadline=50, due=2)])
+    assert [waiting.due for waiting in batcher.expire(5)] == [3]
+    assert [waiting.due for waiting in batcher.take()] == [1, 2]

@@ -235,15 +235,15 @@ async def test_a_short_text_runs_between_the_windows_of_a_long_one():
     backend = FakeBackend()
     async with fake_engine(backend) as engine:
         backend.gate.clear()
-        long = asyncio.create_task(engine.run(job(numbered(400))))
+        long = asyncio.create_task(engine.run(job(numbered(20_000))))
         await until_running(backend)
-        short = asyncio.create_task(engine.run(job("v", seconds=10)))
+        short = asyncio.create_task(engine.run(job("v")))
         await asyncio.sleep(0.01)
         backend.gate.set()
         assert isinstance((await short).items[0], Output)
-        assert not long.done()
+        ran = len(backend.batches)
         await long
-        assert backend.batches.index((1, 3)) <= 2
+        assert ran < len(backend.batches) / 2
 
 
 async def test_the_other_windows_of_a_text_that_failed_are_not_computed():
