@@ -36,6 +36,10 @@ _BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16"})
 _NATIVE_FLAGS: Final = frozenset({"avx512f", "avx512_bf16", "avx512_vnni"})  # all of these, or the kernels do not run
 
 
+# Tokens/s of all-MiniLM-L6-v2, bf16, on 2 cores of an EPYC: 16,860 at 256, 16,900 at 512.
+_NATIVE_BUDGET: Final = 256
+
+
 class Plan(BaseModel):
     """How one model is run.
 
@@ -100,26 +104,29 @@ def make_plan(settings: EngineSettings, machine: Machine, tuned: Plan | None = N
     is_same = tuned is not None and (tuned.runtime, tuned.precision) == (runtime, precision)
     base = tuned if is_same else None  # sizes that suit one runtime say nothing about another
     given = settings.model_fields_set
-    own = _own_sessions(settings, runtime, machine)
-    sessions = own if base is None or "sessions" in given else base.sessions
+    own_sessions, own_budget = _own_sizes(settings, runtime, machine)
+    sessions = own_sessions if base is None or "sessions" in given else base.sessions
     threads = settings.threads or (base.threads if base and sessions == base.sessions else None)
     return Plan(
         runtime=runtime,
         precision=precision,
         threads=threads or (machine.threads if runtime == "native" else max(1, machine.threads // sessions)),
         sessions=sessions,
-        token_budget=settings.token_budget if base is None or "token_budget" in given else base.token_budget,
+        token_budget=own_budget if base is None or "token_budget" in given else base.token_budget,
     )
 
 
-def _own_sessions(settings: EngineSettings, runtime: Runtime, machine: Machine) -> int:
-    """Return how many sessions a runtime has where nothing was measured.
+def _own_sizes(settings: EngineSettings, runtime: Runtime, machine: Machine) -> tuple[int, int]:
+    """Return how many sessions and tokens in a batch a runtime has where nothing was measured.
 
-    Those of ``native`` share threads, so that there can be one for each: alone, a session computes on all of them.
+    The sessions of ``native`` share threads, so that there can be one for each: alone, a session computes on all of
+    them. And as it computes no padding, it gains nothing from more tokens, for which others would only wait longer.
     """
-    if runtime == "native" and "sessions" not in settings.model_fields_set:
-        return machine.threads
-    return settings.sessions
+    if runtime != "native":
+        return settings.sessions, settings.token_budget
+    given = settings.model_fields_set
+    sessions = settings.sessions if "sessions" in given else machine.threads
+    return sessions, settings.token_budget if "token_budget" in given else _NATIVE_BUDGET
 
 
 def settle(settings: EngineSettings, plan: Plan) -> EngineSettings:

@@ -46,9 +46,9 @@ def test_each_runtime_has_a_version():
 @pytest.mark.usefixtures("_has_all")
 def test_the_sessions_of_the_native_runtime_share_all_threads():
     found = make_plan(EngineSettings(runtime="native"), NATIVE)
-    assert (found.precision, found.sessions, found.threads) == ("bf16", 4, 4)
-    found = make_plan(EngineSettings(runtime="native", sessions=2, threads=3), NATIVE)
-    assert (found.sessions, found.threads) == (2, 3)
+    assert (found.precision, found.sessions, found.threads, found.token_budget) == ("bf16", 4, 4, 256)
+    found = make_plan(EngineSettings(runtime="native", sessions=2, threads=3, token_budget=999), NATIVE)
+    assert (found.sessions, found.threads, found.token_budget) == (2, 3, 999)
 
 
 @pytest.mark.usefixtures("_has_all")
