@@ -138,7 +138,7 @@ class EngineSettings(Section):
     # An answer that takes over a second is of little use to somebody who waits for it. Half of it for the queue leaves
     # the other half for the request's own work, and for what was guessed wrong.
     max_wait_s: float = option(
-        0.5, "Work that may wait for one model before new requests are refused, in seconds of it.", gt=0, le=3600
+        0.5, "Work that may wait for one model before a fifth request is refused, in seconds of it.", gt=0, le=3600
     )
     max_queued_texts: int = option(
         2048, "Texts that may wait for one model before new ones are refused.", ge=1, le=1 << 20

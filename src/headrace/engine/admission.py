@@ -26,9 +26,9 @@ _INTERVAL_S: Final = 0.25  # some batches: in less the rate would be mostly nois
 _INTERVAL_SHARE: Final = 0.4
 _NEW_SHARE: Final = 0.1  # of the newest job in the usual one
 _LEAST_RETRY_S: Final = 0.001  # told where the work inside is as good as done
-# A job may wait so many times its own work, if that is longer than the allowed wait: a job of 32 texts takes a slow
-# machine half a second alone, and four clients that send such jobs one after the other are no overload.
-_OWN_WORK: Final = 4
+# So many jobs may be inside however long they take: a handful of clients that each wait for an answer before they ask
+# again is no overload, though four jobs of 32 texts are two seconds of work for a slow machine.
+_FEW_JOBS: Final = 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class Bounds:
             bytes are 256 MiB. A byte that waits is held up to ten times: as a Python string (4 bytes for each character
             of a text with one emoji) and as a frame, both in the front and in the child. So the default of 32 MiB holds
             320 MiB at the worst, and some 130 MiB with ASCII alone.
-        max_wait_s: Time until the work inside is done, when another job asks to be let in. A large job may wait longer.
+        max_wait_s: Time until the work inside is done, when another job asks to be let in and some are inside.
     """
 
     max_texts: float
@@ -119,7 +119,7 @@ class Admission:
             arriving: Jobs of the usual size that are on their way and come before it.
         """
         ahead_s = arriving * self._job_tokens / self._rate.tokens_per_s
-        return self._over_s(self.wait_s + ahead_s, self._allowed_s(self._job_tokens), 1 + arriving, 1)
+        return self._over_s(self.wait_s + ahead_s, arriving, 1 + arriving, 1)
 
     @contextlib.contextmanager
     def let_in(self, job: Job) -> Iterator[None]:
@@ -160,8 +160,8 @@ class Admission:
     def _enter(self, job: Job) -> _Permit:
         sizes = [size_bytes(text) for text in job.texts]
         self._refuse_for_good(sizes)
+        self._refuse_for_now(job, sum(sizes))
         tokens = sum(self._estimate.guess(size, job.truncate) for size in sizes)
-        self._refuse_for_now(job, sum(sizes), tokens)
         permit = _Permit(len(sizes), sum(sizes), tokens)
         self._inside[permit] = None
         self._texts += permit.texts
@@ -193,9 +193,9 @@ class Admission:
                 "send fewer at once"
             )
 
-    def _refuse_for_now(self, job: Job, size: int, tokens: int) -> None:
+    def _refuse_for_now(self, job: Job, size: int) -> None:
         wait_s = self.wait_s
-        over_s = self._over_s(wait_s, self._allowed_s(tokens), len(job.texts), size)
+        over_s = self._over_s(wait_s, 0, len(job.texts), size)
         if over_s is not None:
             raise QueueFull(
                 f"{self._texts} texts ({wait_s:.2g} s of work) wait for {self._model!r}; ask again later",
@@ -210,16 +210,20 @@ class Admission:
                 retry_after_s=wait_s - remaining_s,
             )
 
-    def _allowed_s(self, tokens: float) -> float:
-        """Return how long a job of so many tokens may wait."""
-        return max(self._bounds.max_wait_s, _OWN_WORK * tokens / self._rate.tokens_per_s)
+    def _over_s(self, wait_s: float, arriving: int, texts: int, size: int) -> float | None:
+        """Return the time until there is room for a job; nothing if there is now.
 
-    def _over_s(self, wait_s: float, allowed_s: float, texts: int, size: int) -> float | None:
-        """Return the time until there is room for a job that may wait so long; nothing if there is now."""
+        Args:
+            wait_s: Time until what is ahead of it is done.
+            arriving: Jobs ahead of it that are not inside yet.
+            texts: Of the job and those.
+            size: Bytes.
+        """
         bounds = self._bounds
         over_texts, over_bytes = self._texts + texts - bounds.max_texts, self._bytes + size - bounds.max_bytes
         if self._inside and (over_texts > 0 or over_bytes > 0):
             # As if the texts inside left at an even pace.
             share = max(over_texts / max(1, self._texts), over_bytes / max(1, self._bytes))
-            return max(wait_s - allowed_s, share * wait_s, _LEAST_RETRY_S)
-        return wait_s - allowed_s if wait_s > allowed_s else None
+            return max(wait_s - bounds.max_wait_s, share * wait_s, _LEAST_RETRY_S)
+        is_soon = wait_s <= bounds.max_wait_s or len(self._inside) + arriving < _FEW_JOBS
+        return None if is_soon else wait_s - bounds.max_wait_s
