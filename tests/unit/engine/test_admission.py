@@ -22,7 +22,7 @@ def job(*texts: str, deadline: float = math.inf) -> Job:
 
 def simulation(**options: float) -> Simulation:
     clock = Clock()
-    return Simulation(Admission("m", bounds(**options), clock), clock)
+    return Simulation(Admission("m", bounds(**{"max_wait_s": WAIT_S, **options}), clock), clock)
 
 
 def saturate(it: Simulation, seconds: float = 5, texts: int = 1) -> None:
