@@ -82,7 +82,9 @@ class Service:
         self._flight: SingleFlight[Embedding] = SingleFlight()
         self._observer = observer
         self._bounds = bounds
-        self._arriving: deque[float] = deque()  # when each came past ``refuse_if_full``, if it has not come to ``run``
+        # When each came past ``refuse_if_full`` that has not come to ``run`` yet, and the bytes of its body.
+        self._arriving: deque[tuple[float, int]] = deque()
+        self._arriving_bytes = 0
 
     @property
     def is_ready(self) -> bool:
@@ -97,7 +99,7 @@ class Service:
         """
         started = time.monotonic()
         if self._arriving:
-            self._arriving.popleft()
+            self._arrive()
         with self._observed(request, started) as seen:
             require(request.caller, Scope.INFER)  # authorise
             await self._limiter.acquire(request.caller.name)  # limit
@@ -118,22 +120,30 @@ class Service:
             )
             return seen.answer
 
-    def refuse_if_full(self, task: TaskName) -> None:
+    def _arrive(self) -> None:
+        self._arriving_bytes -= self._arriving.popleft()[1]
+
+    def refuse_if_full(self, task: TaskName, size_bytes: int) -> None:
         """Refuse a request before anything of it is read, if no model could let in even one text.
 
         What overload costs is then decided by this, so it asks nobody who is calling, and looks nothing up: an answer
         that is remembered is refused as well. Who was let past it and has not come to ``run`` yet counts as waiting:
         hundreds of requests can arrive before the first of them gets that far.
 
+        Args:
+            task: What is asked for.
+            size_bytes: Of the body; as many as it may have if that is not known.
+
         Raises:
             QueueFull: The queues of all models are full, or will be.
         """
         now = time.monotonic()
-        while self._arriving and now - self._arriving[0] > _ARRIVAL_LIMIT_S:
-            self._arriving.popleft()
-        retry_after_s = self._models.retry_after_s(len(self._arriving))
+        while self._arriving and now - self._arriving[0][0] > _ARRIVAL_LIMIT_S:
+            self._arrive()
+        retry_after_s = self._models.retry_after_s(len(self._arriving), self._arriving_bytes)
         if retry_after_s is None:
-            self._arriving.append(now)
+            self._arriving.append((now, size_bytes))
+            self._arriving_bytes += size_bytes
             return
         self._observer.observe(
             RequestFinished(

@@ -112,13 +112,16 @@ class Admission:
         running = min(rate * (self._clock() - self._progress_at), self._batch_tokens)
         return max(0.0, self._tokens - self._done - running) / rate
 
-    def retry_after_s(self, arriving: int = 0) -> float | None:
+    def retry_after_s(self, arriving: int = 0, size_bytes: int = 0) -> float | None:
         """Return the time until a job of one text could be let in; nothing if it could be now.
 
         Args:
-            arriving: Jobs of the usual size that are on their way and come before it.
+            arriving: Jobs that are on their way and come before it.
+            size_bytes: What they are at most, all together.
         """
-        ahead_s = arriving * self._job_tokens / self._rate.tokens_per_s
+        # Of the usual size, but no larger than they are: after some large jobs, a burst of small ones would be refused.
+        tokens = min(arriving * self._job_tokens, self._estimate.guess(size_bytes, "chunk"))
+        ahead_s = tokens / self._rate.tokens_per_s
         return self._over_s(self.wait_s + ahead_s, arriving, 1 + arriving, 1)
 
     @contextlib.contextmanager

@@ -92,11 +92,12 @@ class Engine(Protocol):
         """Whether a job given now would be run: the engine has started and neither stops nor mends itself."""
         ...
 
-    def retry_after_s(self, arriving: int) -> float | None:
+    def retry_after_s(self, arriving: int, size_bytes: int) -> float | None:
         """Return the time until ``run`` could let in a job of one text; nothing if it could be now.
 
         Args:
-            arriving: Jobs of the usual size that are on their way and come before it.
+            arriving: Jobs that are on their way and come before it.
+            size_bytes: What they are at most, all together.
         """
         ...
 

@@ -96,9 +96,9 @@ class LoadedEngine:
         """Whether it was started and is not stopping."""
         return self._is_started and not self._is_stopping
 
-    def retry_after_s(self, arriving: int) -> float | None:
+    def retry_after_s(self, arriving: int, size_bytes: int) -> float | None:
         """Return the time until a job of one text could be let in; nothing if it could be now."""
-        return self._admission.retry_after_s(arriving)
+        return self._admission.retry_after_s(arriving, size_bytes)
 
     async def start(self) -> None:
         """Load the tokenizer and the model."""

@@ -51,13 +51,14 @@ class Registry:
         """Whether every model has answered a real probe inference and none is being stopped."""
         return self._is_ready and all(model.engine.is_ready for model in self)
 
-    def retry_after_s(self, arriving: int) -> float | None:
+    def retry_after_s(self, arriving: int, size_bytes: int) -> float | None:
         """Return the least time until some model could let in a text; nothing if one could now.
 
         Args:
             arriving: Requests that are on their way, to whichever model.
+            size_bytes: Of their bodies together.
         """
-        waits = [model.engine.retry_after_s(arriving) for model in self]
+        waits = [model.engine.retry_after_s(arriving, size_bytes) for model in self]
         full = [wait for wait in waits if wait is not None]
         return min(full) if len(full) == len(waits) else None
 

@@ -340,12 +340,21 @@ def test_who_is_on_the_way_counts_like_the_usual_job():
     it = simulation()
     saturate(it)
     it.advance(it.clock.now + 5)
-    usual = it.admission._job_tokens
+    usual, large = it.admission._job_tokens, 1 << 20
     fitting = int(WAIT_S * it.admission._rate.tokens_per_s / usual)
-    assert it.admission.retry_after_s(0) is None
-    assert it.admission.retry_after_s(fitting) is None
-    assert it.admission.retry_after_s(fitting + 1) is not None
+    assert it.admission.retry_after_s(0, 0) is None
+    assert it.admission.retry_after_s(fitting, large) is None
+    assert it.admission.retry_after_s(fitting + 1, large) is not None
     assert it.admission.retry_after_s() is None
+
+
+def test_a_burst_of_small_jobs_after_large_ones_is_no_overload():
+    it = simulation()
+    saturate(it, texts=32)
+    it.advance(it.clock.now + 5)
+    assert 32 * it.admission._job_tokens > 4 * WAIT_S * it.admission._rate.tokens_per_s
+    assert it.admission.retry_after_s(32, 32 * 100) is None
+    assert it.admission.retry_after_s(32, 32 * 10_000) is not None
 
 
 def test_texts_are_bounded_whatever_the_wait():

@@ -67,7 +67,7 @@ class TimedEngine:
     does: Behaviour
     is_ready = True
 
-    def retry_after_s(self, arriving: int) -> float | None:
+    def retry_after_s(self, arriving: int, size_bytes: int) -> float | None:
         raise NotImplementedError
 
     async def start(self) -> None:

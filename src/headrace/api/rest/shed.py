@@ -18,6 +18,7 @@ from headrace.types import TaskName
 INFERENCE: Final[Mapping[str, TaskName]] = {"/api/v1/embed": "embed"}
 """The paths whose POST needs an engine, each with its task."""
 _STATUS: Final = STATUS[QueueFull]
+_MAX_DIGITS: Final = 18  # of a number of bytes; more would take Python long to read
 _HEAD: Final = (
     f"HTTP/1.1 {_STATUS} Too Many Requests\r\ncontent-type: {MEDIA_TYPE}\r\n".encode()
     + b"content-length: %d\r\nretry-after: %b\r\nx-request-id: %b\r\n\r\n"
@@ -48,13 +49,19 @@ class Shedder:
             return None
         started = time.monotonic()
         try:
-            self._context.service.refuse_if_full(task)
+            self._context.service.refuse_if_full(task, self._size(headers))
         except QueueFull as error:
             request_id = choose_request_id(dict(headers).get(b"x-request-id", b"").decode("latin-1"))
             body = problem_body(error, _STATUS, request_id)
             self._state(url.decode(), request_id, time.monotonic() - started)
             return _HEAD % (len(body), retry_after(error.retry_after_s or 0).encode(), request_id.encode()) + body
         return None
+
+    def _size(self, headers: Sequence[tuple[bytes, bytes]]) -> int:
+        """Return the bytes of a body as its head has them, at most as many as are allowed."""
+        most = self._context.settings.server.max_body_bytes
+        told = dict(headers).get(b"content-length", b"")
+        return min(most, int(told)) if told.isdigit() and len(told) <= _MAX_DIGITS else most
 
     def _state(self, path: str, request_id: str, duration_s: float) -> None:
         self._context.observer.observe(

@@ -54,12 +54,12 @@ class Server:
         self.tasks.push_async_callback(asyncio.wait, {blocking})
         while not self.it.backend.batches:
             await asyncio.sleep(0.001)
-        assert self.it.registry.retry_after_s(0) is not None
+        assert self.it.registry.retry_after_s(0, 0) is not None
         self.recorder.facts.clear()
 
     async def empty(self) -> None:
         self.it.backend.gate.set()
-        while self.it.registry.retry_after_s(0) is not None:
+        while self.it.registry.retry_after_s(0, 0) is not None:
             await asyncio.sleep(0.001)
 
     @contextlib.asynccontextmanager
