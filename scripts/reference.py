@@ -215,9 +215,10 @@ def _type(schema: Mapping[str, Any]) -> str:
 
 
 def map_page() -> str:
-    """Say what each source file is for: the first line of its docstring."""
+    """Say what each source file is for: the first line of its docstring, or of its first comment."""
     lines = ["# Map", "", "Every file of `src/headrace`, in its own words."]
-    files = sorted((ROOT / "src/headrace").rglob("*.py"), key=lambda path: (path.parent, path.name))
+    found = (path for path in (ROOT / "src/headrace").rglob("*") if path.suffix in {".py", ".c", ".h"})
+    files = sorted(found, key=lambda path: (path.parent, path.name))
     folder = None
     for path in files:
         if path.parent != folder:
@@ -228,6 +229,8 @@ def map_page() -> str:
 
 
 def _first_line(path: Path) -> str:
+    if path.suffix != ".py":
+        return path.read_text(encoding="utf-8").partition("\n")[0].removeprefix("// ")
     text = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
     return (text or "").partition("\n")[0].replace("``", "`")
 

@@ -136,8 +136,7 @@ class EngineSettings(Section):
         "process", "Run each model in a process of its own, which may crash alone, or in this one."
     )
     # An answer that takes over a second is of little use to somebody who waits for it. Three quarters of it for the
-    # queue leave the rest for the request's own work and for what was guessed wrong; with half, 32 clients that ask for
-    # one text at a time were refused now and then on two cores, when a neighbour took one of them for a moment.
+    # queue leave the rest for the request's own work and for what was guessed wrong.
     max_wait_s: float = option(
         0.75, "Work that may wait for one model before a fifth request is refused, in seconds of it.", gt=0, le=3600
     )

@@ -5,6 +5,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from tests.architecture import code_rules, import_rules
@@ -65,3 +66,10 @@ def test_an_import_loads_nothing_heavy(module: str, heavy: set[str]) -> None:
     loaded = set(done.stdout.split())
     assert "headrace" in loaded
     assert loaded & heavy == set()
+
+
+@pytest.mark.parametrize("path", sorted((SOURCE / "headrace/native").glob("*.[ch]")), ids=lambda path: path.name)
+def test_a_file_of_c_says_what_it_is_for_and_is_no_longer_than_one_of_python(path: Path) -> None:
+    lines = path.read_text(encoding="utf-8").splitlines()
+    assert lines[0].startswith("// ")
+    assert len(lines) <= 400

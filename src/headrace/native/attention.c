@@ -1,3 +1,4 @@
+// Attention of one head over one text, twelve queries at a time.
 #include "attention.h"
 
 #include <math.h>
@@ -11,10 +12,10 @@ static int padded(int tokens) { return (tokens + TILE_COLUMNS - 1) / TILE_COLUMN
 bool attention_create(attention_memory *memory, int window, int depth) {
     const size_t room = (size_t)padded(window);
     *memory = (attention_memory){
-        .keys = aligned_alloc(64, room * depth * sizeof(bf16)),
-        .values = aligned_alloc(64, room * depth * sizeof(bf16)),
-        .scores = aligned_alloc(64, room * TILE_ROWS * sizeof(float)),
-        .shares = aligned_alloc(64, room * TILE_ROWS * sizeof(bf16)),
+        .keys = allocate(room * depth * sizeof(bf16)),
+        .values = allocate(room * depth * sizeof(bf16)),
+        .scores = allocate(room * TILE_ROWS * sizeof(float)),
+        .shares = allocate(room * TILE_ROWS * sizeof(bf16)),
     };
     return memory->keys && memory->values && memory->scores && memory->shares;
 }

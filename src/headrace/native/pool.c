@@ -1,3 +1,4 @@
+// The threads of a pool, and how they share out the tasks of a step without locks.
 #include "pool.h"
 
 #include <immintrin.h>

@@ -1,6 +1,8 @@
-// Threads that help where there is room: a batch is computed by the thread that brings it, alone while there are as
-// many batches as cores, and with the help of the pool's threads while there are fewer. So many batches at a time run
-// without ever waiting for each other, and a lone text is computed on all cores.
+// Threads that help where there is room.
+//
+// A batch is computed by the thread that brings it, alone while there are as many batches as cores, and with the help
+// of the pool's threads while there are fewer. So many batches at a time run without ever waiting for each other, and a
+// lone text is computed on all cores.
 #ifndef HEADRACE_POOL_H
 #define HEADRACE_POOL_H
 

@@ -1,3 +1,4 @@
+// Packing weights, tiles in registers, and rounding rows to integers.
 #include "product.h"
 
 #include <math.h>
@@ -8,16 +9,16 @@
 #define MOST_VALUE 255.0f
 #define LEAST_STEP 1e-12f
 
-static void *aligned(size_t bytes) { return aligned_alloc(64, (bytes + 63) / 64 * 64); }
+void *allocate(size_t bytes) { return aligned_alloc(64, (bytes + 63) / 64 * 64); }
 
 bool linear_create(linear *layer, int in, int out, bool is_int8, int group) {
     *layer = (linear){.in = in, .out = out, .is_int8 = is_int8, .group = group};
-    layer->panels = aligned((size_t)in * out * (is_int8 ? 1 : 2));
-    layer->bias = aligned((size_t)out * sizeof(float));
+    layer->panels = allocate((size_t)in * out * (is_int8 ? 1 : 2));
+    layer->bias = allocate((size_t)out * sizeof(float));
     if (!is_int8) return layer->panels && layer->bias;
-    layer->shrink = aligned((size_t)in * sizeof(float));
-    layer->steps = aligned((size_t)in / group * out * sizeof(float));
-    layer->sums = aligned((size_t)in / group * out * sizeof(float));
+    layer->shrink = allocate((size_t)in * sizeof(float));
+    layer->steps = allocate((size_t)in / group * out * sizeof(float));
+    layer->sums = allocate((size_t)in / group * out * sizeof(float));
     if (!layer->panels || !layer->bias || !layer->shrink || !layer->steps || !layer->sums) return false;
     for (int i = 0; i < in; i++) layer->shrink[i] = 1.0f;
     return true;

@@ -7,12 +7,16 @@
 #define HEADRACE_PRODUCT_H
 
 #include <stdbool.h>
+#include <stddef.h>
 
 #include "vector.h"
 
 #define TILE_ROWS 12
 #define TILE_COLUMNS 32
 #define TILE_VECTORS 2
+
+// Memory aligned to a cache line, which is a vector; NULL if there is none.
+void *allocate(size_t bytes);
 
 // Calls `use` with the number of rows as a constant, so that each number gets code of its own, all in registers.
 #define WITH_ROWS(rows, use)     \

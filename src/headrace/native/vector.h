@@ -1,5 +1,6 @@
-// Arithmetic on 16 floats at a time, as exact as what follows can hold: results are rounded to bfloat16 (8 bits) or
-// to 8-bit integers.
+// Arithmetic on 16 floats at a time.
+//
+// It is as exact as what follows can hold: results are rounded to bfloat16 (8 bits) or to 8-bit integers.
 #ifndef HEADRACE_VECTOR_H
 #define HEADRACE_VECTOR_H
 

@@ -1,0 +1,42 @@
+// What a loaded model consists of, for the two files that work with it.
+#ifndef HEADRACE_MODEL_H
+#define HEADRACE_MODEL_H
+
+#include "attention.h"
+#include "encoder.h"
+#include "pool.h"
+#include "product.h"
+
+#define MOST_ROWS 96  // of a task: 8 tiles; the activations of so many stay in the second-level cache
+
+typedef struct {
+    float *scale, *shift;
+} norm;
+
+typedef struct {
+    linear attention_in, attention_out, inner, outer;
+    norm attention_norm, outer_norm;
+} layer;
+
+// What one thread works with.
+typedef struct {
+    bf16 *hidden;          // [MOST_ROWS][hidden]: what goes into a product
+    bf16 *inner;           // [MOST_ROWS][inner]
+    uint8_t *integers;     // int8 only: [MOST_ROWS][inner]
+    float *steps, *zeros;  // int8 only: [MOST_ROWS][groups], of the integers
+    attention_memory attention;
+} workbench;
+
+struct encoder {
+    encoder_shape shape;
+    const float *words, *positions, *score_bias;
+    norm embedding_norm;
+    layer *layers;
+    workbench *benches;  // [cores - 1]: of the threads that help
+    pool *pool;
+};
+
+bool create_bench(workbench *bench, const encoder_shape *shape);
+void destroy_bench(workbench *bench);
+
+#endif
