@@ -163,11 +163,13 @@ class Runner:
             else:
                 living, outputs = await loop.run_in_executor(session.thread, self._compute, session, batch)
         except Exception as error:  # noqa: BLE001 - whatever the runtime raises, its callers must hear
-            await self._split(session, batch, error)
+            failure = error  # split outside of this block, or each half's error would drag this one along into the log
         else:
             run_s = time.monotonic() - started
             self._token_s = run_s / max(1, sum(waiting.tokens for waiting in living))
             self._finish(living, outputs, run_s, started)
+            return
+        await self._split(session, batch, failure)
 
     def _is_quick(self, batch: Sequence[Waiting]) -> bool:
         """Whether a batch is computed in the loop: it holds it up for a moment in which nothing else waits."""

@@ -1,8 +1,11 @@
 import asyncio
+import threading
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
+import structlog
 from tests.support.facts import Recorder
 
 from headrace.engine.base import Encoding, Job, Output, TokenBatch, Unwatched, split_number
@@ -279,3 +282,54 @@ async def test_a_text_does_not_keep_its_batch_in_memory():
     assert isinstance(item, Output)
     assert all(array.base is None for array in item.arrays.values())
     await engine.aclose()
+
+
+class Watched(Unwatched):
+    """Stands for a supervisor: whoever is watched computes a short batch in its own loop."""
+
+
+def watched_engine(backend: FakeBackend) -> LoadedEngine:
+    return LoadedEngine("fake", lambda: FakeTokenizer(64), lambda: backend, EngineSettings(), Recorder(), Watched())
+
+
+class Noting(FakeBackend):
+    """Notes in which threads it runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads: list[str] = []
+
+    def run(self, batch: TokenBatch):
+        self.threads.append(threading.current_thread().name)
+        return super().run(batch)
+
+
+async def test_a_short_batch_is_computed_in_a_loop_of_its_own_once_it_is_known_to_be_quick():
+    for make, expected in ((watched_engine, "MainThread"), (make_engine, "headrace-fake-0_0")):
+        backend = Noting()
+        engine = make(backend)
+        await engine.start()
+        for _ in range(3):
+            await engine.run(job("w1"))
+        backend.delay_s = 0.01  # too slow from now on; that shows with the next one
+        await engine.run(job("w1"))
+        await engine.run(job("w1"))
+        await engine.aclose()
+        assert backend.threads[0] == backend.threads[-1] == "headrace-fake-0_0"
+        assert backend.threads[2] == expected
+
+
+@pytest.mark.parametrize("make", [watched_engine, make_engine])
+async def test_the_error_that_is_logged_does_not_drag_along_those_of_the_larger_batches(
+    make: Callable[[FakeBackend], LoadedEngine],
+):
+    backend = FakeBackend()
+    backend.poison = frozenset({"poison"})
+    engine = make(backend)
+    await engine.start()
+    await engine.run(job("w1"))
+    with structlog.testing.capture_logs() as logs:
+        await engine.run(job(*(f"w{number}" for number in range(20)), "poison"))
+    await engine.aclose()
+    (failed,) = [line for line in logs if line["event"] == "engine.text_failed"]
+    assert failed["exc_info"].__context__ is None
