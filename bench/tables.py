@@ -36,6 +36,22 @@ def advantage(results: Results, part: str, ours: str, theirs: str, name: str) ->
     return spell(ratios(first, second), 2) if first and ours != theirs else _MISSING
 
 
+def figures_table(results: Results, part: str, title: str, columns: Sequence[tuple[str, str, float, int]]) -> list[str]:
+    """Return a row for each candidate of a part.
+
+    Args:
+        results: Of a run.
+        part: Its name.
+        title: Of the first column, which has the candidates' names.
+        columns: Of each the title, the figure's name, what it is multiplied with, and its digits.
+    """
+    rows = [
+        [name, *(figure(results, part, name, key, scale=scale, digits=digits) for _, key, scale, digits in columns)]
+        for name in results.candidates(part)
+    ]
+    return table([title, *(each for each, *_ in columns)], rows)
+
+
 def limits_table(results: Results) -> list[str]:
     """Return what the machine could do at most."""
     rows = [
@@ -109,14 +125,7 @@ def server_table(results: Results) -> list[str]:
         ("Cosine, mean", "cosine_mean", 1.0, 5),
         ("Generator, cores", "single_generator_cpu_share", 1.0, 2),
     )
-    rows = [
-        [
-            name,
-            *(figure(results, http.PART, name, key, scale=scale, digits=digits) for _, key, scale, digits in columns),
-        ]
-        for name in results.candidates(http.PART)
-    ]
-    return table(["Server", *(title for title, *_ in columns)], rows)
+    return figures_table(results, http.PART, "Server", columns)
 
 
 def ceiling_table(results: Results) -> list[str]:
@@ -142,17 +151,7 @@ def overload_table(results: Results) -> list[str]:
         ("Recovery, s", "recovery_s", 1.0, 2),
         ("Sent late p99, ms", "late_sends_p99_s", 1e3, 0),
     )
-    rows = [
-        [
-            name,
-            *(
-                figure(results, overload.PART, name, key, scale=scale, digits=digits)
-                for _, key, scale, digits in columns
-            ),
-        ]
-        for name in results.candidates(overload.PART)
-    ]
-    return table(["Server, load", *(title for title, *_ in columns)], rows)
+    return figures_table(results, overload.PART, "Server, load", columns)
 
 
 def tail_table(results: Results) -> list[str]:
@@ -173,11 +172,4 @@ def tail_table(results: Results) -> list[str]:
         ("Sent late p99 without, ms", "without_late_sends_p99_s", 1e3, 1),
         ("Sent late p99 with, ms", "with_late_sends_p99_s", 1e3, 1),
     )
-    rows = [
-        [
-            name,
-            *(figure(results, tail.PART, name, key, scale=scale, digits=digits) for _, key, scale, digits in columns),
-        ]
-        for name in results.candidates(tail.PART)
-    ]
-    return table(["Short texts, server as it comes", *(title for title, *_ in columns)], rows)
+    return figures_table(results, tail.PART, "Short texts, server as it comes", columns)

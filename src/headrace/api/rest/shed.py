@@ -47,20 +47,19 @@ class Shedder:
         task = self._tasks.get(url)
         if task is None or self._context.is_draining:
             return None
-        started = time.monotonic()
+        started, found = time.monotonic(), dict(headers)
         try:
-            self._context.service.refuse_if_full(task, self._size(headers))
+            self._context.service.refuse_if_full(task, self._size(found.get(b"content-length", b"")))
         except QueueFull as error:
-            request_id = choose_request_id(dict(headers).get(b"x-request-id", b"").decode("latin-1"))
+            request_id = choose_request_id(found.get(b"x-request-id", b"").decode("latin-1"))
             body = problem_body(error, _STATUS, request_id)
             self._state(url.decode(), request_id, time.monotonic() - started)
             return _HEAD % (len(body), retry_after(error.retry_after_s or 0).encode(), request_id.encode()) + body
         return None
 
-    def _size(self, headers: Sequence[tuple[bytes, bytes]]) -> int:
+    def _size(self, told: bytes) -> int:
         """Return the bytes of a body as its head has them, at most as many as are allowed."""
         most = self._context.settings.server.max_body_bytes
-        told = dict(headers).get(b"content-length", b"")
         return min(most, int(told)) if told.isdigit() and len(told) <= _MAX_DIGITS else most
 
     def _state(self, path: str, request_id: str, duration_s: float) -> None:
