@@ -1,8 +1,8 @@
 """The load generator: a process of its own, so that its CPU time is not the server's.
 
-``closed`` keeps a number of clients busy until all texts are answered. ``open`` sends at times decided
-beforehand and counts each latency from the time at which the request *should* have been sent: a generator
-that waits for a slow server would otherwise hide the waiting (coordinated omission).
+``closed`` keeps a number of clients busy until all texts are answered, or for some seconds. ``open`` sends at times
+decided beforehand and counts each latency from the time at which the request *should* have been sent: a generator that
+waits for a slow server would otherwise hide the waiting (coordinated omission).
 """
 
 import asyncio
@@ -94,17 +94,16 @@ class Prepared:
         return Sample(intended, sent, time.perf_counter() - started, status, self.tokens[place])
 
 
-async def run_closed(prepared: Prepared, clients: int) -> list[Sample]:
-    """Send every request once; each client sends its next one when it has the answer to the last."""
+async def run_closed(prepared: Prepared, clients: int, most_s: float = math.inf) -> list[Sample]:
+    """Send every request once, none later than ``most_s``; each client sends its next one when it has its answer."""
     numbers = iter(range(len(prepared.requests)))
     samples: list[Sample] = []
     started = time.perf_counter()
 
     async def work() -> None:
         client = Client(prepared.port)
-        for number in numbers:
-            sample = await prepared.ask(client, number, time.perf_counter() - started, started)
-            samples.append(sample)
+        while (now := time.perf_counter() - started) < most_s and (number := next(numbers, None)) is not None:
+            samples.append(await prepared.ask(client, number, now, started))
         client.close()
 
     await asyncio.gather(*(work() for _ in range(clients)))
@@ -178,6 +177,8 @@ def summarise(samples: Sequence[Sample], goal_s: float) -> dict[str, float]:
         if group:
             latencies = [each.latency for each in group]
             figures |= {f"{prefix}{name}": percentile(latencies, share) for name, share in _SHARES.items()}
+    if refused:
+        figures["refusal_since_sent_p99_s"] = percentile([each.ended - each.sent for each in refused], 0.99)
     return figures
 
 
@@ -201,9 +202,9 @@ def _run(load: Coroutine[Any, Any, _Result]) -> tuple[_Result, float]:
     return result, time.process_time() - used
 
 
-def closed(clients: int, **target: Any) -> dict[str, Any]:
+def closed(clients: int, most_s: float | None, **target: Any) -> dict[str, Any]:
     """Run a closed-loop load."""
-    samples, used = _run(run_closed(Prepared(Target(**target)), clients))
+    samples, used = _run(run_closed(Prepared(Target(**target)), clients, math.inf if most_s is None else most_s))
     figures = summarise(samples, math.inf)
     return figures | {"generator_cpu_share": used / figures["elapsed_s"]}
 

@@ -24,8 +24,10 @@ BATCH: Final = (32, 4)  # texts a request, clients
 SINGLE: Final = (1, 32)
 _TEXTS: Final = 1024
 _WARM_UP: Final = 64
+_LOAD_S: Final = 20.0  # all texts take Headrace 6 s, and the slowest rivals five minutes
 _ANSWER_BYTES: Final = 32 * 384 * 11  # a request's vectors in JSON: some 11 characters a number
 _SETTLE_S: Final = 1.0
+_MOST_MISSING: Final = 0.01  # of the requests; who answers fewer is not measured at the load that was asked for
 
 
 def run_http(run: Run) -> None:
@@ -76,12 +78,13 @@ def _loaded(load: Load, texts: Texts, per_request: int, clients: int) -> dict[st
     """Put one closed-loop load on a server; returns its figures and what the server used."""
     server = load.running
     before = proctree.cpu_s(server.process.pid)
-    figures = load.closed(texts, per_request=per_request, clients=clients)
+    figures = load.closed(texts, per_request=per_request, clients=clients, most_s=_LOAD_S)
     used = proctree.cpu_s(server.process.pid) - before
-    if figures["answered"] != figures["requests"]:
-        missing = figures["requests"] - figures["answered"]
+    missing = figures["requests"] - figures["answered"]
+    if missing > _MOST_MISSING * figures["requests"]:
         raise ServerFailed(f"{server.server.name} did not answer {missing:.0f} of {figures['requests']:.0f} requests")
     return {
+        "missing": missing,
         "tokens_per_s": figures["tokens_per_s"],
         "p50_s": figures["p50_s"],
         "p99_s": figures["p99_s"],
@@ -106,6 +109,6 @@ def _measure_ceiling(run: Run, generator: Worker, texts: Texts) -> None:
         with running_trivial(_ANSWER_BYTES * per_request // BATCH[0]) as port:
             target = {"port": port, "path": "/", "dialect": "texts", "per_request": per_request, "limit_s": 30.0}
             files = {"texts": str(texts.texts), "tokens": str(texts.tokens), "count": texts.count}
-            figures = generator.ask("closed", within_s=120.0, clients=clients, **target, **files)
+            figures = generator.ask("closed", within_s=120.0, clients=clients, most_s=None, **target, **files)
         say(f"the load generator's own limit, {title}: {figures['tokens_per_s']:,.0f} tokens/s")
         run.results.add(Measurement(CEILING, title, 0, {"tokens_per_s": figures["tokens_per_s"]}))

@@ -66,10 +66,17 @@ class Load:
     generator: Worker
     running: Running
 
-    def closed(self, texts: Texts, *, per_request: int, clients: int) -> dict[str, Any]:
-        """Keep clients busy until all texts are answered; returns figures as `bench.generator` names them."""
+    def closed(self, texts: Texts, *, per_request: int, clients: int, most_s: float | None = None) -> dict[str, Any]:
+        """Keep clients busy until all texts are answered; returns figures as `bench.generator` names them.
+
+        Args:
+            texts: What is sent, each once.
+            per_request: Texts in a request.
+            clients: Each waits for its answer before it asks again.
+            most_s: If given, nothing is sent after so many seconds.
+        """
         target = self._target(texts, per_request, REQUEST_LIMIT_S)
-        return self.generator.ask("closed", within_s=_LOAD_LIMIT_S, clients=clients, **target)
+        return self.generator.ask("closed", within_s=_LOAD_LIMIT_S, clients=clients, most_s=most_s, **target)
 
     def open(
         self, texts: Texts, arrivals: Arrivals, *, per_request: int, short_tokens: int | None = None

@@ -1,4 +1,4 @@
-"""The part `offline`: a whole list of texts in, vectors out, without HTTP.
+"""The part `offline`: a whole list of texts in, vectors out, without HTTP; and short texts one after another.
 
 Every candidate is a process of its own that stays warm; a round asks each of them once, in turn.
 """
@@ -9,6 +9,7 @@ from typing import Final
 
 from bench.accuracy import Vectors, compare, read_vectors, reference
 from bench.environments import OURS, EnvironmentUnusable, environment
+from bench.load import short
 from bench.model import NAME
 from bench.places import cache_folder
 from bench.progress import say
@@ -102,11 +103,13 @@ def _start(run: Run, candidate: Candidate, expected: Vectors, stack: contextlib.
 
 
 def _measure(run: Run, name: str, worker: Worker, number: int) -> None:
+    alone = worker.ask("singly", within_s=_LIMIT_S, short=str(short(run.mix).texts))
     answer = worker.ask("run", within_s=_LIMIT_S)
     values = {
         "tokens_per_s": run.mix.tokens / answer["seconds"],
         "cpu_s_per_million_tokens": answer["cpu_s"] / run.mix.tokens * 1e6,
         "peak_rss_bytes": answer["peak_rss_bytes"],
+        "alone_p50_s": alone["p50_s"],
     }
     run.results.add(Measurement(PART, name, number, values))
     say(f"round {number + 1} of {run.rounds}: {name}: {values['tokens_per_s']:,.0f} tokens/s")

@@ -23,6 +23,7 @@ _DURATION_S: Final = 15.0
 _GOAL_S: Final = 1.0  # an answer that takes longer is of no use to somebody who waits for it
 _LIMIT_S: Final = 10.0  # and after this nobody waits any more
 _CAPACITY_TEXTS: Final = 1024
+_CAPACITY_S: Final = 20.0  # the slowest would take minutes for all of them
 _WARM_UP: Final = 64
 
 
@@ -74,7 +75,8 @@ def _overload(run: Run, server: Server, generator: Worker) -> None:
 def _capacity(run: Run, load: Load, per_request: int, clients: int) -> dict[str, float]:
     """Measure what the server answers to clients that wait for their answers, with requests of the same size."""
     load.closed(first(run.mix, _WARM_UP), per_request=per_request, clients=clients)
-    figures = load.closed(first(run.mix, _CAPACITY_TEXTS), per_request=per_request, clients=clients)
+    texts = first(run.mix, _CAPACITY_TEXTS)
+    figures = load.closed(texts, per_request=per_request, clients=clients, most_s=_CAPACITY_S)
     per_s = figures["answered"] / figures["elapsed_s"]
     name = load.running.server.name
     if not per_s:

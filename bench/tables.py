@@ -77,13 +77,14 @@ def offline_table(results: Results) -> list[str]:
             figure(results, offline.PART, name, "tokens_per_s"),
             advantage(results, offline.PART, offline.HEADRACE, name, "tokens_per_s"),
             figure(results, offline.PART, name, "cpu_s_per_million_tokens", digits=1),
+            figure(results, offline.PART, name, "alone_p50_s", scale=1e3, digits=1),
             figure(results, accuracy, name, "cosine_min", digits=5),
             figure(results, accuracy, name, "cosine_mean", digits=5),
         ]
         for name in results.candidates(offline.PART)
     ]
-    header = ["Offline", "Tokens/s", "Headrace / it", "CPU s per million tokens", "Cosine, least", "Cosine, mean"]
-    return table(header, rows)
+    header = ["Offline", "Tokens/s", "Headrace / it", "CPU s per million tokens", "One short text p50, ms"]
+    return table([*header, "Cosine, least", "Cosine, mean"], rows)
 
 
 def http_titles(results: Results) -> list[str]:
@@ -120,6 +121,8 @@ def server_table(results: Results) -> list[str]:
         ("Idle p99, ms", "idle_p99_s", 1e3, 1),
         ("Start, s", "start_s", 1.0, 1),
         ("Memory, MiB", "single_pss_bytes", 1 / _MIB, 0),
+        ("Unanswered of 32 texts", "batch_missing", 1.0, 0),
+        ("Unanswered of one", "single_missing", 1.0, 0),
         ("CPU s per million tokens", "batch_cpu_s_per_million_tokens", 1.0, 0),
         ("Cosine, least", "cosine_min", 1.0, 5),
         ("Cosine, mean", "cosine_mean", 1.0, 5),
@@ -145,6 +148,7 @@ def overload_table(results: Results) -> list[str]:
         ("Refused", "refused", 1.0, 0),
         ("Refused p50, ms", "refusal_p50_s", 1e3, 1),
         ("Refused p99, ms", "refusal_p99_s", 1e3, 1),
+        ("Since sent p99, ms", "refusal_since_sent_p99_s", 1e3, 1),
         ("Failed", "failed", 1.0, 0),
         ("Memory before, MiB", "pss_before_bytes", 1 / _MIB, 0),
         ("Memory after, MiB", "pss_bytes", 1 / _MIB, 0),
@@ -155,20 +159,24 @@ def overload_table(results: Results) -> list[str]:
 
 
 def tail_table(results: Results) -> list[str]:
-    """Return how long short texts took without long ones among them, and with."""
+    """Return how long short texts took without long ones among them, with, and with them on top."""
     columns = (
         ("Capacity, texts/s", "capacity_per_s", 1.0, 0),
-        ("Short texts/s", "rate_per_s", 1.0, 0),
+        ("Capacity with long ones", "mixed_capacity_per_s", 1.0, 0),
         ("p50 without, ms", "without_short_p50_s", 1e3, 1),
         ("p50 with, ms", "with_short_p50_s", 1e3, 1),
         ("p99 without, ms", "without_short_p99_s", 1e3, 1),
         ("p99 with, ms", "with_short_p99_s", 1e3, 1),
+        ("p99 on top, ms", "on_top_short_p99_s", 1e3, 1),
         ("p99 with / without", "p99_ratio", 1.0, 2),
+        ("p99 on top / without", "on_top_p99_ratio", 1.0, 2),
         ("Long p99, ms", "with_long_p99_s", 1e3, 1),
         ("Refused without", "without_refused", 1.0, 0),
         ("Refused with", "with_refused", 1.0, 0),
+        ("Refused on top", "on_top_refused", 1.0, 0),
         ("Failed without", "without_failed", 1.0, 0),
         ("Failed with", "with_failed", 1.0, 0),
+        ("Failed on top", "on_top_failed", 1.0, 0),
         ("Sent late p99 without, ms", "without_late_sends_p99_s", 1e3, 1),
         ("Sent late p99 with, ms", "with_late_sends_p99_s", 1e3, 1),
     )

@@ -1,7 +1,8 @@
 """The part `tail`: how much longer short texts take when a few long ones come among them.
 
 A text of the whole window has the tokens of some 25 short ones, and whoever is in its batch, or behind it, waits for
-it. Both loads are open loops with the same rate of short texts; the long ones come on top.
+it. All loads are open loops. Short texts alone come at 70 % of what the server can do; with long ones among them, both
+together do; and then long ones come on top of as many short ones, which is more than 70 %.
 """
 
 from dataclasses import replace
@@ -55,29 +56,37 @@ def _is_wanted(run: Run, server: Server, number: int) -> bool:
 
 
 def _measure(run: Run, server: Server, generator: Worker, number: int) -> dict[str, float]:
-    """Start a server, and put short texts on it without long ones, then with them."""
+    """Start a server, and put short texts on it without long ones, with them, and with them on top."""
     without, mixed = (mingled(run.mix, run.model.window, share, number) for share in (0.0, LONG_SHARE))
     with running_server(server, run.model) as running:
         wait_for_answer(running, probe(running))
         load = Load(generator, running)
-        capacity = _capacity(load, without, mixed)
-        rate = min(LOAD * capacity, MAX_RATE_PER_S)
+        capacity, mixed_capacity = _capacities(load, without, mixed)
+        rate, mixed_rate = (min(LOAD * each, MAX_RATE_PER_S) for each in (capacity, mixed_capacity))
         alone = _open(load, without, rate, number)
-        among = _open(load, mixed, rate / (1 - LONG_SHARE), number)
+        among = _open(load, mixed, mixed_rate, number)
+        on_top = _open(load, mixed, rate / (1 - LONG_SHARE), number)
     return {
         "capacity_per_s": capacity,
         "rate_per_s": rate,
+        "mixed_capacity_per_s": mixed_capacity,
+        "mixed_rate_per_s": mixed_rate,
         **{f"without_{name}": value for name, value in alone.items()},
         **{f"with_{name}": value for name, value in among.items()},
+        **{f"on_top_{name}": value for name, value in on_top.items()},
         "p99_ratio": among["short_p99_s"] / alone["short_p99_s"],
+        "on_top_p99_ratio": on_top["short_p99_s"] / alone["short_p99_s"],
     }
 
 
-def _capacity(load: Load, without: Texts, mixed: Texts) -> float:
-    """Return the short texts a second that are answered to clients who wait for their answers."""
+def _capacities(load: Load, without: Texts, mixed: Texts) -> tuple[float, float]:
+    """Return the texts a second that are answered to clients who wait for their answers, without long ones and with."""
     warm = _answered_per_s(load, replace(mixed, count=min(_WARM_UP, mixed.count)))
     enough = max(_WARM_UP, round(warm * _CAPACITY_S))
-    return _answered_per_s(load, replace(without, count=min(enough, without.count)))
+    first, second = (
+        _answered_per_s(load, replace(texts, count=min(enough, texts.count))) for texts in (without, mixed)
+    )
+    return first, second
 
 
 def _answered_per_s(load: Load, texts: Texts) -> float:

@@ -17,7 +17,7 @@ Embed = Callable[[list[str]], NDArray[np.float32]]
 
 
 def serve(path: str, embed: Embed) -> None:
-    """Answer ``run`` and ``vectors`` until standard input ends."""
+    """Answer ``run``, ``singly`` and ``vectors`` until standard input ends."""
     texts = read_texts(path)
 
     def run() -> dict[str, Any]:
@@ -30,8 +30,17 @@ def serve(path: str, embed: Embed) -> None:
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
         return {"seconds": elapsed, "cpu_s": time.process_time() - used, "peak_rss_bytes": peak}
 
+    def singly(short: str) -> dict[str, Any]:
+        """Embed texts one after another."""
+        taken = []
+        for text in read_texts(short):
+            started = time.perf_counter()
+            embed([text])
+            taken.append(time.perf_counter() - started)
+        return {"p50_s": float(np.median(taken))}
+
     def vectors(count: int, target: str) -> dict[str, Any]:
         np.save(target, np.asarray(embed(texts[:count]), dtype=np.float32))
         return {}
 
-    answer_commands({"run": run, "vectors": vectors})
+    answer_commands({"run": run, "singly": singly, "vectors": vectors})

@@ -21,6 +21,12 @@ def test_a_latency_begins_when_the_request_should_have_been_sent() -> None:
     assert Sample(intended=1.0, sent=4.0, ended=5.0, status=200, tokens=1).latency == 4.0
 
 
+def test_how_long_a_refusal_takes_is_also_told_without_the_time_by_which_it_was_sent_late() -> None:
+    late = Sample(intended=1.0, sent=4.0, ended=4.5, status=429, tokens=1)
+    figures = summarise([late, sample(0, 1)], goal_s=1.0)
+    assert (figures["refusal_p99_s"], figures["refusal_since_sent_p99_s"]) == (3.5, 0.5)
+
+
 def test_only_answers_count_as_throughput_and_only_timely_ones_as_good() -> None:
     figures = summarise([sample(0, 1), sample(0, 4), sample(1, 1.5, status=429), sample(2, 3, status=0)], goal_s=2.0)
     assert (figures["answered"], figures["refused"], figures["failed"], figures["requests"]) == (2, 1, 1, 4)
@@ -120,6 +126,13 @@ async def test_an_open_load_sends_at_every_arrival_and_starts_over_with_the_text
     assert {each.status for each in samples} == {200}
     assert served.bodies.count(request_body("texts", ["text 4"])) == 3
     assert 0 < recovery_s < 20
+
+
+async def test_a_closed_load_ends_when_its_time_is_over(files: dict[str, str], counting: tuple[Counting, int]) -> None:
+    served, port = counting
+    prepared = prepare(files, port, per_request=1)
+    assert await run_closed(prepared, clients=2, most_s=0.0) == []
+    assert len(await run_closed(prepared, clients=2, most_s=60.0)) == len(served.bodies) == 10
 
 
 @pytest.mark.parametrize(("short_tokens", "prefixes"), [(None, set()), (5, {"short", "long"})])

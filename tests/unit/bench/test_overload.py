@@ -23,9 +23,11 @@ class Server:
     def __init__(self) -> None:
         self.asked: list[tuple[int, float]] = []
         self.answered = 1.0
+        self.limits_s: list[float | None] = []
         self.is_dead = False
 
-    def closed(self, _texts: Texts, *, per_request: int, clients: int) -> dict[str, Any]:
+    def closed(self, _texts: Texts, *, per_request: int, clients: int, most_s: float | None = None) -> dict[str, Any]:
+        self.limits_s.append(most_s)
         per_s = CAPACITY_PER_S[per_request] * self.answered
         return {"answered": per_s * 2, "elapsed_s": 2.0, "tokens_per_s": per_s * per_request * TOKENS}
 
@@ -83,6 +85,7 @@ def test_each_size_of_request_is_measured_against_its_own_capacity(server: Serve
     assert server.asked == [(1, 200.0), (1, 500.0), (1, 1000.0), (32, 10.0), (32, 25.0), (32, 50.0)]
     assert run.results.candidates(PART) == [candidate("Ours", size, factor) for size in (1, 32) for factor in FACTORS]
     assert candidate("Ours", 1, 2) == "Ours, 1 text, 2 x"
+    assert server.limits_s == [None, 20.0] * 2  # the warm-up of each size, then its capacity
     for name in run.results.candidates(PART):
         assert run.results.series(PART, name, "good_share")[0] == pytest.approx(0.9)
     assert run.results.series(PART, "Ours, 1 text, 2 x", "pss_before_bytes") == {0: 1000.0}

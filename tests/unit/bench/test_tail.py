@@ -14,6 +14,7 @@ from bench.tail import LOAD, LONG_SHARE, PART, run_tail
 from bench.texts import Mix
 
 CAPACITY_PER_S = 200.0
+MIXED_SHARE = 0.8  # of the capacity, when long texts are among the short ones
 PLAIN, MIXED = Path("plain"), Path("mixed")
 
 
@@ -28,7 +29,8 @@ class Server:
 
     def closed(self, texts: Texts, **_: int) -> dict[str, Any]:
         self.closed_counts.append((texts.texts, texts.count))
-        return {"answered": self.capacity_per_s * 2, "elapsed_s": 2.0}
+        share = MIXED_SHARE if texts.texts == MIXED and texts.count > 512 else 1.0
+        return {"answered": self.capacity_per_s * share * 2, "elapsed_s": 2.0}
 
     def open(self, texts: Texts, arrivals: Arrivals, *, per_request: int, short_tokens: int) -> dict[str, Any]:
         assert (per_request, short_tokens) == (1, 16)
@@ -86,22 +88,26 @@ def run(tmp_path: Path) -> Run:
     )
 
 
-def test_short_texts_come_at_the_same_rate_in_both_loads(server: Server, run: Run) -> None:
+def test_each_load_is_a_share_of_what_the_server_can_do_of_it_and_long_ones_come_on_top_at_last(
+    server: Server, run: Run
+) -> None:
     run_tail(run)
-    assert [texts for texts, _ in server.opened] == [PLAIN, MIXED] * 2
-    without, among = (arrivals for _, arrivals in server.opened[:2])
-    assert without.rate_per_s == pytest.approx(LOAD * CAPACITY_PER_S)
-    assert among.rate_per_s * (1 - LONG_SHARE) == pytest.approx(without.rate_per_s)
+    assert [texts for texts, _ in server.opened] == [PLAIN, MIXED, MIXED] * 2
+    without, among, on_top = (arrivals.rate_per_s for _, arrivals in server.opened[:3])
+    assert without == pytest.approx(LOAD * CAPACITY_PER_S)
+    assert among == pytest.approx(LOAD * CAPACITY_PER_S * MIXED_SHARE)
+    assert on_top * (1 - LONG_SHARE) == pytest.approx(without)
 
 
-def test_every_round_draws_its_own_times_and_both_loads_of_a_round_have_the_same(server: Server, run: Run) -> None:
+def test_every_round_draws_its_own_times_and_all_loads_of_a_round_have_the_same(server: Server, run: Run) -> None:
     run_tail(run)
-    assert [arrivals.seed for _, arrivals in server.opened] == [0, 0, 1, 1]
+    assert [arrivals.seed for _, arrivals in server.opened] == [0, 0, 0, 1, 1, 1]
 
 
 def test_the_ratio_is_that_of_the_short_texts_within_a_round(server: Server, run: Run) -> None:
     run_tail(run)
     assert run.results.series(PART, "Ours", "p99_ratio") == {0: 2.0, 1: 2.0}
+    assert run.results.series(PART, "Ours", "on_top_p99_ratio") == {0: 2.0, 1: 2.0}
     assert run.results.series(PART, "Ours", "without_short_p99_s") == {0: 0.01, 1: 0.01}
     assert run.results.series(PART, "Ours", "with_short_p99_s") == {0: 0.02, 1: 0.02}
     assert run.results.series(PART, "Ours", "with_refused") == {0: 0.0, 1: 0.0}
@@ -109,7 +115,8 @@ def test_the_ratio_is_that_of_the_short_texts_within_a_round(server: Server, run
 
 def test_the_capacity_is_measured_for_some_seconds_after_a_warm_up_with_long_texts(server: Server, run: Run) -> None:
     run_tail(run)
-    assert server.closed_counts[:2] == [(MIXED, 512), (PLAIN, 1000)]
+    assert server.closed_counts[:3] == [(MIXED, 512), (PLAIN, 1000), (MIXED, 1000)]
+    assert run.results.series(PART, "Ours", "mixed_capacity_per_s")[0] == CAPACITY_PER_S * MIXED_SHARE
     assert run.results.series(PART, "Ours", "capacity_per_s")[0] == CAPACITY_PER_S
 
 
@@ -126,7 +133,7 @@ def test_what_was_measured_is_not_measured_again(server: Server, run: Run) -> No
     run.results.measurements.pop()
     server.opened.clear()
     run_tail(run)
-    assert [arrivals.seed for _, arrivals in server.opened] == [1, 1]
+    assert [arrivals.seed for _, arrivals in server.opened] == [1, 1, 1]
 
 
 def test_a_server_that_answers_nothing_is_left_out_with_the_reason(server: Server, run: Run) -> None:
