@@ -7,8 +7,9 @@ trust it start dozens of threads and are throttled (microsoft/onnxruntime#10038,
 import math
 import os
 import platform
+from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 # The extensions that decide which precisions are fast; names as Linux spells them in /proc/cpuinfo.
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
@@ -61,23 +62,39 @@ def _read(path: Path) -> str:
         return ""
 
 
+def _groups(root: Path, controller: str) -> Iterator[Path]:
+    """Yield the folders of this process's control groups, each before the one around it: every one of them limits it.
+
+    A container sees its own group as the outermost one. A service of systemd, and a process on a machine whose groups
+    are not hidden from it, is deeper down, where ``/proc/self/cgroup`` says.
+    """
+    mount = root / "sys/fs/cgroup"
+    own = {controller: "/", "": "/"}  # v1 has a hierarchy for each controller; v2 has one, whose name is empty
+    for line in _read(root / "proc/self/cgroup").splitlines():
+        _, _, rest = line.partition(":")
+        names, _, path = rest.partition(":")
+        if path.startswith("/") and ".." not in path:  # "/../a" is a group outside of what this container may see
+            own.update({name: path for name in names.split(",") if name in own})
+    for hierarchy, path in ((mount / controller, own[controller]), (mount, own[""])):
+        place = PurePosixPath(path)
+        yield from (hierarchy / group.relative_to("/") for group in (place, *place.parents))
+
+
 def _cgroup_cpus(root: Path) -> float | None:
-    """Return the CPU limit of cgroup v2, else of v1, else nothing."""
-    quota, _, period = _read(root / "sys/fs/cgroup/cpu.max").partition(" ")
-    if not quota:
-        quota = _read(root / "sys/fs/cgroup/cpu/cpu.cfs_quota_us")
-        period = _read(root / "sys/fs/cgroup/cpu/cpu.cfs_period_us")
-    if not quota.isdigit() or not period.isdigit() or int(period) == 0:
-        return None  # "max" in v2 and -1 in v1 mean: no limit
-    return int(quota) / int(period)
+    """Return the least CPU limit of the control groups, of v1 and v2; nothing if there is none."""
+    limits = []
+    for group in _groups(root, "cpu"):
+        quota, _, period = _read(group / "cpu.max").partition(" ")
+        if not quota:
+            quota, period = _read(group / "cpu.cfs_quota_us"), _read(group / "cpu.cfs_period_us")
+        if quota.isdigit() and period.isdigit() and int(period) > 0:  # "max" in v2 and -1 in v1 mean: no limit
+            limits.append(int(quota) / int(period))
+    return min(limits, default=None)
 
 
 def _cgroup_memory(root: Path) -> int:
-    for name in ("memory.max", "memory/memory.limit_in_bytes"):
-        text = _read(root / "sys/fs/cgroup" / name)
-        if text.isdigit():
-            return int(text)
-    return 1 << 62
+    files = [group / name for group in _groups(root, "memory") for name in ("memory.max", "memory.limit_in_bytes")]
+    return min((int(text) for text in map(_read, files) if text.isdigit()), default=1 << 62)
 
 
 def _memory_total(root: Path) -> int:

@@ -62,6 +62,47 @@ def test_the_memory_limit_of_the_container_counts(root: Path, files: dict[str, s
     assert read_machine(root).memory_bytes == memory_bytes
 
 
+@pytest.mark.parametrize(
+    ("groups", "files", "cpus"),
+    [
+        # A service of systemd, limited itself or with its slice.
+        ("0::/system.slice/headrace.service", {"system.slice/headrace.service/cpu.max": "200000 100000"}, 2.0),
+        ("0::/system.slice/headrace.service", {"system.slice/cpu.max": "300000 100000"}, 3.0),
+        (
+            "0::/a.slice/b.service",
+            {"a.slice/cpu.max": "100000 100000", "a.slice/b.service/cpu.max": "max 100000"},
+            1.0,
+        ),
+        # A container that sees the path outside of it, but not its folder; and one that is told of a foreign group.
+        ("0::/docker/0a1b", {"cpu.max": "400000 100000"}, 4.0),
+        ("0::/../other", {"cpu.max": "400000 100000", "other/cpu.max": "100000 100000"}, 4.0),
+        # v1 has a path for each controller, and v2 beside it none of them.
+        (
+            "3:cpu,cpuacct:/jobs\n2:memory:/mail\n0::/user",
+            {"cpu/jobs/cpu.cfs_quota_us": "150000", "cpu/jobs/cpu.cfs_period_us": "100000"},
+            1.5,
+        ),
+        ("no such\nformat:", {"cpu.max": "400000 100000"}, 4.0),
+    ],
+)
+def test_every_control_group_around_the_process_limits_its_cpus(
+    root: Path, groups: str, files: dict[str, str], cpus: float
+) -> None:
+    put(root, "proc/self/cgroup", groups)
+    for name, content in files.items():
+        put(root, f"sys/fs/cgroup/{name}", content)
+    assert read_machine(root).cpus == cpus
+
+
+def test_the_narrowest_memory_limit_counts(root: Path) -> None:
+    put(root, "proc/self/cgroup", "4:memory:/mail\n0::/jobs/one")
+    put(root, "sys/fs/cgroup/jobs/memory.max", "1000000")
+    put(root, "sys/fs/cgroup/jobs/one/memory.max", "max")
+    assert read_machine(root).memory_bytes == 1_000_000
+    put(root, "sys/fs/cgroup/memory/mail/memory.limit_in_bytes", "700000")
+    assert read_machine(root).memory_bytes == 700_000
+
+
 @pytest.mark.parametrize(("cpus", "threads"), [(0.25, 1), (1.0, 1), (1.9, 1), (2.0, 2), (7.5, 7)])
 def test_threads_are_whole_and_at_least_one(cpus: float, threads: int) -> None:
     assert Machine(cpus=cpus, memory_bytes=1, cpu_model="", cpu_flags=()).threads == threads
