@@ -4,8 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
+from headrace.export.architecture import Activation, Encoder, Layer, Linear, Norm
 from headrace.export.builder import build_graph
-from headrace.export.families import Activation, Encoder, Layer, Linear, Norm
 from headrace.models.manifest import Pooling
 
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from headrace.engine.initializers import ENCODER
-from headrace.export.families import Encoder, Layer, Linear, Norm
+from headrace.export.architecture import Encoder, Layer, Linear, Norm
 from headrace.export.graph import INPUTS, OPSET
 from headrace.models.manifest import Pooling
 

@@ -2,22 +2,25 @@
 
 BERT, RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT and MPNet are one architecture under several names: word and
 position embeddings, then layers of self-attention and a feed-forward part, each followed by a layer norm. Here the
-names are translated; ``builder`` makes the graph.
+names are translated; ``builder`` makes the graph. A weight that is missing, has another shape than the configuration
+asks for, or would be left out, is refused: transformers would make one up, or drop it.
 
-Names as in transformers' ``modeling_*.py``; MPNet's position buckets as in T5 (https://arxiv.org/abs/1910.10683, 2.1).
+Names and defaults as in transformers' ``modeling_*.py``; MPNet's position buckets as in T5
+(https://arxiv.org/abs/1910.10683, 2.1).
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from functools import partial
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.errors import SourceUnsupported
+from headrace.export.architecture import Activation, Encoder, Layer
+from headrace.export.reader import EPSILON, Reader, Sizes, Weights
 from headrace.types import FloatArray
-
-Weights = Mapping[str, FloatArray]
-Activation = Literal["gelu", "gelu_tanh", "relu"]
 
 _ACTIVATIONS: Final[Mapping[str, Activation]] = {
     "gelu": "gelu",
@@ -26,95 +29,66 @@ _ACTIVATIONS: Final[Mapping[str, Activation]] = {
     "relu": "relu",
 }
 _MPNET_MAX_DISTANCE: Final = 128
+_OLD_NAMES: Final = {"gamma": "weight", "beta": "bias"}
+# Heads of the training before, through which an embedding does not pass, and numbers that are no weights.
+_UNUSED: Final = (
+    *("pooler.", "cls.", "lm_head.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector."),
+    *("discriminator_predictions.", "generator_predictions.", "generator_lm_head."),
+    *("embeddings.position_ids", "embeddings.token_type_ids"),
+)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Linear:
-    """A product and a sum: ``weight`` of shape ``(in, out)``, ``bias`` of shape ``(out,)``."""
-
-    weight: FloatArray
-    bias: FloatArray
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Norm:
-    """A layer norm's ``scale`` and ``shift``, both of shape ``(h,)``."""
-
-    scale: FloatArray
-    shift: FloatArray
+def is_known(config: Mapping[str, Any]) -> bool:
+    """Whether a configuration is that of an encoder of a known family, with nothing that we do not compute."""
+    has_plain_positions = config.get("position_embedding_type", "absolute") == "absolute"
+    is_plain = has_plain_positions and not config.get("is_decoder") and _activation_name(config) in _ACTIVATIONS
+    return config.get("model_type") in _FAMILIES and is_plain
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Layer:
-    """One layer: attention, then the feed-forward part, each with the norm that follows it."""
-
-    query: Linear
-    key: Linear
-    value: Linear
-    output: Linear
-    attention_norm: Norm
-    inner: Linear
-    outer: Linear
-    outer_norm: Norm
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Encoder:
-    """An encoder's weights, whatever its family called them.
-
-    Attributes:
-        words: Shape ``(vocabulary, h)``.
-        positions: Shape ``(window, h)``: row ``i`` is added to token ``i``, the token type's row included.
-        projection: From the embeddings' width to the layers', where they differ (ELECTRA).
-        attention_bias: Shape ``(1, heads, window, window)``, added to the scores (MPNet), or nothing.
-    """
-
-    words: FloatArray
-    positions: FloatArray
-    embedding_norm: Norm
-    projection: Linear | None
-    layers: tuple[Layer, ...]
-    heads: int
-    epsilon: float
-    activation: Activation
-    attention_bias: FloatArray | None
-
-
-def read_encoder(config: Mapping[str, Any], weights: Weights, max_tokens: int) -> Encoder | None:
-    """Return the weights of an encoder of a known family, or nothing for any other.
+def read_encoder(config: Mapping[str, Any], weights: Weights, max_tokens: int) -> Encoder:
+    """Return the weights of an encoder of a known family.
 
     Args:
-        config: The checkpoint's ``config.json``.
+        config: The checkpoint's ``config.json``, which ``is_known``.
         weights: Its tensors by name, float32.
         max_tokens: The window; more position rows are not kept.
+
+    Raises:
+        SourceInvalid: A weight is missing, broken or of another shape, or the configuration lacks a size.
+        SourceUnsupported: There are weights that the graph would leave out.
     """
-    read = _FAMILIES.get(str(config.get("model_type")))
-    activation = _ACTIVATIONS.get(str(config.get("hidden_act", config.get("activation"))))
-    is_plain = config.get("position_embedding_type", "absolute") == "absolute" and not config.get("is_decoder")
-    if read is None or activation is None or not is_plain:
-        return None
-    return read(_Reader(config, weights, max_tokens, activation))
+    family = _FAMILIES[config["model_type"]]
+    reader = Reader(config, _rename(weights, family.prefix), max_tokens, family.sizes(config))
+    encoder = family.read(reader)
+    left = sorted(name for name in reader.weights.keys() - reader.used if not name.startswith(_UNUSED))
+    if left:
+        raise SourceUnsupported(
+            f"the checkpoint has {len(left)} weights that no {config['model_type']} encoder has, such as {left[0]!r};"
+            " the graph would leave them out",
+            field=left[0],
+        )
+    return encoder
 
 
-@dataclass(frozen=True, slots=True)
-class _Reader:
-    config: Mapping[str, Any]
-    weights: Weights
-    max_tokens: int
-    activation: Activation
+def _activation_name(config: Mapping[str, Any]) -> str:
+    return str(config.get("hidden_act", config.get("activation", "gelu")))
 
-    def linear(self, name: str) -> Linear:
-        """PyTorch keeps a weight as ``(out, in)``; a product of rows wants ``(in, out)``."""
-        return Linear(weight=self.weights[f"{name}.weight"].T, bias=self.weights[f"{name}.bias"])
 
-    def norm(self, name: str) -> Norm:
-        return Norm(scale=self.weights[f"{name}.weight"], shift=self.weights[f"{name}.bias"])
+def _activation(config: Mapping[str, Any]) -> Activation:
+    return _ACTIVATIONS[_activation_name(config)]
 
-    def positions(self, first: int) -> FloatArray:
-        """The position rows from the first one used, with the row of token type 0 where there are types."""
-        rows = self.weights["embeddings.position_embeddings.weight"][first : first + self.max_tokens]
-        types = self.weights.get("embeddings.token_type_embeddings.weight")
-        return rows if types is None else rows + types[0]
+
+def _rename(weights: Weights, prefix: str) -> dict[str, FloatArray]:
+    """Return the weights by their names within the encoder.
+
+    A checkpoint with a head has the encoder's name before them, and one that came from TensorFlow calls a layer norm's
+    parts gamma and beta.
+    """
+    renamed = {}
+    for name, tensor in weights.items():
+        stem, dot, last = name.removeprefix(f"{prefix}.").rpartition(".")
+        renamed[f"{stem}{dot}{_OLD_NAMES.get(last, last)}"] = tensor
+    return renamed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,72 +131,72 @@ _DISTILBERT_LAYER: Final = _LayerNames(
 )
 
 
-def _read_layer(reader: _Reader, layer: str, names: _LayerNames) -> Layer:
+def _read_layers(reader: Reader, place: str, names: _LayerNames) -> tuple[Layer, ...]:
+    return tuple(_read_layer(reader, f"{place}.{index}", names) for index in range(reader.sizes.layers))
+
+
+def _read_layer(reader: Reader, layer: str, names: _LayerNames) -> Layer:
+    hidden, inner = reader.sizes.hidden, reader.sizes.inner
     return Layer(
-        query=reader.linear(f"{layer}.{names.query}"),
-        key=reader.linear(f"{layer}.{names.key}"),
-        value=reader.linear(f"{layer}.{names.value}"),
-        output=reader.linear(f"{layer}.{names.output}"),
+        query=reader.linear(f"{layer}.{names.query}", hidden, hidden),
+        key=reader.linear(f"{layer}.{names.key}", hidden, hidden),
+        value=reader.linear(f"{layer}.{names.value}", hidden, hidden),
+        output=reader.linear(f"{layer}.{names.output}", hidden, hidden),
         attention_norm=reader.norm(f"{layer}.{names.attention_norm}"),
-        inner=reader.linear(f"{layer}.{names.inner}"),
-        outer=reader.linear(f"{layer}.{names.outer}"),
+        inner=reader.linear(f"{layer}.{names.inner}", hidden, inner),
+        outer=reader.linear(f"{layer}.{names.outer}", inner, hidden),
         outer_norm=reader.norm(f"{layer}.{names.outer_norm}"),
     )
 
 
-def _read_bert(reader: _Reader, first_position: int = 0) -> Encoder:
-    config = reader.config
+def _read_bert(reader: Reader, first_position: int = 0) -> Encoder:
+    sizes = reader.sizes
     return Encoder(
-        words=reader.weights["embeddings.word_embeddings.weight"],
+        words=reader.words(),
         positions=reader.positions(first_position),
-        embedding_norm=reader.norm("embeddings.LayerNorm"),
-        projection=reader.linear("embeddings_project") if "embeddings_project.weight" in reader.weights else None,
-        layers=tuple(
-            _read_layer(reader, f"encoder.layer.{index}", _BERT_LAYER) for index in range(config["num_hidden_layers"])
-        ),
-        heads=config["num_attention_heads"],
-        epsilon=config["layer_norm_eps"],
-        activation=reader.activation,
+        embedding_norm=reader.norm("embeddings.LayerNorm", sizes.words),
+        projection=None
+        if sizes.words == sizes.hidden
+        else reader.linear("embeddings_project", sizes.words, sizes.hidden),
+        layers=_read_layers(reader, "encoder.layer", _BERT_LAYER),
+        heads=sizes.heads,
+        epsilon=reader.epsilon,
+        activation=_activation(reader.config),
         attention_bias=None,
     )
 
 
-def _read_roberta(reader: _Reader) -> Encoder:
+def _read_roberta(reader: Reader) -> Encoder:
     """RoBERTa numbers positions from the padding id on; its texts start with the row after that."""
-    return _read_bert(reader, reader.config["pad_token_id"] + 1)
+    return _read_bert(reader, reader.first_position)
 
 
-def _read_distilbert(reader: _Reader) -> Encoder:
+def _read_distilbert(reader: Reader) -> Encoder:
     return Encoder(
-        words=reader.weights["embeddings.word_embeddings.weight"],
+        words=reader.words(),
         positions=reader.positions(0),
         embedding_norm=reader.norm("embeddings.LayerNorm"),
         projection=None,
-        layers=tuple(
-            _read_layer(reader, f"transformer.layer.{index}", _DISTILBERT_LAYER)
-            for index in range(reader.config["n_layers"])
-        ),
-        heads=reader.config["n_heads"],
-        epsilon=1e-12,  # fixed in transformers' modeling_distilbert.py
-        activation=reader.activation,
+        layers=_read_layers(reader, "transformer.layer", _DISTILBERT_LAYER),
+        heads=reader.sizes.heads,
+        epsilon=EPSILON,  # fixed in transformers' modeling_distilbert.py
+        activation=_activation(reader.config),
         attention_bias=None,
     )
 
 
-def _read_mpnet(reader: _Reader) -> Encoder:
-    config = reader.config
-    bias = reader.weights["encoder.relative_attention_bias.weight"]  # (buckets, heads)
+def _read_mpnet(reader: Reader) -> Encoder:
+    heads = reader.sizes.heads
+    bias = reader.tensor("encoder.relative_attention_bias.weight", None, heads)  # (buckets, heads)
     return Encoder(
-        words=reader.weights["embeddings.word_embeddings.weight"],
-        positions=reader.positions(config["pad_token_id"] + 1),
+        words=reader.words(),
+        positions=reader.positions(reader.first_position),
         embedding_norm=reader.norm("embeddings.LayerNorm"),
         projection=None,
-        layers=tuple(
-            _read_layer(reader, f"encoder.layer.{index}", _MPNET_LAYER) for index in range(config["num_hidden_layers"])
-        ),
-        heads=config["num_attention_heads"],
-        epsilon=config["layer_norm_eps"],
-        activation=reader.activation,
+        layers=_read_layers(reader, "encoder.layer", _MPNET_LAYER),
+        heads=heads,
+        epsilon=reader.epsilon,
+        activation=_activation(reader.config),
         attention_bias=bias[relative_buckets(reader.max_tokens, len(bias))].transpose(2, 0, 1)[None],
     )
 
@@ -242,12 +216,35 @@ def relative_buckets(window: int, buckets: int) -> NDArray[np.int64]:
     return np.asarray(near_or_far + np.where(distance < 0, half, 0), dtype=np.int64)
 
 
-_FAMILIES: Final[Mapping[str, Callable[[_Reader], Encoder]]] = {
-    "bert": _read_bert,
-    "camembert": _read_roberta,
-    "distilbert": _read_distilbert,
-    "electra": _read_bert,
-    "mpnet": _read_mpnet,
-    "roberta": _read_roberta,
-    "xlm-roberta": _read_roberta,
+_BERT_SIZES: Final = partial(
+    Sizes.of,
+    hidden="hidden_size",
+    inner="intermediate_size",
+    layers="num_hidden_layers",
+    heads="num_attention_heads",
+)
+_DISTILBERT_SIZES: Final = partial(Sizes.of, hidden="dim", inner="hidden_dim", layers="n_layers", heads="n_heads")
+
+
+@dataclass(frozen=True, slots=True)
+class _Family:
+    """How the checkpoints of a family are read.
+
+    Attributes:
+        prefix: What stands before a weight's name where the checkpoint has a head.
+    """
+
+    prefix: str
+    read: Callable[[Reader], Encoder]
+    sizes: Callable[[Mapping[str, Any]], Sizes] = _BERT_SIZES
+
+
+_FAMILIES: Final[Mapping[str, _Family]] = {
+    "bert": _Family("bert", _read_bert),
+    "camembert": _Family("roberta", _read_roberta),
+    "distilbert": _Family("distilbert", _read_distilbert, _DISTILBERT_SIZES),
+    "electra": _Family("electra", _read_bert),
+    "mpnet": _Family("mpnet", _read_mpnet),
+    "roberta": _Family("roberta", _read_roberta),
+    "xlm-roberta": _Family("roberta", _read_roberta),
 }

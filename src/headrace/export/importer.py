@@ -1,7 +1,7 @@
 """``headrace import``: from a source to a gated model folder in the store.
 
-PyTorch is loaded only once the files were checked: it takes seconds, and what is wrong with a source should be
-said before that.
+The common families need no PyTorch: their graph is written from the weights (``families``, ``builder``), and the
+original it is compared with is computed by NumPy (``plain``). For any other, PyTorch loads the model and exports it.
 """
 
 import asyncio
@@ -20,8 +20,10 @@ from headrace.engine.base import Engine
 from headrace.engine.loaded import load_engine
 from headrace.errors import DependencyMissing, ModelCorrupt, ModelUnknown
 from headrace.export.card import write_card
+from headrace.export.families import is_known, read_encoder
 from headrace.export.gate import GateLimits, require_passed, run_gate
-from headrace.export.probes import Probe, make_probes
+from headrace.export.plain import PlainOriginal
+from headrace.export.probes import make_probes
 from headrace.export.tokenizer import write_tokenizer
 from headrace.models.checkpoint import Checkpoint, read_checkpoint
 from headrace.models.folder import GRAPH, TOKENIZER, describe_file, describe_files, open_folder
@@ -30,18 +32,21 @@ from headrace.models.names import check_name, suggest_name
 from headrace.models.sources.base import Progress, Source, SourceSpec
 from headrace.models.sources.resolve import fetch, parse_spec
 from headrace.models.store import LocalStore, StoredModel
-from headrace.models.weights import WEIGHTS
+from headrace.models.weights import WEIGHTS, read_tensors
 from headrace.observe.base import Observers
 from headrace.settings import EngineSettings
+from headrace.types import Arrays
 
 if TYPE_CHECKING:
-    from headrace.export.encoder import Original, TextEncoder
+    import onnx
+
     from headrace.export.graph import Graph
 
 REPORTS: Final = "reports"
 """Folder beside the store that keeps the gate's reports of models that were refused."""
 
-_EXTRA: Final = ("torch", "transformers", "onnx", "onnxscript", "safetensors")
+_BUILDING: Final = ("onnx",)
+_TRACING: Final = ("torch", "transformers", "onnx", "onnxscript", "safetensors")
 
 _NOT_GATED: Final = GateReport(
     passed=False, texts=0, min_cosine_required=0, max_difference_allowed=0, outputs=(), worst_text=""
@@ -89,24 +94,25 @@ def import_model(
 
     Raises:
         ModelError: The source, the gate or the store; each class says what to do.
-        DependencyMissing: The extra ``export`` is not installed.
+        DependencyMissing: The extra ``import`` is not installed; for families we do not know, ``export``.
     """
     spec, name = _read_request(request)
-    _require_extra()
+    _require(_BUILDING, "import")
     with fetch(spec, progress) as source, store.draft() as draft:
         with progress.step("Checking the files"):
             checkpoint = read_checkpoint(source.folder)
         with progress.step("Loading the original model"):
-            from headrace.export.encoder import Original, load_encoder  # noqa: PLC0415 - loads PyTorch, see above
-
-            encoder = load_encoder(checkpoint)
+            original = _load(checkpoint)
         with progress.step("Exporting to ONNX"):
-            graph = _export(checkpoint, encoder, draft / GRAPH)
+            graph = _export(original, draft / GRAPH)
             write_tokenizer(checkpoint.folder, draft / TOKENIZER)
-            describe = _describe(name, source, checkpoint, graph)
+            describe = _describe(name, source, checkpoint, graph, original.tools)
         with progress.step("Comparing with the original"):
             probes = make_probes(checkpoint.max_tokens)
-            reference = _embed(Original(checkpoint, encoder), probes)
+            # Text by text: not even padding decides what it answers.
+            reference = Reference(
+                tuple(probe.text for probe in probes), tuple(original.embed(probe.text) for probe in probes)
+            )
             write_reference(draft / REFERENCE, reference)
             engine = make_engine(draft, describe(files=describe_files(draft), gate=_NOT_GATED))
             labels = [probe.label for probe in probes]
@@ -119,22 +125,43 @@ def import_model(
             return store.publish(draft, lambda files: final(**files))
 
 
-def _embed(original: "Original", probes: Sequence[Probe]) -> Reference:
-    """Ask the original model, text by text: not even padding decides what it answers."""
-    texts = tuple(probe.text for probe in probes)
-    return Reference(texts, tuple(original.embed(text) for text in texts))
+@dataclass(frozen=True, slots=True)
+class _Original:
+    """A loaded checkpoint.
+
+    Attributes:
+        embed: Returns ``embedding`` and ``norm`` of one text.
+        make_graph: Returns the graph that answers the same.
+        tools: Packages that made it.
+    """
+
+    embed: Callable[[str], Arrays]
+    make_graph: Callable[[], "onnx.ModelProto"]
+    tools: tuple[str, ...]
 
 
-def _export(checkpoint: Checkpoint, encoder: "TextEncoder", target: Path) -> "Graph":
-    """Write the graph: built directly for the families we know, else traced from the module."""
-    from headrace.export.builder import build_graph  # noqa: PLC0415 - loads onnx, 1 s
-    from headrace.export.families import read_encoder  # noqa: PLC0415 - as above
-    from headrace.export.graph import write_graph  # noqa: PLC0415 - as above
+def _load(checkpoint: Checkpoint) -> _Original:
+    """Load a checkpoint: by NumPy if it is of a family we know, else by PyTorch, which takes seconds to load itself."""
+    if is_known(checkpoint.config):
+        from headrace.export.builder import build_graph  # noqa: PLC0415 - loads onnx, 1 s
+
+        known = read_encoder(checkpoint.config, read_tensors(checkpoint.folder / WEIGHTS), checkpoint.max_tokens)
+        graph = partial(build_graph, known, checkpoint.pooling)
+        return _Original(PlainOriginal(checkpoint, known).embed, graph, _BUILDING)
+    _require(_TRACING, "export", f" {checkpoint.architecture}")
+    from headrace.export.pytorch import TorchOriginal, load_encoder  # noqa: PLC0415 - as above
     from headrace.export.trace import trace_graph  # noqa: PLC0415 - as above
 
-    known = read_encoder(encoder.config, encoder.weights(), checkpoint.max_tokens)
-    model = trace_graph(encoder, checkpoint.max_tokens) if known is None else build_graph(known, checkpoint.pooling)
-    return write_graph(model, target)
+    encoder = load_encoder(checkpoint)
+    return _Original(
+        TorchOriginal(checkpoint, encoder).embed, partial(trace_graph, encoder, checkpoint.max_tokens), _TRACING
+    )
+
+
+def _export(original: _Original, target: Path) -> "Graph":
+    from headrace.export.graph import write_graph  # noqa: PLC0415 - loads onnx
+
+    return write_graph(original.make_graph(), target)
 
 
 def find_imported(request: ImportRequest, store: LocalStore) -> StoredModel | None:
@@ -155,16 +182,19 @@ def _read_request(request: ImportRequest) -> tuple[SourceSpec, str]:
     return spec, check_name(request.name) if request.name is not None else suggest_name(spec.name)
 
 
-def _require_extra() -> None:
-    """Refuse before anything is downloaded if what the export needs is not installed."""
-    missing = [name for name in _EXTRA if importlib.util.find_spec(name) is None]
+def _require(packages: Sequence[str], extra: str, what: str = "") -> None:
+    """Refuse, if possible before anything is downloaded, if what is needed is not installed."""
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise DependencyMissing(
-            f"importing a model needs {', '.join(missing)}; run: pip install 'headrace[export]' (serving needs none)"
+            f"importing{what or ' a model'} needs {', '.join(missing)}; run: pip install 'headrace[{extra}]'"
+            " (serving needs none)"
         )
 
 
-def _describe(name: str, source: Source, checkpoint: Checkpoint, graph: "Graph") -> Callable[..., Manifest]:
+def _describe(
+    name: str, source: Source, checkpoint: Checkpoint, graph: "Graph", tools: Sequence[str]
+) -> Callable[..., Manifest]:
     """Return what makes the manifest, given the files and the gate's report."""
     lineage = Lineage(
         source=source.spec.label,
@@ -173,7 +203,7 @@ def _describe(name: str, source: Source, checkpoint: Checkpoint, graph: "Graph")
         architecture=checkpoint.architecture,
         license=checkpoint.license,
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        tools={"headrace": headrace.__version__} | {tool: importlib.metadata.version(tool) for tool in _EXTRA},
+        tools={"headrace": headrace.__version__} | {tool: importlib.metadata.version(tool) for tool in tools},
     )
     return partial(
         make_manifest,

@@ -48,12 +48,14 @@ class Checkpoint:
     """A checkpoint that can be exported, as far as its files tell.
 
     Attributes:
+        config: The content of ``config.json``.
         architecture: Name of its class in transformers.
         max_tokens: The window in tokens, special tokens included.
         license: As its model card says, if it has one.
     """
 
     folder: Path
+    config: Mapping[str, Any]
     architecture: str
     pooling: Pooling
     normalize: bool
@@ -79,6 +81,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     _check_tokenizer(folder, modules)
     return Checkpoint(
         folder=folder,
+        config=config,
         architecture=_read_architecture(config),
         pooling=modules.pooling,
         normalize=modules.normalize,

@@ -19,7 +19,7 @@ from headrace.engine.native import NativeBackend, NativeModel
 from headrace.engine.onnx import OnnxBackend
 from headrace.engine.plan import Precision
 from headrace.errors import EngineFailed, ModelCorrupt, RuntimeUnfit
-from headrace.export.families import Activation
+from headrace.export.architecture import Activation
 from headrace.models.manifest import Pooling
 
 pytestmark = needs.native

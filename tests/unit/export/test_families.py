@@ -1,5 +1,7 @@
 """Every family of encoders, as transformers makes it, against the graph that is built for it."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -8,9 +10,13 @@ import pytest
 import torch
 import transformers
 
+from headrace.errors import HeadraceError, SourceInvalid, SourceUnsupported
 from headrace.export.builder import build_graph
-from headrace.export.encoder import TextEncoder, quiet_libraries
-from headrace.export.families import read_encoder, relative_buckets
+from headrace.export.families import is_known, read_encoder, relative_buckets
+from headrace.export.plain import encode
+from headrace.export.pytorch import TextEncoder, quiet_libraries
+from headrace.models.weights import read_tensors
+from headrace.types import FloatArray
 
 SIZES: dict[str, Any] = {
     "vocab_size": 50,
@@ -38,17 +44,28 @@ CONFIGS: dict[str, transformers.PretrainedConfig] = {
 MAX_TOKENS = 280  # further than the 128 positions after which MPNet's buckets are all the same
 
 
+Saved = tuple[dict[str, Any], dict[str, FloatArray]]
+
+
 def load(config: transformers.PretrainedConfig) -> TextEncoder:
     torch.manual_seed(0)
     with quiet_libraries():
         return TextEncoder(transformers.AutoModel.from_config(config).eval(), "mean").eval()
 
 
+def save(model: Any, folder: Path) -> Saved:
+    """Save a model as transformers does, and read back what an import reads."""
+    with quiet_libraries():
+        model.save_pretrained(folder)
+    return json.loads((folder / "config.json").read_text()), read_tensors(folder / "model.safetensors")
+
+
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_the_graph_of_a_family_agrees_with_the_original(config: transformers.PretrainedConfig):
+def test_graph_and_reference_of_a_family_agree_with_transformers(config: transformers.PretrainedConfig, tmp_path: Path):
     encoder = load(config)
-    known = read_encoder(encoder.config, encoder.weights(), MAX_TOKENS)
-    assert known is not None
+    own_config, weights = save(encoder.encoder, tmp_path)
+    assert is_known(own_config)
+    known = read_encoder(own_config, weights, MAX_TOKENS)
     model = build_graph(known, "mean").SerializeToString()
     session = onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
     random = np.random.default_rng(0)
@@ -61,6 +78,81 @@ def test_the_graph_of_a_family_agrees_with_the_original(config: transformers.Pre
             wanted, length_before = encoder(torch.from_numpy(ids), torch.from_numpy(mask))
         np.testing.assert_allclose(embedding, wanted.numpy(), atol=2e-5)
         np.testing.assert_allclose(norm, length_before.numpy(), rtol=2e-5)
+        for row in range(texts):
+            plain = encode(known, ids[row][mask[row] == 1]).mean(axis=0)
+            np.testing.assert_allclose(plain, (wanted[row] * length_before[row]).numpy(), atol=2e-5)
+
+
+@pytest.mark.parametrize("name", [name for name in CONFIGS if name != "electra with a projection"])
+def test_the_encoder_of_a_checkpoint_with_a_head_is_the_same(name: str, tmp_path: Path):
+    torch.manual_seed(0)
+    with quiet_libraries():
+        model = transformers.AutoModelForMaskedLM.from_config(CONFIGS[name]).eval()
+    found = read_encoder(*save(model, tmp_path / "head"), MAX_TOKENS)
+    expected = read_encoder(*save(model.base_model, tmp_path / "plain"), MAX_TOKENS)
+    ids = np.arange(4, 40)
+    np.testing.assert_array_equal(encode(found, ids), encode(expected, ids))
+
+
+@pytest.fixture
+def saved(tmp_path: Path) -> Saved:
+    return save(load(CONFIGS["bert"]).encoder, tmp_path)
+
+
+def test_names_from_tensorflow_are_known(saved: Saved):
+    config, weights = saved
+    old = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
+        for name, tensor in weights.items()
+    }
+    assert old.keys() != weights.keys()
+    ids = np.arange(4, 40)
+    found, expected = (encode(read_encoder(config, each, 64), ids) for each in (old, weights))
+    np.testing.assert_array_equal(found, expected)
+
+
+QUERY = "encoder.layer.1.attention.self.query.weight"
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({QUERY: None}, SourceInvalid, r"lack 'encoder\.layer\.1\.attention\.self\.query\.weight'"),
+        ({QUERY: np.zeros((32, 31), np.float32)}, SourceInvalid, "is 32 x 31 and config.json asks for 32 x 32"),
+        ({QUERY: np.zeros(32, np.float32)}, SourceInvalid, "is 32 and config.json asks for 32 x 32"),
+        ({QUERY: np.full((32, 32), np.nan, np.float32)}, SourceInvalid, "holds NaN"),
+        ({"embeddings.position_embeddings.weight": np.zeros((9, 32), np.float32)}, SourceInvalid, "no row for 64"),
+        ({"adapter.weight": np.zeros(1, np.float32)}, SourceUnsupported, r"1 weights.*'adapter\.weight'"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(
+    saved: Saved, changes: dict[str, FloatArray | None], error: type[HeadraceError], message: str
+):
+    config, weights = saved
+    changed = {name: tensor for name, tensor in (weights | changes).items() if tensor is not None}
+    with pytest.raises(error, match=message):
+        read_encoder(config, changed, 64)
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("hidden_size", None),
+        ("hidden_size", 33),
+        ("hidden_size", "32"),
+        ("num_hidden_layers", 0),
+        ("num_attention_heads", True),
+        ("intermediate_size", -1),
+        ("layer_norm_eps", "small"),
+        ("layer_norm_eps", float("nan")),
+        ("embedding_size", 0),
+    ],
+)
+def test_a_configuration_that_makes_no_sense_is_refused_by_its_key(saved: Saved, key: str, value: object):
+    config, weights = saved
+    with pytest.raises(SourceInvalid) as caught:
+        read_encoder(config | {key: value}, weights, 64)
+    assert caught.value.field == key
 
 
 @pytest.mark.parametrize(
@@ -73,7 +165,8 @@ def test_the_graph_of_a_family_agrees_with_the_original(config: transformers.Pre
     ],
 )
 def test_what_is_not_known_exactly_is_left_to_the_exporter(changes: dict[str, Any]):
-    assert read_encoder({"model_type": "bert", "hidden_act": "gelu"} | changes, {}, 16) is None
+    assert is_known({"model_type": "bert", "hidden_act": "gelu"})
+    assert not is_known({"model_type": "bert", "hidden_act": "gelu"} | changes)
 
 
 def test_position_buckets_are_those_of_transformers():

@@ -56,7 +56,7 @@ def test_an_imported_model_is_in_the_store_and_passed_the_gate(
     assert manifest.gate.texts >= 48
     assert min(row.min_cosine for row in manifest.gate.outputs) >= 0.99999
     assert (manifest.lineage.source, manifest.lineage.license) == (str(tiny_folder), "mit")
-    assert {"torch", "onnx", "headrace"} <= set(manifest.lineage.tools)
+    assert set(manifest.lineage.tools) == {"onnx", "headrace"}
     assert "| Dimensions | 32 |" in (stored.path / "card.md").read_text()
 
 
@@ -147,11 +147,43 @@ def test_the_name_is_made_from_the_source_or_checked(store: LocalStore, tmp_path
     assert not store.root.exists()
 
 
-def test_without_the_extra_nothing_is_fetched(store: LocalStore, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch):
-    find = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name in {"torch", "onnx"} else find(name))
-    with pytest.raises(DependencyMissing, match=r"torch, onnx; run: pip install 'headrace\[export\]'"):
+def test_a_known_family_is_imported_without_pytorch(tiny_folder: Path, store: LocalStore):
+    arguments = ["headrace", "import", str(tiny_folder), "--name", "tiny", "--home", str(store.root.parent)]
+    program = (
+        "import sys\n"
+        "sys.modules['torch'] = sys.modules['transformers'] = None\n"
+        "from headrace.cli.main import main\n"
+        f"sys.argv = {arguments!r}\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, store.find("tiny").manifest.gate.passed) == (0, True), done.stderr
+
+
+def test_without_what_it_needs_nothing_is_fetched(
+    store: LocalStore, tiny_folder: Path, monkeypatch: pytest.MonkeyPatch
+):
+    hide(monkeypatch, "onnx")
+    with pytest.raises(DependencyMissing, match=r"a model needs onnx; run: pip install 'headrace\[import\]'"):
         import_model(ImportRequest(source=str(tiny_folder)), store, Stopping(0))
+
+
+def test_pytorch_is_asked_for_only_where_it_is_needed(
+    store: LocalStore, tiny_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = tmp_path / "other"
+    shutil.copytree(tiny_folder, folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "silu"}))
+    assert import_model(ImportRequest(source=str(folder)), store, Silent()).manifest.gate.passed
+    hide(monkeypatch, "torch")
+    with pytest.raises(DependencyMissing, match=r"BertModel needs torch; run: pip install 'headrace\[export\]'"):
+        import_model(ImportRequest(source=str(folder)), store, Silent())
+
+
+def hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
+    find = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == package else find(name))
 
 
 @pytest.mark.real

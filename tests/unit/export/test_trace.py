@@ -1,6 +1,6 @@
 from collections.abc import Callable
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import onnx
@@ -13,9 +13,9 @@ from tests.unit.export.graphs import make_model
 from headrace.errors import SourceUnsupported
 from headrace.export import trace as module
 from headrace.export.builder import build_graph
-from headrace.export.encoder import TextEncoder
 from headrace.export.families import read_encoder
 from headrace.export.graph import OPSET, Graph, write_graph
+from headrace.export.pytorch import TextEncoder
 from headrace.export.trace import trace_graph
 
 Exported = tuple[Graph, Path]
@@ -28,9 +28,9 @@ def encoder(request: pytest.FixtureRequest, tiny_encoder: TextEncoder) -> TextEn
 
 
 def build(encoder: TextEncoder, max_tokens: int) -> onnx.ModelProto:
-    known = read_encoder(encoder.config, encoder.weights(), max_tokens)
-    assert known is not None
-    return build_graph(known, encoder.pooling)
+    model = cast("Any", encoder.encoder)
+    weights = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+    return build_graph(read_encoder(model.config.to_dict(), weights, max_tokens), encoder.pooling)
 
 
 @pytest.fixture(scope="module", params=[build, trace_graph])

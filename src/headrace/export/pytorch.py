@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, Final, cast
+from typing import Final
 
 import torch
 import transformers
@@ -18,7 +18,7 @@ from headrace.errors import SourceInvalid, SourceUnsupported
 from headrace.models.checkpoint import Checkpoint
 from headrace.models.manifest import Pooling
 from headrace.models.weights import WEIGHTS
-from headrace.types import Arrays, FloatArray
+from headrace.types import Arrays
 
 # Both floors are those of sentence-transformers and of torch.nn.functional.normalize: they only keep a text
 # without tokens, or a vector of zeros, from dividing by zero.
@@ -34,15 +34,6 @@ class TextEncoder(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.pooling = pooling
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """The encoder's configuration, with the defaults of transformers filled in."""
-        return dict(cast("transformers.PreTrainedModel", self.encoder).config.to_dict())
-
-    def weights(self) -> dict[str, FloatArray]:
-        """Return the encoder's tensors by name."""
-        return {name: tensor.numpy() for name, tensor in self.encoder.state_dict().items()}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
         """Return the vectors of length 1, and the lengths they had.
@@ -100,7 +91,7 @@ def load_encoder(checkpoint: Checkpoint) -> TextEncoder:
     return TextEncoder(encoder, checkpoint.pooling).eval()
 
 
-class Original:
+class TorchOriginal:
     """Embeds texts with PyTorch, one at a time: no padding, no neighbours, no runtime of ours."""
 
     def __init__(self, checkpoint: Checkpoint, encoder: TextEncoder) -> None:

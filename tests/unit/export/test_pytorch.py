@@ -11,7 +11,7 @@ from sentence_transformers import SentenceTransformer
 from tests.unit.export.conftest import MAX_TOKENS, write_checkpoint
 
 from headrace.errors import SourceInvalid, SourceUnsupported
-from headrace.export.encoder import Original, TextEncoder, load_encoder, quiet_libraries
+from headrace.export.pytorch import TextEncoder, TorchOriginal, load_encoder, quiet_libraries
 from headrace.models.checkpoint import Checkpoint, read_checkpoint
 from headrace.models.manifest import Pooling
 
@@ -21,7 +21,7 @@ TEXTS = ["the water wheel", "a", "", "water " * 60]
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 def test_the_reference_agrees_with_sentence_transformers(tmp_path: Path, pooling: str):
     checkpoint = read_checkpoint(write_checkpoint(tmp_path, pooling))
-    reference = Original(checkpoint, load_encoder(checkpoint))
+    reference = TorchOriginal(checkpoint, load_encoder(checkpoint))
     with quiet_libraries():
         model = SentenceTransformer(str(tmp_path), device="cpu", local_files_only=True)
     expected = np.asarray(model.encode(TEXTS, batch_size=1, show_progress_bar=False))
@@ -58,7 +58,7 @@ def test_a_vector_of_zeros_stays_one_and_is_no_nan(pooling: Pooling):
 
 
 def test_a_text_over_the_window_is_cut_and_the_files_own_truncation_is_not(tiny: Checkpoint, tiny_encoder: TextEncoder):
-    reference = Original(tiny, tiny_encoder)
+    reference = TorchOriginal(tiny, tiny_encoder)
     embeddings = [reference.embed("water " * count)["embedding"] for count in (7, MAX_TOKENS - 2, MAX_TOKENS - 1, 200)]
     assert not np.allclose(embeddings[0], embeddings[1])
     assert np.array_equal(embeddings[1], embeddings[2])

@@ -1,0 +1,60 @@
+"""An encoder's weights and what is done with them, whatever its family called them."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from headrace.types import FloatArray
+
+Activation = Literal["gelu", "gelu_tanh", "relu"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Linear:
+    """A product and a sum: ``weight`` of shape ``(in, out)``, ``bias`` of shape ``(out,)``."""
+
+    weight: FloatArray
+    bias: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Norm:
+    """A layer norm's ``scale`` and ``shift``, both of shape ``(h,)``."""
+
+    scale: FloatArray
+    shift: FloatArray
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """One layer: attention, then the feed-forward part, each with the norm that follows it."""
+
+    query: Linear
+    key: Linear
+    value: Linear
+    output: Linear
+    attention_norm: Norm
+    inner: Linear
+    outer: Linear
+    outer_norm: Norm
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoder:
+    """An encoder's weights, whatever its family called them.
+
+    Attributes:
+        words: Shape ``(vocabulary, h)``.
+        positions: Shape ``(window, h)``: row ``i`` is added to token ``i``, the token type's row included.
+        projection: From the embeddings' width to the layers', where they differ (ELECTRA).
+        attention_bias: Shape ``(1, heads, window, window)``, added to the scores (MPNet), or nothing.
+    """
+
+    words: FloatArray
+    positions: FloatArray
+    embedding_norm: Norm
+    projection: Linear | None
+    layers: tuple[Layer, ...]
+    heads: int
+    epsilon: float
+    activation: Activation
+    attention_bias: FloatArray | None

@@ -1,0 +1,38 @@
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+from tests.unit.export.conftest import MAX_TOKENS
+
+from headrace.export.families import read_encoder
+from headrace.export.plain import PlainOriginal, erf
+from headrace.export.pytorch import TextEncoder, TorchOriginal
+from headrace.models.checkpoint import Checkpoint
+from headrace.models.manifest import Pooling
+from headrace.models.weights import WEIGHTS, read_tensors
+
+TEXTS = ["the water wheel", "a", "", "water " * (MAX_TOKENS - 2), "water " * 200]
+
+
+def plain(checkpoint: Checkpoint) -> PlainOriginal:
+    weights = read_tensors(checkpoint.folder / WEIGHTS)
+    return PlainOriginal(checkpoint, read_encoder(checkpoint.config, weights, checkpoint.max_tokens))
+
+
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+def test_numpy_and_pytorch_give_the_same_original(tiny: Checkpoint, tiny_encoder: TextEncoder, pooling: Pooling):
+    found = plain(dataclasses.replace(tiny, pooling=pooling))
+    expected = TorchOriginal(tiny, TextEncoder(tiny_encoder.encoder, pooling).eval())
+    for text in TEXTS:
+        answers = found.embed(text)
+        for name, wanted in expected.embed(text).items():
+            assert (answers[name].dtype.name, answers[name].shape) == ("float32", wanted.shape)
+            np.testing.assert_allclose(answers[name], wanted, atol=1e-5, rtol=1e-5)
+
+
+def test_the_error_function_is_that_of_the_standard_library():
+    values = np.random.default_rng(0).uniform(-8, 8, 10_000)
+    values[:7] = [0.0, -0.0, 6.0, -6.0, 1e300, -1e300, 5.99999]
+    expected = np.array([math.erf(value) for value in values])
+    np.testing.assert_allclose(erf(values), expected, atol=1e-11)
