@@ -6,7 +6,6 @@ original it is compared with is computed by NumPy (``plain``). For any other, Py
 
 import asyncio
 import importlib.metadata
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,12 +17,14 @@ import headrace
 from headrace.engine.agreement import Reference, write_reference
 from headrace.engine.base import Engine
 from headrace.engine.loaded import load_engine
-from headrace.errors import DependencyMissing, ModelCorrupt, ModelUnknown
+from headrace.errors import ModelCorrupt, ModelUnknown
 from headrace.export.card import write_card
 from headrace.export.families import is_known, read_encoder
 from headrace.export.gate import GateLimits, require_passed, run_gate
+from headrace.export.needs import BUILDING, TRACING, require
 from headrace.export.plain import PlainOriginal
 from headrace.export.probes import make_probes
+from headrace.export.tensors import read_tensors
 from headrace.export.tokenizer import write_tokenizer
 from headrace.models.checkpoint import Checkpoint, read_checkpoint
 from headrace.models.folder import GRAPH, TOKENIZER, describe_file, describe_files, open_folder
@@ -32,7 +33,7 @@ from headrace.models.names import check_name, suggest_name
 from headrace.models.sources.base import Progress, Source, SourceSpec
 from headrace.models.sources.resolve import fetch, parse_spec
 from headrace.models.store import LocalStore, StoredModel
-from headrace.models.weights import WEIGHTS, read_tensors
+from headrace.models.weights import WEIGHTS
 from headrace.observe.base import Observers
 from headrace.settings import EngineSettings
 from headrace.types import Arrays
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
 
 REPORTS: Final = "reports"
 """Folder beside the store that keeps the gate's reports of models that were refused."""
-
-_BUILDING: Final = ("onnx",)
-_TRACING: Final = ("torch", "transformers", "onnx", "onnxscript", "safetensors")
 
 _NOT_GATED: Final = GateReport(
     passed=False, texts=0, min_cosine_required=0, max_difference_allowed=0, outputs=(), worst_text=""
@@ -97,7 +95,7 @@ def import_model(
         DependencyMissing: The extra ``import`` is not installed; for families we do not know, ``export``.
     """
     spec, name = _read_request(request)
-    _require(_BUILDING, "import")
+    require(BUILDING, "import")
     with fetch(spec, progress) as source, store.draft() as draft:
         with progress.step("Checking the files"):
             checkpoint = read_checkpoint(source.folder)
@@ -147,14 +145,14 @@ def _load(checkpoint: Checkpoint) -> _Original:
 
         known = read_encoder(checkpoint.config, read_tensors(checkpoint.folder / WEIGHTS), checkpoint.max_tokens)
         graph = partial(build_graph, known, checkpoint.pooling)
-        return _Original(PlainOriginal(checkpoint, known).embed, graph, _BUILDING)
-    _require(_TRACING, "export", f" {checkpoint.architecture}")
+        return _Original(PlainOriginal(checkpoint, known).embed, graph, BUILDING)
+    require(TRACING, "export", checkpoint.architecture)
     from headrace.export.pytorch import TorchOriginal, load_encoder  # noqa: PLC0415 - as above
     from headrace.export.trace import trace_graph  # noqa: PLC0415 - as above
 
     encoder = load_encoder(checkpoint)
     return _Original(
-        TorchOriginal(checkpoint, encoder).embed, partial(trace_graph, encoder, checkpoint.max_tokens), _TRACING
+        TorchOriginal(checkpoint, encoder).embed, partial(trace_graph, encoder, checkpoint.max_tokens), TRACING
     )
 
 
@@ -180,16 +178,6 @@ def _read_request(request: ImportRequest) -> tuple[SourceSpec, str]:
     """Return the source and the model's name."""
     spec = parse_spec(request.source, revision=request.revision, sha256=request.sha256)
     return spec, check_name(request.name) if request.name is not None else suggest_name(spec.name)
-
-
-def _require(packages: Sequence[str], extra: str, what: str = "") -> None:
-    """Refuse, if possible before anything is downloaded, if what is needed is not installed."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise DependencyMissing(
-            f"importing{what or ' a model'} needs {', '.join(missing)}; run: pip install 'headrace[{extra}]'"
-            " (serving needs none)"
-        )
 
 
 def _describe(

@@ -16,7 +16,7 @@ from headrace.errors import SourceInvalid, SourceUnsafe, SourceUnsupported
 from headrace.models.files import read_object, require_plain
 from headrace.models.manifest import MAX_WINDOW, Pooling
 from headrace.models.modules import ENCODERS, MIN_WINDOW, MODULES, PROMPTS, Modules, read_modules
-from headrace.models.weights import SHARDS, WEIGHTS, check_header, require_weights
+from headrace.models.weights import SHARDS, WEIGHTS, read_header, require_weights
 
 CONFIG: Final = "config.json"
 TOKENIZER: Final = "tokenizer.json"
@@ -76,7 +76,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     config = _read_config(folder)
     require_weights([path.name for path in folder.iterdir()])
     require_plain(folder, WEIGHTS)
-    check_header(folder / WEIGHTS)
+    read_header(folder / WEIGHTS)
     modules = read_modules(folder)
     _check_tokenizer(folder, modules)
     return Checkpoint(

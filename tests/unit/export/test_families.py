@@ -15,7 +15,7 @@ from headrace.export.builder import build_graph
 from headrace.export.families import is_known, read_encoder, relative_buckets
 from headrace.export.plain import encode
 from headrace.export.pytorch import TextEncoder, quiet_libraries
-from headrace.models.weights import read_tensors
+from headrace.export.tensors import read_tensors
 from headrace.types import FloatArray
 
 SIZES: dict[str, Any] = {

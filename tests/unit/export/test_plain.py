@@ -8,9 +8,10 @@ from tests.unit.export.conftest import MAX_TOKENS
 from headrace.export.families import read_encoder
 from headrace.export.plain import PlainOriginal, erf
 from headrace.export.pytorch import TextEncoder, TorchOriginal
+from headrace.export.tensors import read_tensors
 from headrace.models.checkpoint import Checkpoint
 from headrace.models.manifest import Pooling
-from headrace.models.weights import WEIGHTS, read_tensors
+from headrace.models.weights import WEIGHTS
 
 TEXTS = ["the water wheel", "a", "", "water " * (MAX_TOKENS - 2), "water " * 200]
 
