@@ -65,8 +65,8 @@ def _summary(results: Results) -> list[str]:
     return [
         f"Measured on {about['date']} at commit `{results.identity['commit']}`, in rounds in which all candidates took",
         f"turns ({_rounds(results)}). Each figure is the median of the rounds, with the",
-        "least and the greatest. A ratio is the median of the ratios within the rounds. Tokens are those of the texts: no",
-        "padding is counted.",
+        "least and the greatest. A ratio is the median of the ratios within the rounds. Tokens are those of the texts:",
+        "no padding is counted.",
         "",
         *tables.table(
             ["Machine", ""],
