@@ -3,7 +3,12 @@ from pathlib import Path
 
 import pytest
 from filelock import FileLock
+from hypothesis import HealthCheck, settings
 from tests.support.real import MODEL_SHA256, MODEL_SOURCE
+
+# How long an example takes says more of the machine and its other users than of us.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -51,7 +51,6 @@ STEPS = settings(
     max_examples=120,
     phases=[Phase.generate],  # to make a case small takes minutes; run with a larger `phases` to look into one
     stateful_step_count=30,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),

@@ -18,7 +18,6 @@ INDEX = st.integers(0, 99)
 STEPS = settings(
     max_examples=150,
     stateful_step_count=30,
-    deadline=None,
     derandomize=True,
     database=None,
     suppress_health_check=list(HealthCheck),

@@ -49,7 +49,7 @@ class CacheMachine(RuleBasedStateMachine):
         assert self.cache.size_bytes == self.model_bytes <= MAX_BYTES
 
 
-CacheMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+CacheMachine.TestCase.settings = settings(max_examples=40, stateful_step_count=30)
 TestCacheMachine = CacheMachine.TestCase
 
 

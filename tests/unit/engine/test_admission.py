@@ -103,7 +103,7 @@ class Machine(RuleBasedStateMachine):
 
 
 TestMachine = Machine.TestCase
-TestMachine.settings = settings(max_examples=40, stateful_step_count=30, deadline=None)
+TestMachine.settings = settings(max_examples=40, stateful_step_count=30)
 
 
 @pytest.mark.parametrize("factor", [1, 2, 5, 10])
@@ -309,7 +309,7 @@ def test_texts_unlike_the_ones_before_are_soon_guessed_right(text: str, tokens: 
     assert (it.admission.texts, it.admission._bytes, it.admission._tokens) == (0, 0, 0)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.lists(st.booleans(), max_size=100), st.integers(0, 5000))
 def test_callers_who_leave_do_not_look_like_speed(leaves: list[bool], tokens: int):
     """Their texts may be computed all the same, and nobody is inside any more to have them counted."""

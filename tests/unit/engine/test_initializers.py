@@ -4,7 +4,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 from tests.support.encoders import random_encoder, write_encoder
@@ -86,7 +86,6 @@ def test_a_tensor_of_another_size_than_its_shape_is_refused(tmp_path: Path):
 
 
 @given(st.binary(max_size=64))
-@settings(deadline=None)
 def test_no_bytes_do_anything_else_than_being_refused(content: bytes):
     with contextlib.suppress(ValueError, UnicodeDecodeError):
         _read_model(memoryview(content))

@@ -100,7 +100,7 @@ def test_a_great_channel_costs_integers_little(tmp_path: Path):
 
 
 @given(lengths=st.lists(st.integers(1, WINDOW), min_size=1, max_size=20), seed=st.integers(0, 1000))
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 def test_an_answer_is_the_same_to_the_bit_alone_and_among_others(backend: NativeBackend, lengths: list[int], seed: int):
     batch = texts(lengths, seed)
     together = backend.run(batch)

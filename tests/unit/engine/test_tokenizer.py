@@ -122,13 +122,13 @@ def _early_cuts(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("_early_cuts")
 @pytest.mark.parametrize("truncate", CHECKS)
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXTS)
 def test_a_text_has_the_tokens_it_has_when_all_of_it_is_tokenized(path: Path, truncate: Truncate, text: str):
     CHECKS[truncate](path, text)
 
 
-@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=200, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=TEXTS)
 def test_the_tokens_up_to_any_cut_are_the_first_of_the_whole(path: Path, text: str):
     _, whole, _ = load(path)
