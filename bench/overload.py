@@ -8,7 +8,7 @@ from typing import Final
 
 from bench import proctree
 from bench.environments import EnvironmentUnusable
-from bench.http import BATCH, SINGLE
+from bench.http import BATCH, LOAD_S, SINGLE
 from bench.load import MAX_RATE_PER_S, Arrivals, Load, first, probe, running_generator
 from bench.progress import say
 from bench.results import Measurement
@@ -23,7 +23,6 @@ _DURATION_S: Final = 15.0
 _GOAL_S: Final = 1.0  # an answer that takes longer is of no use to somebody who waits for it
 _LIMIT_S: Final = 10.0  # and after this nobody waits any more
 _CAPACITY_TEXTS: Final = 1024
-_CAPACITY_S: Final = 20.0  # the slowest would take minutes for all of them
 _WARM_UP: Final = 64
 
 
@@ -76,7 +75,7 @@ def _capacity(run: Run, load: Load, per_request: int, clients: int) -> dict[str,
     """Measure what the server answers to clients that wait for their answers, with requests of the same size."""
     load.closed(first(run.mix, _WARM_UP), per_request=per_request, clients=clients)
     texts = first(run.mix, _CAPACITY_TEXTS)
-    figures = load.closed(texts, per_request=per_request, clients=clients, most_s=_CAPACITY_S)
+    figures = load.closed(texts, per_request=per_request, clients=clients, most_s=LOAD_S)
     per_s = figures["answered"] / figures["elapsed_s"]
     name = load.running.server.name
     if not per_s:

@@ -14,7 +14,6 @@ from bench.results import Results
 
 _GIB: Final = 1 << 30
 _PLOT_LIMIT_S: Final = 120
-_PARTS: Final = (limits.PART, offline.PART, http.PART, overload.PART, tail.PART)
 _MAX_PLOTS_BYTES: Final = 200_000  # they are in git, in every version
 
 
@@ -46,14 +45,7 @@ def render(results: Results, *, plots: bool) -> list[str]:
     """Return the page, line by line, with the parts that were measured."""
     lines = ["<!-- Made by `make bench`; run it again instead of editing. -->", "", "# Benchmarks", ""]
     lines += _summary(results)
-    parts = {
-        limits.PART: _limits,
-        offline.PART: _offline,
-        http.PART: _http,
-        overload.PART: _overload,
-        tail.PART: _tail,
-    }
-    for part, section in parts.items():
+    for part, section in _SECTIONS.items():
         if results.candidates(part):
             lines += ["", *section(results, plots=plots)]
     return [*lines, *_left_out(results), *_versions(results), *_how(results)]
@@ -84,10 +76,8 @@ def _summary(results: Results) -> list[str]:
 
 
 def _rounds(results: Results) -> str:
-    parts = dict.fromkeys(each.part for each in results.measurements if each.part in _PARTS)
-    return ", ".join(
-        f"{part}: {len({each.round for each in results.measurements if each.part == part})}" for part in parts
-    )
+    numbers = {part: {each.round for each in results.measurements if each.part == part} for part in _SECTIONS}
+    return ", ".join(f"{part}: {len(found)}" for part, found in numbers.items() if found)
 
 
 def _load(value: float) -> str:
@@ -219,3 +209,12 @@ def _how(results: Results) -> list[str]:
         f"The model is `{results.identity['model'][:12]}`, the texts have the SHA-256",
         f"`{results.identity['texts'][:12]}`. `bench/README.md` says how it is measured, and why so.",
     ]
+
+
+_SECTIONS: Final = {
+    limits.PART: _limits,
+    offline.PART: _offline,
+    http.PART: _http,
+    overload.PART: _overload,
+    tail.PART: _tail,
+}

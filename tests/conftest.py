@@ -23,7 +23,7 @@ def _no_settings_of_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
 def real_home(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
     """A home with the default model, imported once for all processes of a test run."""
     from headrace.cli.progress import SilentSteps  # noqa: PLC0415 - as below
-    from headrace.export.importer import ImportRequest, import_model  # noqa: PLC0415 - only who needs PyTorch waits
+    from headrace.export.importer import ImportRequest, import_model  # noqa: PLC0415 - only who needs the model waits
     from headrace.models.store import LocalStore  # noqa: PLC0415 - as above
 
     own = tmp_path_factory.getbasetemp()

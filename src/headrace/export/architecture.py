@@ -1,11 +1,14 @@
 """An encoder's weights and what is done with them, whatever its family called them."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Final, Literal
 
 from headrace.types import FloatArray
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
+
+MIN_NORM: Final = 1e-12
+"""A shorter vector counts as one of this length: torch.nn.functional.normalize keeps zeros from dividing by zero so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from headrace.engine.initializers import ENCODER
-from headrace.export.architecture import Encoder, Layer, Linear, Norm
+from headrace.export.architecture import MIN_NORM, Encoder, Layer, Linear, Norm
 from headrace.export.graph import INPUTS, OPSET
 from headrace.models.manifest import Pooling
 
 # Added to the score of padding: exp(-10000) is 0 in float32 and bfloat16, and the sum stays finite in both.
 _MASKED: Final = np.float32(-10_000)
-_MIN_NORM: Final = np.float32(1e-12)  # as in the original, see TextEncoder
 _IR_VERSION: Final = 10  # that of ONNX 1.16, the first with opset 20 that ONNX Runtime 1.18 reads
 
 
@@ -166,6 +165,6 @@ def _pool(build: _Builder, pooling: Pooling, states: str, mask: str) -> str:
 
 def _normalise(build: _Builder, pooled: str) -> None:
     norm = build.node("ReduceL2", [pooled, build.ints(1)], keepdims=1)
-    safe = build.node("Max", [norm, build.constant(_MIN_NORM)])
+    safe = build.node("Max", [norm, build.constant(np.float32(MIN_NORM))])
     build.node("Div", [pooled, safe], "embedding")
     build.node("Squeeze", [norm, build.ints(1)], "norm")

@@ -11,12 +11,11 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from headrace.export.architecture import Activation, Encoder, Layer, Linear, Norm
+from headrace.export.architecture import MIN_NORM, Activation, Encoder, Layer, Linear, Norm
 from headrace.models.checkpoint import TOKENIZER, Checkpoint
 from headrace.models.manifest import Pooling
 from headrace.types import Arrays, FloatArray
 
-_MIN_NORM: Final = np.float32(1e-12)  # as in the original, see TextEncoder
 # NumPy has no error function. Between the points of a table it is a cubic Hermite polynomial, since its slope is known
 # exactly; the error is under 1e-11.
 _ERF_STEPS: Final = 256  # a unit
@@ -41,7 +40,7 @@ class PlainOriginal:
         ids = np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
         pooled = pool(encode(self._encoder, ids), self._pooling)
         norm = np.linalg.norm(pooled)
-        return {"embedding": pooled / max(norm, _MIN_NORM), "norm": np.asarray(norm)}
+        return {"embedding": pooled / max(norm, np.float32(MIN_NORM)), "norm": np.asarray(norm)}
 
 
 def encode(encoder: Encoder, ids: NDArray[np.int64]) -> FloatArray:

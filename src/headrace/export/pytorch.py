@@ -15,15 +15,13 @@ from torch import Tensor, nn
 from transformers import AutoModel, AutoTokenizer
 
 from headrace.errors import SourceInvalid, SourceUnsupported
+from headrace.export.architecture import MIN_NORM
 from headrace.models.checkpoint import Checkpoint
 from headrace.models.manifest import Pooling
 from headrace.models.weights import WEIGHTS
 from headrace.types import Arrays
 
-# Both floors are those of sentence-transformers and of torch.nn.functional.normalize: they only keep a text
-# without tokens, or a vector of zeros, from dividing by zero.
-_MIN_TOKENS: Final = 1e-9
-_MIN_NORM: Final = 1e-12
+_MIN_TOKENS: Final = 1e-9  # as sentence-transformers: it only keeps a text without tokens from dividing by zero
 _UNUSED: Final = ("pooler.",)  # the head for next-sentence prediction; embeddings do not pass through it
 
 
@@ -49,7 +47,7 @@ class TextEncoder(nn.Module):
         states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state.float()  # (n, s, d)
         pooled = self._pool(states, attention_mask.unsqueeze(-1))  # (n, d)
         norm = torch.linalg.vector_norm(pooled, dim=-1)  # (n,)
-        return pooled / norm.clamp(min=_MIN_NORM).unsqueeze(-1), norm
+        return pooled / norm.clamp(min=MIN_NORM).unsqueeze(-1), norm
 
     def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
         if self.pooling == "cls":
