@@ -26,10 +26,12 @@ from tests.contracts.engine import vector
 from tests.support.facts import Recorder
 from tests.support.stepped import Clock, SteppedExecutor, SteppedLoop, SteppedThreads, step_package
 
+from headrace.engine import batcher
 from headrace.engine.admission import Admission
-from headrace.engine.base import Job, JobResult, Output, TokenBatch
+from headrace.engine.base import Job, JobResult, Output, Steps, TokenBatch, complete
 from headrace.engine.fake import FakeBackend, FakeTokenizer, token_id
 from headrace.engine.loaded import LoadedEngine
+from headrace.engine.plan import Runtime
 from headrace.errors import (
     DeadlineExceeded,
     EngineFailed,
@@ -44,6 +46,7 @@ from headrace.settings import EngineSettings
 
 MAX_QUEUED = 12
 WINDOW = 16
+LONG = 8
 FOREVER_S = 1e6
 INDEX = st.integers(0, 99)
 KINDS = st.sampled_from(["w", "w", "w w w", "w w w w w w w w", "poison", "nan", "w " * WINDOW])
@@ -98,8 +101,16 @@ class ScriptedBackend(FakeBackend):
         self._machine = machine
 
     def run(self, batch: TokenBatch) -> dict[str, NDArray[Any]]:
+        return complete(self._compute(batch, 1))
+
+    def steps(self, batch: TokenBatch) -> Steps:
+        return self._compute(batch, 3)
+
+    def _compute(self, batch: TokenBatch, steps: int) -> Steps:
         texts = [self._machine.by_token[ids[1]] for ids in batch.input_ids.tolist()]
         self._machine.on_run(texts)
+        for _ in range(steps - 1):
+            yield
         for text in texts:
             text.runs.append((False, len(texts) == 1))
         if self._machine.crashes_next:
@@ -125,6 +136,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.loop = SteppedLoop(self.clock)
         self.patch = pytest.MonkeyPatch()
         step_package(self.patch, "headrace.engine", self.clock, self.threads)
+        self.patch.setattr(batcher, "_LONG_TOKENS", LONG)
         self.patch.setattr(Admission.__init__, "__defaults__", (self.clock.monotonic,))  # bound when it was imported
         if self.break_it is not None:
             self.break_it(self.patch)
@@ -138,9 +150,16 @@ class EngineMachine(RuleBasedStateMachine):
         self.closing: asyncio.Task[None] | None = None
         self.stepping: SteppedExecutor | None = None
 
-    @initialize(sessions=st.integers(1, 2), token_budget=st.sampled_from([8, 24, 1024]), at_once=st.booleans())
-    def start(self, sessions: int, token_budget: int, at_once: bool) -> None:
-        options = EngineSettings(sessions=sessions, token_budget=token_budget, max_queued_texts=MAX_QUEUED)
+    @initialize(
+        sessions=st.integers(1, 2),
+        token_budget=st.sampled_from([8, 24, 1024]),
+        runtime=st.sampled_from(["native", "onnxruntime"]),
+        at_once=st.booleans(),
+    )
+    def start(self, sessions: int, token_budget: int, runtime: Runtime, at_once: bool) -> None:
+        options = EngineSettings(
+            sessions=sessions, token_budget=token_budget, runtime=runtime, max_queued_texts=MAX_QUEUED
+        )
         self.engine = LoadedEngine("fake", lambda: FakeTokenizer(WINDOW), self.make_backend, options, Recorder())
         self.engine._has_own_loop = at_once  # else all is tokenized when a step says so
         self.finish(self.loop.create_task(self.engine.start()))

@@ -7,9 +7,9 @@ ids in, arrays out, called from one thread at a time.
 
 import contextlib
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, Protocol, TypeVar
+from typing import Any, Final, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -220,6 +220,32 @@ def unicode_error(text: str) -> RequestInvalid | None:
     return None
 
 
+Steps = Generator[None, None, dict[str, NDArray[Any]]]
+"""A batch under way: goes on each time it is asked to, and returns the outputs in the end."""
+
+
+def in_one_go(run: Callable[[TokenBatch], dict[str, NDArray[Any]]], batch: TokenBatch) -> Steps:
+    """Return the steps of a runtime that does not stop on the way."""
+    yield from ()
+    return run(batch)
+
+
+def go_on(steps: Generator[None, None, R]) -> R | None:
+    """Take the next step; returns what comes of all of them, or nothing if it was not the last."""
+    try:
+        next(steps)
+    except StopIteration as end:
+        return cast("R", end.value)
+    return None
+
+
+def complete(steps: Generator[None, None, R]) -> R:
+    """Take all steps, and return what comes of them."""
+    while (result := go_on(steps)) is None:
+        pass
+    return result
+
+
 class Tokenizer(Protocol):
     """Turns texts into token ids; may be called from any thread."""
 
@@ -233,6 +259,10 @@ class Backend(Protocol):
 
     def run(self, batch: TokenBatch) -> dict[str, NDArray[Any]]:
         """Return the outputs by name; the first axis of each is the batch."""
+        ...
+
+    def steps(self, batch: TokenBatch) -> Steps:
+        """Compute a batch as ``run`` does, and stop where another batch may be computed before it goes on."""
         ...
 
     def close(self) -> None:

@@ -2,7 +2,8 @@
 
 The text that is due first is always in the next batch, which keeps every text moving. For a runtime that pads, a batch
 costs its longest text times its number of texts, so the rest of the batch is filled with neighbours in length; for one
-that does not, with those that are due next. Nothing waits for company: what is there runs.
+that does not, with those that are due next, short ones apart from long ones: a batch of short ones may be computed
+while one of long ones rests. Nothing waits for company: what is there runs.
 """
 
 import asyncio
@@ -19,6 +20,8 @@ from headrace.engine.base import Encoding, Output
 # a text costs less in its own batch later.
 _MAX_STRETCH: Final = 1.25
 _FREE_PADDING_TOKENS: Final = 8
+# From here on a text is long: whoever waits for it waits for more than is computed between two of its layers.
+_LONG_TOKENS: Final = 128
 # A text that left stays in an order until it comes up there, or until so many have gathered that clearing them out
 # costs less than keeping them.
 _MAX_GONE: Final = 1024
@@ -52,6 +55,11 @@ class Waiting:
     def tokens(self) -> int:
         """Length in tokens."""
         return len(self.encoding.ids)
+
+    @property
+    def is_long(self) -> bool:
+        """Whether others should not have to wait until all of it is computed."""
+        return self.tokens >= _LONG_TOKENS
 
 
 @dataclass(slots=True)
@@ -89,18 +97,26 @@ class Batcher:
     token_budget: int
     has_padding: bool = True
     _by_length: list[tuple[int, int, Waiting]] = field(default_factory=list)
-    _by_due: _Order = field(default_factory=lambda: _Order(lambda waiting: waiting.due))
+    _short: _Order = field(default_factory=lambda: _Order(lambda waiting: waiting.due))
+    _long: _Order = field(default_factory=lambda: _Order(lambda waiting: waiting.due))
     _by_deadline: _Order = field(default_factory=lambda: _Order(lambda waiting: waiting.deadline))
+    _shorts: int = 0
     _count: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def __len__(self) -> int:
         return len(self._by_length)
 
+    @property
+    def shorts(self) -> int:
+        """Short texts that wait; the only thing that another thread may ask."""
+        return self._shorts
+
     def put(self, waiting: Waiting) -> None:
         """Add a text."""
+        self._shorts += not waiting.is_long
         waiting.order = next(self._count)
         bisect.insort(self._by_length, (waiting.tokens, waiting.order, waiting))
-        for order in (self._by_due, self._by_deadline):
+        for order in (self._long if waiting.is_long else self._short, self._by_deadline):
             order.push(waiting)
             order.clean(self._by_length)
 
@@ -108,7 +124,7 @@ class Batcher:
         """Remove a text that nobody waits for any more, if it is still here: it must take no room of the living."""
         place = self._place(waiting)
         if place is not None:
-            del self._by_length[place]
+            self._remove(place, place + 1)
 
     def expire(self, now: float) -> list[Waiting]:
         """Remove and return the texts whose deadline has passed."""
@@ -122,28 +138,38 @@ class Batcher:
         """Remove and return the next batch; empty if nothing waits.
 
         It holds the text that is due first. With padding, its neighbours in length are added, the closest first, as
-        far as the budget and the padding allow, and the shortest comes first; without, those that are due next.
+        far as the budget and the padding allow, and the shortest comes first; without, those that are due next and as
+        long or as short as it.
         """
-        if not self.has_padding:
-            return self._take_due()
-        first = self._by_due.first(self._is_here)
-        if first is None:
+        firsts = [first for order in (self._short, self._long) if (first := order.first(self._is_here)) is not None]
+        if not firsts:
             return []
+        first = min(firsts, key=lambda waiting: (waiting.due, waiting.order))
+        if not self.has_padding:
+            return self._take_due(self._long if first.is_long else self._short)
         low, high = self._stretch(bisect.bisect_left(self._by_length, (first.tokens, first.order)))
-        taken = [waiting for _, _, waiting in self._by_length[low:high]]
-        del self._by_length[low:high]
-        return taken
+        return self._remove(low, high)
 
-    def _take_due(self) -> list[Waiting]:
+    def take_short(self) -> list[Waiting]:
+        """Remove and return a batch of short texts, those that are due first; empty if none wait."""
+        return self._take_due(self._short)
+
+    def _take_due(self, order: _Order) -> list[Waiting]:
         taken: list[Waiting] = []
         tokens = 0
-        while (waiting := self._by_due.first(self._is_here)) is not None:
+        while (waiting := order.first(self._is_here)) is not None:
             tokens += waiting.tokens
             if taken and tokens > self.token_budget:
                 break
             self.discard(waiting)
             taken.append(waiting)
         return taken
+
+    def _remove(self, low: int, high: int) -> list[Waiting]:
+        removed = [waiting for _, _, waiting in self._by_length[low:high]]
+        del self._by_length[low:high]
+        self._shorts -= sum(not waiting.is_long for waiting in removed)
+        return removed
 
     def _is_here(self, waiting: Waiting) -> bool:
         return self._place(waiting) is not None

@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engine.base import Encoding, TokenBatch, unicode_error
+from headrace.engine.base import Encoding, Steps, TokenBatch, in_one_go, unicode_error
 from headrace.engine.windows import WindowLayout
 from headrace.errors import EngineFailed, HeadraceError
 from headrace.types import Truncate
@@ -64,6 +64,10 @@ class FakeBackend:
         vectors = np.stack([self._vector(row) for row in rows])
         norms = np.linalg.norm(vectors, axis=1)
         return {"embedding": vectors / norms[:, None], "norm": norms.astype(np.float32)}
+
+    def steps(self, batch: TokenBatch) -> Steps:
+        """Compute a batch as ``run`` does, in one go."""
+        return in_one_go(self.run, batch)
 
     def close(self) -> None:
         """Remember that it was closed."""

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engine.base import TokenBatch
+from headrace.engine.base import Steps, TokenBatch, complete
 from headrace.engine.initializers import ENCODER, Initializers, read_initializers
 from headrace.engine.plan import NATIVE_LIBRARY, Precision
 from headrace.errors import EngineFailed, ModelCorrupt, RuntimeUnfit
@@ -31,6 +31,7 @@ _LAYER: Final = (
 _HEAD_MULTIPLE: Final = 32
 _WIDTH_MULTIPLE: Final = 64
 _OUT_OF_BOUNDS: Final = -2
+_ALL_LAYERS: Final = (1 << 31) - 1
 
 
 class _Shape(ctypes.Structure):
@@ -88,43 +89,70 @@ class _Encoder:
         self.handle = self.library.encoder_create(ctypes.byref(shape), pointers)
         if not self.handle:
             raise EngineFailed(f"there is no memory or no thread left to load {path}; use fewer sessions or models")
-        self.hidden = int(shape.hidden)
+        self.hidden, self.layers = int(shape.hidden), int(shape.layers)
         weakref.finalize(self, self.library.encoder_destroy, self.handle)
 
 
-class NativeBackend:
-    """One session on a loaded model: what one caller needs to compute with it."""
+class _Session:
+    """What one batch needs to be computed; used by one thread at a time, and released with its last user."""
 
     def __init__(self, encoder: _Encoder) -> None:
-        self._encoder: _Encoder | None = encoder
-        self._session = encoder.library.session_create(encoder.handle)
-        if not self._session:
+        self._encoder = encoder
+        self._handle = encoder.library.session_create(encoder.handle)
+        if not self._handle:
             raise EngineFailed("there is no memory left for another session; use fewer sessions or models")
-        self._close = weakref.finalize(self, encoder.library.session_destroy, self._session)
+        weakref.finalize(self, encoder.library.session_destroy, self._handle)
 
-    def run(self, batch: TokenBatch) -> dict[str, NDArray[Any]]:
-        """Return the outputs by name; the first axis of each is the batch."""
-        if self._encoder is None:
-            raise EngineFailed("the model was released")
+    def compute(self, batch: TokenBatch, layers: int) -> Steps:
+        """Compute a batch, so many layers in a step."""
+        library = self._encoder.library
         texts, stride = batch.input_ids.shape
         ids = np.ascontiguousarray(batch.input_ids)
         lengths = batch.attention_mask.sum(axis=1)
         embedding = np.empty((texts, self._encoder.hidden), np.float32)
         norm = np.empty(texts, np.float32)
-        status = self._encoder.library.session_run(
-            *(self._session, ids.ctypes.data, lengths.ctypes.data, texts, stride),
+        status = library.session_begin(
+            *(self._handle, ids.ctypes.data, lengths.ctypes.data, texts, stride),
             *(embedding.ctypes.data, norm.ctypes.data),
         )
         if status == _OUT_OF_BOUNDS:
             raise EngineFailed("the text has a token that the model has no vector for, or too many; import it again")
         if status:
             raise EngineFailed("there is no memory left for this text; use a smaller token budget")
+        while library.session_step(self._handle, layers):
+            yield
         return {"embedding": embedding, "norm": norm}
 
+
+class NativeBackend:
+    """One caller of a loaded model, who may begin a batch while another one rests between two layers."""
+
+    def __init__(self, encoder: _Encoder) -> None:
+        self._encoder: _Encoder | None = encoder
+        self._idle = [_Session(encoder)]
+
+    def run(self, batch: TokenBatch) -> dict[str, NDArray[Any]]:
+        """Return the outputs by name; the first axis of each is the batch."""
+        return complete(self._compute(batch, _ALL_LAYERS))
+
+    def steps(self, batch: TokenBatch) -> Steps:
+        """Compute a batch as ``run`` does, and stop after each layer."""
+        return self._compute(batch, 1)
+
     def close(self) -> None:
-        """Release the session, and with the last one the model."""
-        self._close()
+        """Release what no batch uses, and with the last of it the model."""
         self._encoder = None
+        self._idle.clear()
+
+    def _compute(self, batch: TokenBatch, layers: int) -> Steps:
+        if self._encoder is None:
+            raise EngineFailed("the model was released")
+        session = self._idle.pop() if self._idle else _Session(self._encoder)
+        try:
+            return (yield from session.compute(batch, layers))
+        finally:
+            if self._encoder is not None:
+                self._idle.append(session)
 
 
 def load_library() -> ctypes.CDLL:
@@ -143,8 +171,10 @@ def load_library() -> ctypes.CDLL:
     library.session_create.restype = pointer
     library.session_destroy.argtypes = [pointer]
     library.session_destroy.restype = None
-    library.session_run.argtypes = [*[pointer] * 3, *[ctypes.c_int32] * 2, *[pointer] * 2]
-    library.session_run.restype = ctypes.c_int32
+    library.session_begin.argtypes = [*[pointer] * 3, *[ctypes.c_int32] * 2, *[pointer] * 2]
+    library.session_begin.restype = ctypes.c_int32
+    library.session_step.argtypes = [pointer, ctypes.c_int32]
+    library.session_step.restype = ctypes.c_int32
     return library
 
 

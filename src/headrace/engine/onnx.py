@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engine.base import TokenBatch
+from headrace.engine.base import Steps, TokenBatch, in_one_go
 from headrace.errors import EngineFailed, ModelCorrupt
 from headrace.settings import instruct_libraries
 
@@ -44,6 +44,10 @@ class OnnxBackend:
         except Exception as error:  # as above
             raise EngineFailed("the model failed on this text") from error
         return {name: np.asarray(array) for name, array in zip(self._outputs, arrays, strict=True)}
+
+    def steps(self, batch: TokenBatch) -> Steps:
+        """Compute a batch as ``run`` does, in one go."""
+        return in_one_go(self.run, batch)
 
     def close(self) -> None:
         """Release the model."""

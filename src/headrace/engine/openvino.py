@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engine.base import TokenBatch
+from headrace.engine.base import Steps, TokenBatch, in_one_go
 from headrace.engine.mapped import MappedFile
 from headrace.engine.plan import Precision
 from headrace.errors import EngineFailed, ModelCorrupt
@@ -71,6 +71,10 @@ class OpenvinoBackend:
         self._runs += 1
         # Copied: the request writes its next answer into the same memory.
         return {name: np.array(self._request.get_output_tensor(place).data) for name, place in self._outputs.items()}
+
+    def steps(self, batch: TokenBatch) -> Steps:
+        """Compute a batch as ``run`` does, in one go."""
+        return in_one_go(self.run, batch)
 
     def close(self) -> None:
         """Release the model."""

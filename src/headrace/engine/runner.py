@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, Final
@@ -17,13 +17,26 @@ import numpy as np
 import structlog
 from numpy.typing import NDArray
 
-from headrace.engine.base import UNWATCHED, Backend, Encoding, Output, TokenBatch, Watch, run_native
+from headrace.engine.base import (
+    UNWATCHED,
+    Backend,
+    Encoding,
+    Output,
+    Steps,
+    TokenBatch,
+    Watch,
+    complete,
+    go_on,
+    in_one_go,
+    run_native,
+)
 from headrace.engine.batcher import Batcher, Waiting
 from headrace.errors import DeadlineExceeded, EngineFailed, HeadraceError, OutputInvalid, ServiceStopping
 from headrace.observe.base import BatchFinished, Observer, QueueChanged
 from headrace.types import Window
 
 _LATE: Final = "the deadline passed while the text waited; send less at once, or ask later"
+_PATIENCE_S: Final = 0.1  # whoever waited longer has waited enough
 _QUICK_S: Final = 0.002  # to hand a batch to a thread and back takes some 0.3 ms, when the machine is idle
 _STOPPED: Final = "the service stopped before the answer was there; ask again"
 
@@ -35,6 +48,52 @@ class _Session:
     backend: Backend
     thread: ThreadPoolExecutor
     slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Computed:
+    """What came of the texts of a batch that somebody still waited for."""
+
+    texts: list[Waiting]
+    outputs: list[Output | HeadraceError]
+
+
+class _Turn:
+    """The time that a batch takes.
+
+    Args:
+        batch: Its texts.
+
+    Attributes:
+        started: Point on the monotonic clock.
+        rested_s: For how long it rested so that others were computed.
+    """
+
+    def __init__(self, batch: Sequence[Waiting]) -> None:
+        self.started = time.monotonic()
+        self.rested_s = 0.0
+        self._waited_s = self.started - min(waiting.queued_at for waiting in batch)
+
+    @property
+    def run_s(self) -> float:
+        """Time it was computed so far."""
+        return time.monotonic() - self.started - self.rested_s
+
+    @property
+    def may_rest(self) -> bool:
+        """Whether it came at once, and has not given away more than it had.
+
+        So it ends after twice its time and a batch of others. Where everybody waits, all go in their order: else a
+        server that is asked for too much would be late with all long texts.
+        """
+        return self._waited_s <= _PATIENCE_S and self.rested_s <= self.run_s
+
+    @contextlib.contextmanager
+    def rest(self) -> Iterator[None]:
+        """Rest as long as the block takes."""
+        began = time.monotonic()
+        yield
+        self.rested_s += time.monotonic() - began
 
 
 class Runner:
@@ -125,27 +184,35 @@ class Runner:
     async def _serve(self, session: _Session) -> None:
         try:
             while batch := await self._next():
-                try:
-                    await self._run(session, batch)
-                finally:  # also when a stop came in the middle of a split, or a caller left: nobody may be left waiting
-                    _fail(batch, ServiceStopping(_STOPPED))
+                await self._answer(session, batch)
         finally:
             with contextlib.suppress(RuntimeError):  # the thread is gone when the stop was cut off
                 await asyncio.get_running_loop().run_in_executor(session.thread, session.backend.close)
 
+    async def _answer(self, session: _Session, batch: list[Waiting]) -> None:
+        """Compute a batch, and see to it that none of its futures stays open."""
+        try:
+            await self._run(session, batch)
+        finally:  # also when a stop came in the middle of a split, or a caller left: nobody may be left waiting
+            _fail(batch, ServiceStopping(_STOPPED))
+
     async def _next(self) -> list[Waiting]:
         """Wait for a batch; an empty one means that the runner stops."""
         while True:
-            if late := self._batcher.expire(time.monotonic()):
-                _fail(late, DeadlineExceeded(_LATE))
-            batch = self._batcher.take()
-            self._tell_queue()
-            if batch:
+            if batch := self._take(self._batcher.take):
                 return batch
             if self._is_stopping:
                 return []
             self._arrived.clear()
             await self._arrived.wait()
+
+    def _take(self, take: Callable[[], list[Waiting]]) -> list[Waiting]:
+        """Take a batch out of the queue, none of it late."""
+        if late := self._batcher.expire(time.monotonic()):
+            _fail(late, DeadlineExceeded(_LATE))
+        batch = take()
+        self._tell_queue()
+        return batch
 
     def _tell_queue(self) -> None:
         waiting = len(self._batcher)
@@ -155,19 +222,15 @@ class Runner:
 
     async def _run(self, session: _Session, batch: list[Waiting]) -> None:
         """Compute a batch and resolve its futures; split it if it fails."""
-        loop = asyncio.get_running_loop()
-        started = time.monotonic()
+        turn = _Turn(batch)
         try:
-            if self._is_quick(batch):
-                living, outputs = self._compute(session, batch)
-            else:
-                living, outputs = await loop.run_in_executor(session.thread, self._compute, session, batch)
+            computed = await self._compute(session, batch, turn)
         except Exception as error:  # noqa: BLE001 - whatever the runtime raises, its callers must hear
             failure = error  # split outside of this block, or each half's error would drag this one along into the log
         else:
-            run_s = time.monotonic() - started
-            self._token_s = run_s / max(1, sum(waiting.tokens for waiting in living))
-            self._finish(living, outputs, run_s, started)
+            run_s = turn.run_s
+            self._token_s = run_s / max(1, sum(waiting.tokens for waiting in computed.texts))
+            self._finish(computed, run_s, turn.started + turn.rested_s)  # to rest is to wait
             return
         await self._split(session, batch, failure)
 
@@ -176,20 +239,46 @@ class Runner:
         tokens = sum(waiting.tokens for waiting in batch)
         return self._has_own_loop and not len(self._batcher) and tokens * self._token_s < _QUICK_S
 
-    def _compute(self, session: _Session, batch: list[Waiting]) -> tuple[list[Waiting], list[Output | HeadraceError]]:
-        """Compute the texts of a batch that somebody still waits for; returns them, and what came of each."""
+    async def _compute(self, session: _Session, batch: list[Waiting], turn: _Turn) -> _Computed:
+        """Compute a batch; a long one rests when short ones have come meanwhile."""
+        loop, steps = asyncio.get_running_loop(), self._steps(session, batch)
+        if self._is_quick(batch):
+            return complete(steps)
+        while (computed := await loop.run_in_executor(session.thread, self._go_on, steps, turn)) is None:
+            if short := self._take(self._batcher.take_short):
+                with turn.rest():
+                    await self._answer(session, short)
+        return computed
+
+    def _go_on(self, steps: Generator[None, None, _Computed], turn: _Turn) -> _Computed | None:
+        """Compute until it is done, or until it should rest."""
+        while (computed := go_on(steps)) is None:
+            if self._batcher.shorts and turn.may_rest:
+                return None
+        return computed
+
+    def _steps(self, session: _Session, batch: list[Waiting]) -> Generator[None, None, _Computed]:
+        """Compute the texts of a batch that somebody still waits for, step by step if they are long."""
         # The last moment to ask: what the loop is told of a leave would be heard some milliseconds later on a busy
         # machine, and of the texts whose callers leave meanwhile 1 to 3 % were computed.
         living = self._living(batch)
         if not living:
-            return [], []
+            return _Computed([], [])
         encodings = [waiting.encoding for waiting in living]
-        padded = pad(encodings)
-        with self._watch.running(session.slot, _numbers(living), padded.input_ids.size):
-            arrays = run_native(session.backend.run, padded)
+        padded, backend = pad(encodings), session.backend
+        steps = backend.steps(padded) if living[0].is_long else in_one_go(backend.run, padded)
+        while (arrays := self._step(session.slot, steps, _numbers(living), padded.input_ids.size)) is None:
+            yield
+            if not self._living(living):
+                return _Computed([], [])
         # Asked of the whole batch at once: a call for each array of each text takes longer than the look itself.
         is_sound = all(map(_is_finite, arrays.values()))
-        return living, [_pick(arrays, row, encoding, is_sound=is_sound) for row, encoding in enumerate(encodings)]
+        outputs = [_pick(arrays, row, encoding, is_sound=is_sound) for row, encoding in enumerate(encodings)]
+        return _Computed(living, outputs)
+
+    def _step(self, slot: int, steps: Steps, numbers: Sequence[int], tokens: int) -> dict[str, NDArray[Any]] | None:
+        with self._watch.running(slot, numbers, tokens):
+            return run_native(go_on, steps)
 
     def _living(self, batch: Sequence[Waiting]) -> list[Waiting]:
         """Return the texts that somebody waits for."""
@@ -206,11 +295,10 @@ class Runner:
             return  # everybody has left
         structlog.get_logger().warning("engine.text_failed", model=self._model, tokens=batch[0].tokens, exc_info=error)
         known = error if isinstance(error, HeadraceError) else EngineFailed("the model failed on this text")
-        self._finish(batch, [known], 0.0, time.monotonic())
+        self._finish(_Computed(batch, [known]), 0.0, time.monotonic())
 
-    def _finish(
-        self, batch: list[Waiting], outputs: Sequence[Output | HeadraceError], run_s: float, started: float
-    ) -> None:
+    def _finish(self, computed: _Computed, run_s: float, started: float) -> None:
+        batch, outputs = computed.texts, computed.outputs
         for waiting, output in zip(batch, outputs, strict=True):
             waiting.started_at, waiting.run_s = started, run_s
             if waiting.future.done():

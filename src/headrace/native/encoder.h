@@ -34,10 +34,15 @@ EXPORT void encoder_destroy(encoder *encoder);  // after its sessions
 EXPORT session *session_create(encoder *encoder);
 EXPORT void session_destroy(session *session);
 
-// Encodes texts of `ids` [texts][stride], of which the first lengths[i] belong to text i, at least 1 and at most the
-// window. Writes vectors of length 1 to `embedding` [texts][hidden] and the lengths they had to `norm` [texts]. Returns
-// 0, -1 if there is no memory for it, or -2 if an id or a length is out of bounds. One call at a time.
-EXPORT int32_t session_run(session *session, const int64_t *ids, const int64_t *lengths, int32_t texts, int32_t stride,
-                           float *embedding, float *norm);
+// Takes texts of `ids` [texts][stride] to encode, at least one, of which the first lengths[i] ids belong to text i, at
+// least 1 and at most the window. What a session had taken before is forgotten. Returns 0, -1 if there is no memory for
+// it, or -2 if an id or a length is out of bounds.
+EXPORT int32_t session_begin(session *session, const int64_t *ids, const int64_t *lengths, int32_t texts,
+                             int32_t stride, float *embedding, float *norm);
+
+// Computes some layers, at least one, and returns how many are left. With the last one it writes vectors of length 1 to
+// the `embedding` [texts][hidden] that was given, and the lengths they had to `norm` [texts]. After a session_begin
+// that returned 0, and until nothing is left. A session may rest in between while others compute. One call at a time.
+EXPORT int32_t session_step(session *session, int32_t layers);
 
 #endif

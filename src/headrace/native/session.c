@@ -312,27 +312,21 @@ static void run_rows(session *session, task_fn step) {
         job_run(&session->job, (session->rows + session->rows_per_task - 1) / session->rows_per_task, step, session);
 }
 
-static void run_layers(session *session) {
-    const encoder_shape *shape = &session->encoder->shape;
-    session->layer = 0;
-    run_rows(session, embed_rows);
-    while (session->layer < shape->layers) {
-        job_run(&session->job, session->texts * shape->heads, attend_head, session);
-        session->layer++;
-        run_rows(session, finish_rows);
-    }
-    job_run(&session->job, session->texts, pool_text, session);
+static void run_layer(session *session) {
+    if (session->layer == 0) run_rows(session, embed_rows);
+    job_run(&session->job, session->texts * session->encoder->shape.heads, attend_head, session);
+    session->layer++;
+    run_rows(session, finish_rows);
 }
 
-int32_t session_run(session *session, const int64_t *ids, const int64_t *lengths, int32_t texts, int32_t stride,
-                    float *embedding, float *norm) {
+int32_t session_begin(session *session, const int64_t *ids, const int64_t *lengths, int32_t texts, int32_t stride,
+                      float *embedding, float *norm) {
     const encoder_shape *shape = &session->encoder->shape;
     int64_t rows = 0;
     for (int i = 0; i < texts; i++) {
         if (lengths[i] < 1 || lengths[i] > stride || lengths[i] > shape->window) return -2;
         rows += lengths[i];
     }
-    if (texts < 1) return 0;
     if (rows > INT32_MAX || !make_room(session, texts, (int)rows)) return -1;
     session->texts = texts;
     session->rows = (int)rows;
@@ -342,8 +336,15 @@ int32_t session_run(session *session, const int64_t *ids, const int64_t *lengths
     sort_texts(session, lengths);
     session->is_narrow = is_narrow(session->rows, shape->cores);
     session->rows_per_task = session->is_narrow ? session->rows : choose_rows(session->rows, shape->cores);
-    pool_enter(session->encoder->pool, &session->job);
-    run_layers(session);
-    pool_leave(session->encoder->pool, &session->job);
+    session->layer = 0;
     return 0;
+}
+
+int32_t session_step(session *session, int32_t layers) {
+    const int left = session->encoder->shape.layers - session->layer;
+    pool_enter(session->encoder->pool, &session->job);
+    for (int i = 0; i < left && i < layers; i++) run_layer(session);
+    if (left <= layers) job_run(&session->job, session->texts, pool_text, session);
+    pool_leave(session->encoder->pool, &session->job);
+    return left > layers ? left - layers : 0;
 }

@@ -132,20 +132,46 @@ def test_texts_that_left_with_a_neighbour_do_not_gather_in_the_orders():
         while len(batcher):
             batcher.take()
     assert len(batcher._by_deadline._heap) <= 1024 + 21
-    assert len(batcher._by_due._heap) <= 1024 + 21
+    assert len(batcher._short._heap) <= 1024 + 21
 
 
 @given(st.lists(st.tuples(LENGTHS, st.integers(0, 20)), max_size=80), st.integers(1, 1000))
-def test_without_padding_texts_go_when_they_are_due_whatever_their_length(shapes: list[tuple[int, int]], budget: int):
+def test_without_padding_texts_go_when_they_are_due_short_ones_apart_from_long_ones(
+    shapes: list[tuple[int, int]], budget: int
+):
     batcher = Batcher(budget, has_padding=False)
     texts = [text(tokens, due=due) for tokens, due in shapes]
     fill(batcher, texts)
     batches = drain(batcher)
-    assert [waiting for batch in batches for waiting in batch] == sorted(texts, key=lambda waiting: waiting.due)
-    for batch, following in itertools.pairwise(batches):
-        tokens = sum(waiting.tokens for waiting in batch)
-        assert tokens <= budget or len(batch) == 1
-        assert tokens + following[0].tokens > budget  # no room was left for the next one
+    firsts = [batch[0].due for batch in batches]
+    assert firsts == sorted(firsts)
+    for is_long in (False, True):
+        own = [batch for batch in batches if batch[0].is_long is is_long]
+        in_order = [waiting for waiting in texts if waiting.is_long is is_long]
+        assert [waiting for batch in own for waiting in batch] == sorted(in_order, key=lambda waiting: waiting.due)
+        for batch, following in itertools.pairwise(own):
+            tokens = sum(waiting.tokens for waiting in batch)
+            assert tokens <= budget or len(batch) == 1
+            assert tokens + following[0].tokens > budget  # no room was left for the next one
+
+
+@pytest.mark.parametrize("has_padding", [False, True])
+@given(shapes=st.lists(st.tuples(LENGTHS, st.integers(0, 20), st.sampled_from(["stay", "leave"])), max_size=40))
+def test_short_texts_are_counted_and_can_be_taken_alone(has_padding: bool, shapes: list[tuple[int, int, str]]):
+    batcher = Batcher(400, has_padding=has_padding)
+    texts = [(text(tokens, deadline=due + 10, due=due), what) for tokens, due, what in shapes]
+    fill(batcher, [waiting for waiting, _ in texts])
+    for waiting in [waiting for waiting, what in texts if what == "leave"]:
+        batcher.discard(waiting)
+    gone = [*batcher.expire(12), *batcher.take()]
+    shorts = [waiting for waiting, what in texts if what == "stay" and not waiting.is_long and waiting not in gone]
+    assert batcher.shorts == len(shorts)
+    taken: list[Waiting] = []
+    while batch := batcher.take_short():
+        taken += batch
+    assert taken == sorted(shorts, key=lambda waiting: waiting.due)
+    assert batcher.shorts == 0
+    assert all(waiting.is_long for batch in drain(batcher) for waiting in batch)
 
 
 def test_a_deadline_is_kept_though_others_are_due_before():

@@ -13,7 +13,7 @@ from tests.support.engine_machine import HUNT, STEPS, EngineMachine
 from headrace.engine import runner
 from headrace.engine.admission import Admission
 from headrace.engine.batcher import Batcher
-from headrace.engine.runner import Runner
+from headrace.engine.runner import Runner, _Computed
 from headrace.errors import EngineFailed, ServiceStopping
 
 
@@ -38,7 +38,7 @@ def no_discard(patch: pytest.MonkeyPatch) -> None:
 
 def no_split(patch: pytest.MonkeyPatch) -> None:
     async def fail_all(self: Runner, _session: Any, batch: Any, _error: Exception) -> None:
-        self._finish(batch, [EngineFailed("one of them failed")] * len(batch), 0.0, 0.0)
+        self._finish(_Computed(batch, [EngineFailed("one of them failed")] * len(batch)), 0.0, 0.0)
 
     patch.setattr(Runner, "_split", fail_all)
 
@@ -65,7 +65,12 @@ def no_nan_check(patch: pytest.MonkeyPatch) -> None:
 
 def no_order(patch: pytest.MonkeyPatch) -> None:
     compute = Runner._compute
-    patch.setattr(Runner, "_compute", lambda *arguments: compute(*arguments)[::-1])
+
+    async def compute_out_of_order(*arguments: Any) -> _Computed:
+        computed = await compute(*arguments)
+        return _Computed(computed.texts, computed.outputs[::-1])
+
+    patch.setattr(Runner, "_compute", compute_out_of_order)
 
 
 def no_leave(patch: pytest.MonkeyPatch) -> None:
@@ -75,11 +80,11 @@ def no_leave(patch: pytest.MonkeyPatch) -> None:
 def no_single_finish(patch: pytest.MonkeyPatch) -> None:
     finish = Runner._finish
 
-    def finish_all(self: Runner, batch: Any, outputs: Any, *times: float) -> None:
-        for waiting, output in zip(batch, outputs, strict=True):
+    def finish_all(self: Runner, computed: _Computed, *times: float) -> None:
+        for waiting, output in zip(computed.texts, computed.outputs, strict=True):
             if waiting.future.done():
-                waiting.future.set_result(output)
-        finish(self, batch, outputs, *times)
+                waiting.future.set_result(output)  # type: ignore[arg-type]
+        finish(self, computed, *times)
 
     patch.setattr(Runner, "_finish", finish_all)
 

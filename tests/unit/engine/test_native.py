@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from tests.support import needs
 from tests.support.encoders import random_encoder, write_encoder
 
-from headrace.engine.base import TokenBatch
+from headrace.engine.base import TokenBatch, complete, go_on
 from headrace.engine.initializers import ENCODER
 from headrace.engine.native import NativeBackend, NativeModel
 from headrace.engine.onnx import OnnxBackend
@@ -24,7 +24,7 @@ from headrace.models.manifest import Pooling
 
 pytestmark = needs.native
 
-VOCABULARY, WINDOW = 60, 80
+VOCABULARY, WINDOW, LAYERS = 60, 80, 2
 LENGTHS = [1, 2, 11, 12, 13, 31, 32, 33, 47, 80]  # around the sizes of tiles and panels
 
 
@@ -135,6 +135,39 @@ def test_sessions_at_the_same_time_do_not_disturb_each_other(path: Path):
     for thread in threads:
         thread.join()
     assert wrong == []
+
+
+def test_batches_that_take_turns_come_to_the_same_bits(path: Path):
+    backend = NativeModel(path, 2, "bf16").session()
+    batches = [texts(lengths, seed=7) for lengths in ([WINDOW], [3, 5], [40] * 4)]
+    wanted = [backend.run(batch)["embedding"].tobytes() for batch in batches]
+    turns = [backend.steps(batch) for batch in batches]
+    found: list[bytes | None] = [None] * len(turns)
+    steps = 0
+    while None in found:
+        steps += 1
+        for index, turn in enumerate(turns):
+            outputs = go_on(turn) if found[index] is None else None
+            if outputs is not None:
+                found[index] = outputs["embedding"].tobytes()
+        assert backend.run(batches[1])["embedding"].tobytes() == wanted[1]
+    assert found == wanted
+    assert steps == LAYERS
+
+
+def test_a_batch_that_is_given_up_halfway_leaves_nothing_behind(path: Path):
+    backend = NativeModel(path, 2, "bf16").session()
+    wanted = backend.run(texts([WINDOW]))["embedding"].tobytes()
+    given_up = backend.steps(texts([40], seed=1))
+    assert go_on(given_up) is None
+    given_up.close()
+    assert complete(backend.steps(texts([WINDOW])))["embedding"].tobytes() == wanted
+    resting = backend.steps(texts([WINDOW]))
+    assert go_on(resting) is None
+    backend.close()
+    assert complete(resting)["embedding"].tobytes() == wanted
+    with pytest.raises(EngineFailed, match="released"):
+        backend.run(texts([4]))
 
 
 @pytest.mark.parametrize("token", [-1, VOCABULARY, 1 << 40])
