@@ -32,7 +32,7 @@ from headrace.observe.base import Observer, RequestFinished
 from headrace.settings import LimitSettings
 from headrace.tasks import TASKS
 from headrace.tasks.base import Task
-from headrace.types import Answer, Caller, Embedding, Options, Request, Scope, TaskName, Timings
+from headrace.types import Answer, Caller, Embedding, Options, Request, Scope, Timings
 
 # From the head of a request to its run are 1 to 20 ms on a busy machine. One that takes longer has a slow client or is
 # refused for something else, and should not keep others out.
@@ -123,15 +123,15 @@ class Service:
     def _arrive(self) -> None:
         self._arriving_bytes -= self._arriving.popleft()[1]
 
-    def refuse_if_full(self, task: TaskName, size_bytes: int) -> None:
+    def refuse_if_full(self, size_bytes: int) -> None:
         """Refuse a request before anything of it is read, if no model could let in even one text.
 
         What overload costs is then decided by this, so it asks nobody who is calling, and looks nothing up: an answer
         that is remembered is refused as well. Who was let past it and has not come to ``run`` yet counts as waiting:
-        hundreds of requests can arrive before the first of them gets that far.
+        hundreds of requests can arrive before the first of them gets that far. Nobody is told of it here: there may be
+        thousands a second.
 
         Args:
-            task: What is asked for.
             size_bytes: Of the body; as many as it may have if that is not known.
 
         Raises:
@@ -145,11 +145,6 @@ class Service:
             self._arriving.append((now, size_bytes))
             self._arriving_bytes += size_bytes
             return
-        self._observer.observe(
-            RequestFinished(
-                task=task, model="", outcome=QueueFull.code, inputs=0, cached=0, tokens=0, timings=Timings()
-            )
-        )
         raise QueueFull("more work waits than is done in time; ask again later", retry_after_s=retry_after_s)
 
     def list_models(self, caller: Caller) -> list[ServedModel]:

@@ -135,10 +135,10 @@ class EngineSettings(Section):
     isolation: Literal["process", "none"] = option(
         "process", "Run each model in a process of its own, which may crash alone, or in this one."
     )
-    # An answer that takes over a second is of little use to somebody who waits for it. Three quarters of it for the
-    # queue leave the rest for the request's own work and for what was guessed wrong.
+    # An answer that takes over a second is of little use to somebody who waits for it. Half of it for the queue leaves
+    # the rest for the request's own work and for what was guessed wrong, and is 20 batches, so no session runs dry.
     max_wait_s: float = option(
-        0.75, "Work that may wait for one model before a fifth request is refused, in seconds of it.", gt=0, le=3600
+        0.5, "Work that may wait for one model before a fifth request is refused, in seconds of it.", gt=0, le=3600
     )
     max_queued_texts: int = option(
         2048, "Texts that may wait for one model before new ones are refused.", ge=1, le=1 << 20

@@ -1,6 +1,7 @@
 """The models that are loaded, by name."""
 
 import asyncio
+import math
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -58,9 +59,13 @@ class Registry:
             arriving: Requests that are on their way, to whichever model.
             size_bytes: Of their bodies together.
         """
-        waits = [model.engine.retry_after_s(arriving, size_bytes) for model in self]
-        full = [wait for wait in waits if wait is not None]
-        return min(full) if len(full) == len(waits) else None
+        least = math.inf
+        for model in self:
+            wait = model.engine.retry_after_s(arriving, size_bytes)
+            if wait is None:
+                return None
+            least = min(least, wait)
+        return least
 
     def get(self, name: str | None) -> LoadedModel:
         """Return a model by name, the default for none.

@@ -91,7 +91,6 @@ class ResponseSent:
 
     Attributes:
         route: The route's template (``/api/v1/models/{name}``), or ``""`` for a path that is no route.
-        is_shed: Whether it was refused unread because the server is overloaded; there may be thousands a second.
     """
 
     route: str
@@ -101,10 +100,26 @@ class ResponseSent:
     request_id: str
     caller: str
     duration_s: float
-    is_shed: bool = False
 
 
-Fact = RequestFinished | BatchFinished | QueueChanged | EngineRestarted | TextQuarantined | ResponseSent
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequestsShed:
+    """Requests were refused unread because the server is overloaded; told together, since it may be thousands a second.
+
+    Attributes:
+        route: The route's template, of what was asked for.
+        count: How many since the last such fact.
+    """
+
+    task: str
+    outcome: str
+    route: str
+    method: str
+    status: int
+    count: int
+
+
+Fact = RequestFinished | BatchFinished | QueueChanged | EngineRestarted | TextQuarantined | ResponseSent | RequestsShed
 
 
 class Observer(Protocol):

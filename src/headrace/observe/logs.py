@@ -15,7 +15,7 @@ from typing import Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from headrace.observe.base import BatchFinished, EngineRestarted, Fact, ResponseSent, TextQuarantined
+from headrace.observe.base import BatchFinished, EngineRestarted, Fact, RequestsShed, ResponseSent, TextQuarantined
 from headrace.settings import LogSettings
 
 LEVELS: Final[Mapping[str, int]] = {
@@ -112,7 +112,7 @@ class LogObserver:
     """Writes an access line for each response, and a warning for failed texts and for engines that died.
 
     Refusals for overload have one line a second together: a line of its own for each of some thousands would cost more
-    than the refusal, and fill the disk. At level debug each has its line.
+    than the refusal, and fill the disk.
 
     Args:
         clock: Seconds that never go backwards.
@@ -129,6 +129,9 @@ class LogObserver:
         match fact:
             case ResponseSent():
                 self._response(fact)
+            case RequestsShed():
+                self._shed += fact.count
+                self._tell_shed()
             case BatchFinished() if fact.failed:
                 self._log.warning("batch.failed", model=fact.model, texts=fact.texts, failed=fact.failed)
             case EngineRestarted():
@@ -143,10 +146,9 @@ class LogObserver:
                 self._log.error("text.quarantined", model=fact.model, sha256=fact.digest)
 
     def _response(self, fact: ResponseSent) -> None:
-        self._shed += fact.is_shed
         if self._shed:
             self._tell_shed()
-        write = self._log.debug if fact.is_shed or fact.route in QUIET_ROUTES else self._log.info
+        write = self._log.debug if fact.route in QUIET_ROUTES else self._log.info
         write(
             "response.sent",
             method=fact.method,

@@ -21,6 +21,7 @@ from headrace.observe.base import (
     Fact,
     QueueChanged,
     RequestFinished,
+    RequestsShed,
     ResponseSent,
     TextQuarantined,
 )
@@ -117,6 +118,9 @@ class Metrics:
                 self._quarantined[fact.model].inc()
             case ResponseSent():
                 self._response(fact)
+            case RequestsShed():  # in no histogram: some thousand refusals would hide how long an answer takes
+                self._requests[fact.task, "", fact.outcome].inc(fact.count)
+                self._responses[fact.route, fact.method, str(fact.status)].inc(fact.count)
 
     def _make_request_metrics(self) -> None:
         self._requests = self._counter(

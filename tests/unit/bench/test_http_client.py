@@ -3,41 +3,11 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 import pytest
-from bench.http_client import MAX_ANSWER_BYTES, AnswerInvalid, Client, parse_head
+from bench import http_client
+from bench.http_client import AnswerInvalid, Client
 
 REQUEST = b"POST / HTTP/1.1\r\ncontent-length: 0\r\n\r\n"
 WHOLE = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi"
-
-
-@pytest.mark.parametrize(
-    ("head", "parsed"),
-    [
-        (b"HTTP/1.1 200 OK\r\nContent-Length: 12", (200, 12, True)),
-        (b"HTTP/1.1 429 Too Many\r\ncontent-length: 0\r\nConnection: Close", (429, 0, False)),
-        (b"HTTP/1.1 200\r\ntransfer-encoding: chunked", (200, None, True)),
-        (b"HTTP/1.0 200 OK\r\ncontent-length: 1", (200, 1, False)),
-    ],
-)
-def test_a_head_tells_status_length_and_whether_the_connection_is_kept(
-    head: bytes, parsed: tuple[int, int | None, bool]
-) -> None:
-    assert parse_head(head) == parsed
-
-
-@pytest.mark.parametrize(
-    "head",
-    [
-        b"",
-        b"ICY 200 OK",
-        b"HTTP/1.1 OK",
-        b"HTTP/1.1 200 OK",
-        b"HTTP/1.1 200 OK\r\ncontent-length: x",
-        b"HTTP/1.1 200 OK\r\ncontent-length: %d" % (MAX_ANSWER_BYTES + 1),
-    ],
-)
-def test_what_is_no_head_of_an_answer_is_refused(head: bytes) -> None:
-    with pytest.raises(AnswerInvalid):
-        parse_head(head)
 
 
 @asynccontextmanager
@@ -87,9 +57,9 @@ async def test_a_chunked_answer_is_put_together() -> None:
         assert [await client.send(REQUEST) for _ in range(2)] == [(200, b"abcde")] * 2
 
 
-async def test_a_chunked_answer_without_end_is_refused() -> None:
-    chunked = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n%x\r\n" % (MAX_ANSWER_BYTES + 1)
-    async with answering(lambda _: chunked) as (client, _):
+async def test_an_answer_that_is_too_large_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(http_client, "MAX_ANSWER_BYTES", 1)
+    async with answering(lambda _: WHOLE) as (client, _):
         with pytest.raises(AnswerInvalid, match="more than"):
             await client.send(REQUEST)
 
@@ -99,3 +69,32 @@ async def test_after_an_answer_that_was_cut_short_the_next_one_is_whole() -> Non
         with pytest.raises(asyncio.IncompleteReadError):
             await client.send(REQUEST)
         assert await client.send(REQUEST) == (200, b"hi")
+
+
+@pytest.mark.parametrize("answer", [b"ICY 200 OK\r\n\r\n", b"hi", b"HTTP/1.1 200 OK\r\ncontent-length: x\r\n\r\nhi"])
+async def test_what_is_no_answer_is_refused(answer: bytes) -> None:
+    async with answering(lambda number: answer if number == 0 else WHOLE) as (client, _):
+        with pytest.raises(AnswerInvalid, match="no answer"):
+            await client.send(REQUEST)
+        assert await client.send(REQUEST) == (200, b"hi")
+
+
+async def test_a_request_that_is_given_up_takes_its_connection_along() -> None:
+    async with answering(lambda _: WHOLE) as (client, connections):
+        await client.send(REQUEST)
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(0):
+                await client.send(REQUEST)
+        assert await client.send(REQUEST) == (200, b"hi")
+    assert connections == [0, 1]
+
+
+async def test_a_connection_that_the_server_closed_meanwhile_is_opened_anew_for_the_request_after_next() -> None:
+    async with answering(lambda number: WHOLE) as (client, connections):
+        await client.send(REQUEST)
+        assert client._connection is not None
+        client._connection.connection_lost(None)
+        with pytest.raises(ConnectionResetError):
+            await client.send(REQUEST)
+        assert await client.send(REQUEST) == (200, b"hi")
+    assert connections == [0, 1]

@@ -10,6 +10,7 @@ from headrace.observe.base import (
     Fact,
     QueueChanged,
     RequestFinished,
+    RequestsShed,
     ResponseSent,
     TextQuarantined,
 )
@@ -89,6 +90,14 @@ def test_a_batch_is_measured_in_texts_tokens_padding_and_failures() -> None:
     found = {name: value(samples, f"headrace_batch_{name}", model="minilm") for name in expected}
     assert found == expected
     assert value(samples, "headrace_batch_run_seconds_sum", model="minilm") == pytest.approx(0.01)
+
+
+def test_refusals_of_unread_requests_are_counted_and_hide_no_duration() -> None:
+    shed = RequestsShed(task="embed", outcome="queue.full", route="/r", method="POST", status=429, count=7)
+    samples = scrape(shed, shed)
+    assert value(samples, "headrace_requests_total", task="embed", model="", outcome="queue.full") == 14
+    assert value(samples, "headrace_http_responses_total", route="/r", method="POST", status="429") == 14
+    assert not [name for name, _ in samples if "duration" in name]
 
 
 def test_the_queue_is_as_long_as_it_was_last() -> None:

@@ -1,10 +1,12 @@
 """Load shedding: requests that no engine can take are refused before anything of them is read but the head.
 
 At ten times the capacity nine of ten requests end here, on the cores that the engine computes on. By way of the
-routes a refusal takes some 500 µs, and 3,000 a second would be more than one core; here it takes a tenth of that.
+routes a refusal takes some 500 µs, and 3,000 a second would be more than one core; here it takes a tenth of that. So it
+is told together with others, too: to count and log each would take as long again.
 """
 
-import time
+import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -12,12 +14,13 @@ from headrace.api.rest.context import Context
 from headrace.api.rest.edge import choose_request_id
 from headrace.api.rest.problems import MEDIA_TYPE, STATUS, problem_body, retry_after
 from headrace.errors import QueueFull
-from headrace.observe.base import ResponseSent
+from headrace.observe.base import RequestsShed
 from headrace.types import TaskName
 
 INFERENCE: Final[Mapping[str, TaskName]] = {"/api/v1/embed": "embed"}
 """The paths whose POST needs an engine, each with its task."""
 _STATUS: Final = STATUS[QueueFull]
+_TELL_AFTER_S: Final = 0.1
 _MAX_DIGITS: Final = 18  # of a number of bytes; more would take Python long to read
 _HEAD: Final = (
     f"HTTP/1.1 {_STATUS} Too Many Requests\r\ncontent-type: {MEDIA_TYPE}\r\n".encode()
@@ -35,7 +38,8 @@ class Shedder:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._tasks = {path.encode(): task for path, task in INFERENCE.items()}
+        self._paths = {path.encode() for path in INFERENCE}
+        self._untold = Counter[bytes]()
 
     def refuse(self, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
         """Return the whole response to a POST that cannot be taken; nothing if it is to be handled as any other.
@@ -44,16 +48,15 @@ class Shedder:
             url: As it stands in the request line.
             headers: Names in lower case.
         """
-        task = self._tasks.get(url)
-        if task is None or self._context.is_draining:
+        if url not in self._paths or self._context.is_draining:
             return None
-        started, found = time.monotonic(), dict(headers)
+        found = dict(headers)
         try:
-            self._context.service.refuse_if_full(task, self._size(found.get(b"content-length", b"")))
+            self._context.service.refuse_if_full(self._size(found.get(b"content-length", b"")))
         except QueueFull as error:
             request_id = choose_request_id(found.get(b"x-request-id", b"").decode("latin-1"))
             body = problem_body(error, _STATUS, request_id)
-            self._state(url.decode(), request_id, time.monotonic() - started)
+            self._count(url)
             return _HEAD % (len(body), retry_after(error.retry_after_s or 0).encode(), request_id.encode()) + body
         return None
 
@@ -62,16 +65,23 @@ class Shedder:
         most = self._context.settings.server.max_body_bytes
         return min(most, int(told)) if told.isdigit() and len(told) <= _MAX_DIGITS else most
 
-    def _state(self, path: str, request_id: str, duration_s: float) -> None:
-        self._context.observer.observe(
-            ResponseSent(
-                route=path,
-                method="POST",
-                path=path,
-                status=_STATUS,
-                request_id=request_id,
-                caller="",
-                duration_s=duration_s,
-                is_shed=True,
+    def _count(self, url: bytes) -> None:
+        if not self._untold:
+            asyncio.get_running_loop().call_later(_TELL_AFTER_S, self._tell)
+        self._untold[url] += 1
+
+    def _tell(self) -> None:
+        """State what was refused since the last time."""
+        for url, count in self._untold.items():
+            path = url.decode()
+            self._context.observer.observe(
+                RequestsShed(
+                    task=INFERENCE[path],
+                    outcome=QueueFull.code,
+                    route=path,
+                    method="POST",
+                    status=_STATUS,
+                    count=count,
+                )
             )
-        )
+        self._untold.clear()

@@ -20,7 +20,7 @@ from headrace.api.rest.server import RestServer, bind
 from headrace.api.rest.shed import INFERENCE
 from headrace.auth.loopback import LoopbackGuard
 from headrace.errors import QueueFull
-from headrace.observe.base import RequestFinished, ResponseSent
+from headrace.observe.base import RequestsShed, ResponseSent
 from headrace.observe.metrics import Metrics
 from headrace.settings import EngineSettings, ServerSettings, Settings
 
@@ -121,8 +121,10 @@ def _events() -> tuple[asyncio.Event, asyncio.Event]:
     return asyncio.Event(), asyncio.Event()
 
 
-def is_shed(server: Server) -> list[bool]:
-    return [fact.is_shed for fact in server.recorder.of(ResponseSent)]
+async def shed(server: Server) -> int:
+    """Return how many were refused unread, when that has been told."""
+    await asyncio.sleep(0.15)
+    return sum(fact.count for fact in server.recorder.of(RequestsShed))
 
 
 def test_every_post_needs_an_engine_and_is_shed():
@@ -135,7 +137,8 @@ async def test_a_full_queue_refuses_by_the_head_and_the_connection_goes_on(serve
     async with server.connection() as connection:
         for _ in range(3):
             assert (await connection.ask(post())).status == 429
-        assert is_shed(server) == [True] * 3
+        assert await shed(server) == 3
+        assert not server.recorder.of(ResponseSent)
         await server.empty()
         assert (await connection.ask(post())).status == 200
 
@@ -143,31 +146,34 @@ async def test_a_full_queue_refuses_by_the_head_and_the_connection_goes_on(serve
 async def test_the_refusal_is_like_any_other(server: Server):
     await server.fill()
     async with server.connection() as connection:
-        shed = await connection.ask(post(x_request_id="r1"))
+        refused = await connection.ask(post(x_request_id="r1"))
         app = httpx.ASGITransport(build_app(server.context, local_hosts_only=False))
         async with httpx.AsyncClient(transport=app, base_url="http://x", headers={"x-request-id": "r1"}) as client:
             other = await client.post("/api/v1/embed", json={"inputs": ["w1"]})
-    assert shed.headers.keys() == set(other.headers)
-    assert {name: shed.headers[name] for name in ("content-type", "x-request-id", "retry-after")} == {
+    assert refused.headers.keys() == set(other.headers)
+    assert {name: refused.headers[name] for name in ("content-type", "x-request-id", "retry-after")} == {
         "content-type": "application/problem+json",
         "x-request-id": "r1",
         "retry-after": "1",
     }
-    body, others = shed.json(), other.json()
+    body, others = refused.json(), other.json()
     assert body.pop("detail").endswith("ask again later")
     assert others.pop("detail").endswith("ask again later")
     assert body == others
     assert body["code"] == QueueFull.code
 
 
-async def test_the_refusal_is_observed(server: Server):
+async def test_refusals_are_told_together(server: Server):
     await server.fill()
-    async with server.connection() as connection:
-        reply = await connection.ask(post())
-    [finished], [sent] = server.recorder.of(RequestFinished), server.recorder.of(ResponseSent)
-    assert (finished.task, finished.model, finished.outcome) == ("embed", "", "queue.full")
-    assert (sent.route, sent.method, sent.status) == ("/api/v1/embed", "POST", 429)
-    assert sent.request_id == reply.headers["x-request-id"] == reply.json()["request_id"]
+    for _ in range(2):
+        async with server.connection() as connection:
+            replies = [await connection.ask(post()) for _ in range(5)]
+        assert await shed(server) == 5
+        [fact] = server.recorder.of(RequestsShed)
+        assert (fact.task, fact.outcome) == ("embed", "queue.full")
+        assert (fact.route, fact.method, fact.status) == ("/api/v1/embed", "POST", 429)
+        assert all(reply.headers["x-request-id"] == reply.json()["request_id"] for reply in replies)
+        server.recorder.facts.clear()
 
 
 async def test_what_needs_no_engine_is_answered(server: Server):
@@ -237,9 +243,9 @@ async def test_what_is_not_plain_is_refused_by_the_routes(server: Server, reques
         with contextlib.suppress(KeyError):  # 100 Continue has no length
             reply = await connection.receive()
             assert (reply.status, json.loads(reply.body)["code"]) == (429, "queue.full")
-    while not is_shed(server):
+    while not server.recorder.of(ResponseSent):
         await asyncio.sleep(0.001)
-    assert is_shed(server) == [False]
+    assert await shed(server) == 0
 
 
 async def test_a_server_that_stops_says_so_with_every_refusal(server: Server):
@@ -247,4 +253,4 @@ async def test_a_server_that_stops_says_so_with_every_refusal(server: Server):
     server.context.is_draining = True
     async with server.connection() as connection:
         assert (await connection.ask(post())).headers["connection"] == "close"
-    assert is_shed(server) == [False]
+    assert await shed(server) == 0
