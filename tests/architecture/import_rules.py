@@ -30,7 +30,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "app": (*_ZERO, "tasks", "models", "engine", "auth", "limits", "cache", "observe", "service", "api"),
     # The second program: like app, it puts together what runs in its process.
     "engine_process": (*_ZERO, "models", "engine", "observe"),
-    "diagnose": (*_ZERO, "models", "engine", "app"),
+    "diagnose": (*_ZERO, "models", "engine", "app", "export.needs"),
     # Commands that need no app (import, doctor) still log.
     "cli": (*_ZERO, "cli", "app", "diagnose", "models", "observe.logs"),
     "export": (*_ZERO, "export", "models", "tasks", "engine", "observe.base"),
@@ -40,7 +40,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
 
 # A command may say what it gets from ``app``.
 _TYPES: Final = {("cli", "service"), ("cli", "engine")}
-# Export needs PyTorch, which serving must not have: one command reaches it, and only when it runs.
+# Export needs onnx or PyTorch, which serving must not have: one command reaches it, and only when it runs.
 _LAZY: Final = {("headrace/cli/import_.py", "export")}
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {
@@ -80,7 +80,8 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/export/*",
         "headrace/cli/*",
     ),
-    "tokenizers": ("headrace/engine/tokenizer.py",),
+    # The original tokenizes by itself, so that a mistake of serving shows when they are compared.
+    "tokenizers": ("headrace/engine/tokenizer.py", "headrace/export/plain.py"),
     "torch": ("headrace/export/*",),
     "transformers": ("headrace/export/*",),
     "typer": ("headrace/cli/*",),

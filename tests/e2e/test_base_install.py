@@ -65,4 +65,4 @@ def test_importing_without_the_extra_says_what_to_install(base_python: Path, tmp
     )
     assert result.returncode == 1
     assert result.stderr.startswith("headrace: dependency.missing: ")
-    assert "pip install 'headrace[export]'" in result.stderr
+    assert "pip install 'headrace[import]'" in result.stderr

@@ -130,10 +130,19 @@ def test_openvino_is_recommended_where_it_pays(
 
 
 def test_a_missing_extra_is_a_warning_with_the_command(store: LocalStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "onnx" else SimpleNamespace())
+    found = findings(store)["import"]
+    assert (found.status, found.remedy) == ("warning", "pip install 'headrace[import]'")
+    assert "onnx" in found.detail
+
+
+def test_without_pytorch_the_common_families_can_be_imported(
+    store: LocalStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "torch" else SimpleNamespace())
     found = findings(store)["import"]
-    assert (found.status, found.remedy) == ("warning", "pip install 'headrace[export]'")
-    assert "torch" in found.detail
+    assert found.status == "ok"
+    assert "others need torch" in found.detail
 
 
 def test_a_taken_port_is_an_error(store: LocalStore) -> None:

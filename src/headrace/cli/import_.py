@@ -57,7 +57,7 @@ def import_(loaded: LoadedSettings, asked: ImportArguments) -> None:
     If the exported graph disagrees with the original, nothing is stored and the exit code is 3.
     """
     from headrace.cli.progress import steps  # noqa: PLC0415 - loads rich
-    from headrace.export.importer import ImportRequest, find_imported, import_model  # noqa: PLC0415 - leads to PyTorch
+    from headrace.export.importer import ImportRequest, find_imported, import_model  # noqa: PLC0415 - loads NumPy
 
     request = ImportRequest(
         source=asked.source,

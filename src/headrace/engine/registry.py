@@ -109,7 +109,7 @@ async def _hold_to_manifest(model: LoadedModel) -> None:
         ) from item
     found = {name: array.shape for name, array in item.arrays.items()}
     promised = {output.name: output.shape[1:] for output in manifest.outputs}
-    if found != promised or found["embedding"] != (manifest.dimensions,):
+    if found != promised or found[manifest.outputs[0].name] != (manifest.dimensions,):
         raise ModelCorrupt(f"{model.name!r} gives {found} and its manifest promises {promised}; import it again")
 
 

@@ -6,6 +6,7 @@ from typing import Literal
 from headrace.types import FloatArray
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
+HeadActivation = Literal["gelu", "relu", "tanh"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,3 +59,16 @@ class Encoder:
     epsilon: float
     activation: Activation
     attention_bias: FloatArray | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What a classifier does with the first token's state: two products, and an activation between them.
+
+    Attributes:
+        outer: Its columns are the labels.
+    """
+
+    inner: Linear
+    activation: HeadActivation
+    outer: Linear

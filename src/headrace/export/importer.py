@@ -6,7 +6,6 @@ original it is compared with is computed by NumPy (``plain``). For any other, Py
 
 import asyncio
 import importlib.metadata
-import importlib.util
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -18,12 +17,14 @@ import headrace
 from headrace.engine.agreement import Reference, write_reference
 from headrace.engine.base import Engine
 from headrace.engine.loaded import load_engine
-from headrace.errors import DependencyMissing, ModelCorrupt, ModelUnknown
+from headrace.errors import ModelCorrupt, ModelUnknown, SourceUnsupported
 from headrace.export.card import write_card
-from headrace.export.families import is_known, read_encoder
+from headrace.export.families import is_known, read_classifier, read_encoder
 from headrace.export.gate import GateLimits, require_passed, run_gate
+from headrace.export.needs import BUILDING, TRACING, require
 from headrace.export.plain import PlainOriginal
 from headrace.export.probes import make_probes
+from headrace.export.tensors import read_tensors
 from headrace.export.tokenizer import write_tokenizer
 from headrace.models.checkpoint import Checkpoint, read_checkpoint
 from headrace.models.folder import GRAPH, TOKENIZER, describe_file, describe_files, open_folder
@@ -32,10 +33,10 @@ from headrace.models.names import check_name, suggest_name
 from headrace.models.sources.base import Progress, Source, SourceSpec
 from headrace.models.sources.resolve import fetch, parse_spec
 from headrace.models.store import LocalStore, StoredModel
-from headrace.models.weights import WEIGHTS, read_tensors
+from headrace.models.weights import WEIGHTS
 from headrace.observe.base import Observers
 from headrace.settings import EngineSettings
-from headrace.types import Arrays
+from headrace.types import Arrays, TaskName
 
 if TYPE_CHECKING:
     import onnx
@@ -44,9 +45,6 @@ if TYPE_CHECKING:
 
 REPORTS: Final = "reports"
 """Folder beside the store that keeps the gate's reports of models that were refused."""
-
-_BUILDING: Final = ("onnx",)
-_TRACING: Final = ("torch", "transformers", "onnx", "onnxscript", "safetensors")
 
 _NOT_GATED: Final = GateReport(
     passed=False, texts=0, min_cosine_required=0, max_difference_allowed=0, outputs=(), worst_text=""
@@ -97,21 +95,21 @@ def import_model(
         DependencyMissing: The extra ``import`` is not installed; for families we do not know, ``export``.
     """
     spec, name = _read_request(request)
-    _require(_BUILDING, "import")
+    require(BUILDING, "import")
     with fetch(spec, progress) as source, store.draft() as draft:
         with progress.step("Checking the files"):
             checkpoint = read_checkpoint(source.folder)
         with progress.step("Loading the original model"):
             original = _load(checkpoint)
         with progress.step("Exporting to ONNX"):
-            graph = _export(original, draft / GRAPH)
+            graph = _export(original, checkpoint.task, draft / GRAPH)
             write_tokenizer(checkpoint.folder, draft / TOKENIZER)
             describe = _describe(name, source, checkpoint, graph, original.tools)
         with progress.step("Comparing with the original"):
             probes = make_probes(checkpoint.max_tokens)
             # Text by text: not even padding decides what it answers.
             reference = Reference(
-                tuple(probe.text for probe in probes), tuple(original.embed(probe.text) for probe in probes)
+                tuple(probe.text for probe in probes), tuple(original.answer(probe.text) for probe in probes)
             )
             write_reference(draft / REFERENCE, reference)
             engine = make_engine(draft, describe(files=describe_files(draft), gate=_NOT_GATED))
@@ -130,12 +128,12 @@ class _Original:
     """A loaded checkpoint.
 
     Attributes:
-        embed: Returns ``embedding`` and ``norm`` of one text.
+        answer: Returns what it gives for one text.
         make_graph: Returns the graph that answers the same.
         tools: Packages that made it.
     """
 
-    embed: Callable[[str], Arrays]
+    answer: Callable[[str], Arrays]
     make_graph: Callable[[], "onnx.ModelProto"]
     tools: tuple[str, ...]
 
@@ -143,25 +141,36 @@ class _Original:
 def _load(checkpoint: Checkpoint) -> _Original:
     """Load a checkpoint: by NumPy if it is of a family we know, else by PyTorch, which takes seconds to load itself."""
     if is_known(checkpoint.config):
-        from headrace.export.builder import build_graph  # noqa: PLC0415 - loads onnx, 1 s
+        from headrace.export.builder import build_classifier, build_graph  # noqa: PLC0415 - loads onnx, 1 s
 
-        known = read_encoder(checkpoint.config, read_tensors(checkpoint.folder / WEIGHTS), checkpoint.max_tokens)
+        given = (checkpoint.config, read_tensors(checkpoint.folder / WEIGHTS), checkpoint.max_tokens)
+        if checkpoint.task == "classify":
+            known, head = read_classifier(*given, len(checkpoint.labels))
+            original = PlainOriginal(checkpoint, known, head)
+            return _Original(original.answer, partial(build_classifier, known, head), BUILDING)
+        known = read_encoder(*given)
         graph = partial(build_graph, known, checkpoint.pooling)
-        return _Original(PlainOriginal(checkpoint, known).embed, graph, _BUILDING)
-    _require(_TRACING, "export", f" {checkpoint.architecture}")
+        return _Original(PlainOriginal(checkpoint, known).answer, graph, BUILDING)
+    if checkpoint.task != "embed":
+        raise SourceUnsupported(
+            f"{checkpoint.architecture!r} is no classifier of a family that can be imported: BERT, RoBERTa, XLM-R,"
+            " CamemBERT, ELECTRA, DistilBERT and MPNet",
+            field="architectures",
+        )
+    require(TRACING, "export", checkpoint.architecture)
     from headrace.export.pytorch import TorchOriginal, load_encoder  # noqa: PLC0415 - as above
     from headrace.export.trace import trace_graph  # noqa: PLC0415 - as above
 
     encoder = load_encoder(checkpoint)
     return _Original(
-        TorchOriginal(checkpoint, encoder).embed, partial(trace_graph, encoder, checkpoint.max_tokens), _TRACING
+        TorchOriginal(checkpoint, encoder).answer, partial(trace_graph, encoder, checkpoint.max_tokens), TRACING
     )
 
 
-def _export(original: _Original, target: Path) -> "Graph":
+def _export(original: _Original, task: TaskName, target: Path) -> "Graph":
     from headrace.export.graph import write_graph  # noqa: PLC0415 - loads onnx
 
-    return write_graph(original.make_graph(), target)
+    return write_graph(original.make_graph(), task, target)
 
 
 def find_imported(request: ImportRequest, store: LocalStore) -> StoredModel | None:
@@ -182,16 +191,6 @@ def _read_request(request: ImportRequest) -> tuple[SourceSpec, str]:
     return spec, check_name(request.name) if request.name is not None else suggest_name(spec.name)
 
 
-def _require(packages: Sequence[str], extra: str, what: str = "") -> None:
-    """Refuse, if possible before anything is downloaded, if what is needed is not installed."""
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise DependencyMissing(
-            f"importing{what or ' a model'} needs {', '.join(missing)}; run: pip install 'headrace[{extra}]'"
-            " (serving needs none)"
-        )
-
-
 def _describe(
     name: str, source: Source, checkpoint: Checkpoint, graph: "Graph", tools: Sequence[str]
 ) -> Callable[..., Manifest]:
@@ -208,7 +207,9 @@ def _describe(
     return partial(
         make_manifest,
         name=name,
-        task="embed",
+        task=checkpoint.task,
+        labels=checkpoint.labels,
+        function=checkpoint.function,
         dimensions=graph.dimensions,
         max_tokens=checkpoint.max_tokens,
         pooling=checkpoint.pooling,

@@ -1,7 +1,7 @@
-"""Weight files: which are safe to read, whether one is whole, and what is in it.
+"""Weight files: which are safe to read, and whether one is whole, told without loading it.
 
 Only safetensors is read: a pickle runs code when it is opened. The header of a safetensors file says where each
-tensor lies; a file cut off or changed there is found in milliseconds, before anything is read.
+tensor lies; a file cut off or changed there is found here, in milliseconds.
 Format: https://huggingface.co/docs/safetensors/index#format
 """
 
@@ -13,11 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
-import numpy as np
-from numpy.typing import NDArray
-
 from headrace.errors import SourceInvalid, SourceUnsafe, SourceUnsupported
-from headrace.types import FloatArray
 
 WEIGHTS: Final = "model.safetensors"
 SHARDS: Final = "model.safetensors.index.json"
@@ -29,8 +25,6 @@ _ITEM_BYTES: Final = {
     "BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "U16": 2, "I16": 2, "F16": 2, "BF16": 2,
     "U32": 4, "I32": 4, "F32": 4, "U64": 8, "I64": 8, "F64": 8,
 }  # fmt: skip
-_INTEGERS: Final = frozenset({"BOOL", "U8", "I8", "U16", "I16", "U32", "I32", "U64", "I64"})
-_FLOATS: Final = {"F16": "<f2", "F32": "<f4", "F64": "<f8"}
 
 
 def require_weights(names: Collection[str]) -> None:
@@ -63,36 +57,9 @@ def _first_pickle(names: Iterable[str]) -> str | None:
     return next((name for name in top if PurePosixPath(name).suffix in PICKLES), None)
 
 
-def check_header(path: Path) -> None:
-    """Check that a safetensors file is as long as its header says, and that its tensors fill it.
-
-    Raises:
-        SourceInvalid: It is cut off or changed; the message names the file.
-    """
-    _read_header(path)
-
-
-def read_tensors(path: Path) -> dict[str, FloatArray]:
-    """Return the tensors of floating-point numbers by name, as float32; those of whole numbers are no weights.
-
-    Those that are float32 already stay in the file, which is mapped, until they are used.
-
-    Raises:
-        SourceInvalid: The file is cut off or changed.
-        SourceUnsupported: A tensor has numbers of 8 bits, which mean nothing without a scale.
-    """
-    tensors, start = _read_header(path)
-    data = np.memmap(path, np.uint8, mode="r")[start:]
-    return {
-        tensor.name: _as_float32(path, tensor, data[tensor.start : tensor.stop]).reshape(tensor.shape)
-        for tensor in tensors
-        if tensor.dtype not in _INTEGERS
-    }
-
-
 @dataclass(frozen=True, slots=True)
-class _Tensor:
-    """An entry of the header; ``start`` and ``stop`` are bytes of what follows it."""
+class TensorEntry:
+    """A tensor as a header describes it; ``start`` and ``stop`` are its bytes in the data after the header."""
 
     name: str
     dtype: str
@@ -101,21 +68,13 @@ class _Tensor:
     stop: int
 
 
-def _as_float32(path: Path, tensor: _Tensor, data: NDArray[np.uint8]) -> FloatArray:
-    if tensor.dtype == "BF16":  # the upper half of a float32
-        return (data.view("<u2").astype(np.uint32) << 16).view(np.float32)
-    if tensor.dtype not in _FLOATS:
-        raise SourceUnsupported(
-            f"{path.name} has {tensor.name!r} as {tensor.dtype}; save it as float32, float16 or bfloat16",
-            field=tensor.name,
-        )
-    return data.view(_FLOATS[tensor.dtype]).astype(np.float32, copy=False)
-
-
-def _read_header(path: Path) -> tuple[list[_Tensor], int]:
-    """Return the tensors in the order of their places, and where the data begins.
+def read_header(path: Path) -> tuple[list[TensorEntry], int]:
+    """Return a safetensors file's tensors in the order of their places, and where the data begins.
 
     They must lie one after the other, from the first byte to the last, as the format demands.
+
+    Raises:
+        SourceInvalid: The file is cut off or changed; the message names it.
     """
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -143,7 +102,7 @@ def _read_header(path: Path) -> tuple[list[_Tensor], int]:
     return tensors, _LENGTH_BYTES + length
 
 
-def _entry(path: Path, name: str, fields: Any) -> _Tensor:
+def _entry(path: Path, name: str, fields: Any) -> TensorEntry:
     try:
         start, stop = (_whole(offset) for offset in fields["data_offsets"])
         shape = tuple(_whole(axis) for axis in fields["shape"])
@@ -152,7 +111,7 @@ def _entry(path: Path, name: str, fields: Any) -> _Tensor:
         raise _broken(path, f"the entry of tensor {name[:80]!r} cannot be read") from error
     if stop - start != size:
         raise _broken(path, f"tensor {name[:80]!r} has {stop - start} bytes instead of {size}")
-    return _Tensor(name, fields["dtype"], shape, start, stop)
+    return TensorEntry(name, fields["dtype"], shape, start, stop)
 
 
 def _whole(number: Any) -> int:

@@ -8,9 +8,10 @@ from tests.unit.export.conftest import MAX_TOKENS
 from headrace.export.families import read_encoder
 from headrace.export.plain import PlainOriginal, erf
 from headrace.export.pytorch import TextEncoder, TorchOriginal
+from headrace.export.tensors import read_tensors
 from headrace.models.checkpoint import Checkpoint
 from headrace.models.manifest import Pooling
-from headrace.models.weights import WEIGHTS, read_tensors
+from headrace.models.weights import WEIGHTS
 
 TEXTS = ["the water wheel", "a", "", "water " * (MAX_TOKENS - 2), "water " * 200]
 
@@ -25,8 +26,8 @@ def test_numpy_and_pytorch_give_the_same_original(tiny: Checkpoint, tiny_encoder
     found = plain(dataclasses.replace(tiny, pooling=pooling))
     expected = TorchOriginal(tiny, TextEncoder(tiny_encoder.encoder, pooling).eval())
     for text in TEXTS:
-        answers = found.embed(text)
-        for name, wanted in expected.embed(text).items():
+        answers = found.answer(text)
+        for name, wanted in expected.answer(text).items():
             assert (answers[name].dtype.name, answers[name].shape) == ("float32", wanted.shape)
             np.testing.assert_allclose(answers[name], wanted, atol=1e-5, rtol=1e-5)
 

@@ -15,7 +15,7 @@ from headrace.errors import QueueFull
 from headrace.observe.base import ResponseSent
 from headrace.types import TaskName
 
-INFERENCE: Final[Mapping[str, TaskName]] = {"/api/v1/embed": "embed"}
+INFERENCE: Final[Mapping[str, TaskName]] = {"/api/v1/classify": "classify", "/api/v1/embed": "embed"}
 """The paths whose POST needs an engine, each with its task."""
 _STATUS: Final = STATUS[QueueFull]
 _MAX_DIGITS: Final = 18  # of a number of bytes; more would take Python long to read
