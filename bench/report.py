@@ -14,6 +14,7 @@ from bench.results import Results
 
 _GIB: Final = 1 << 30
 _PLOT_LIMIT_S: Final = 120
+_PARTS: Final = (limits.PART, offline.PART, http.PART, overload.PART, tail.PART)
 _MAX_PLOTS_BYTES: Final = 200_000  # they are in git, in every version
 
 
@@ -62,9 +63,10 @@ def _summary(results: Results) -> list[str]:
     about, machine = results.about, results.about["machine"]
     flags = ", ".join(machine["cpu_flags"]) or "none of those that matter"
     return [
-        f"Measured on {about['date']} at commit `{results.identity['commit']}`, {about['rounds']} rounds, in which",
-        "all candidates took turns. Each figure is the median of the rounds, with the least and the greatest. A ratio",
-        "is the median of the ratios within the rounds. Tokens are those of the texts: no padding is counted.",
+        f"Measured on {about['date']} at commit `{results.identity['commit']}`, in rounds in which all candidates took",
+        f"turns ({_rounds(results)}). Each figure is the median of the rounds, with the",
+        "least and the greatest. A ratio is the median of the ratios within the rounds. Tokens are those of the texts:",
+        "no padding is counted.",
         "",
         *tables.table(
             ["Machine", ""],
@@ -81,9 +83,17 @@ def _summary(results: Results) -> list[str]:
     ]
 
 
+def _rounds(results: Results) -> str:
+    parts = dict.fromkeys(each.part for each in results.measurements if each.part in _PARTS)
+    return ", ".join(
+        f"{part}: {len({each.round for each in results.measurements if each.part == part})}" for part in parts
+    )
+
+
 def _load(value: float) -> str:
     quiet = 0.5
-    return f"{value:.2f}" if value <= quiet else f"{value:.2f}: **the machine was busy, do not trust these figures**"
+    told = "something else ran in the minute before, **trust the ratios more than the figures**"
+    return f"{value:.2f}" if value <= quiet else f"{value:.2f}: {told}"
 
 
 def _texts(about: dict[str, Any]) -> str:

@@ -23,7 +23,7 @@ A text embedding model for Headrace, exported from {source}.
 
 ## Accuracy
 
-Compared with the original in PyTorch on {texts} texts, through the engine that serves.
+Compared with the original on {texts} texts, through the engine that serves.
 At least {min_cosine_required} as cosine and at most {max_difference_allowed} as difference were asked for.
 
 | Output | Lowest cosine | Mean cosine | Largest difference |
