@@ -1,5 +1,6 @@
 """A classifier from a checkpoint to the answers of the service, beside the pipeline of transformers."""
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -75,7 +76,7 @@ async def ask(home: Path, texts: tuple[str, ...], task: Any = "classify", **opti
 @pytest.mark.parametrize(("problem", "function"), [(None, "softmax"), ("multi_label_classification", "sigmoid")])
 async def test_answers_are_those_of_the_pipeline_of_transformers(tmp_path: Path, problem: str | None, function: str):
     checkpoint = write_classifier(tmp_path / "checkpoint", problem)
-    import_into(tmp_path, checkpoint)
+    await asyncio.to_thread(import_into, tmp_path, checkpoint)
     answer = await ask(tmp_path, TEXTS)
     with quiet_libraries():
         pipeline = transformers.pipeline("text-classification", str(checkpoint), device="cpu")
@@ -92,7 +93,7 @@ async def test_answers_are_those_of_the_pipeline_of_transformers(tmp_path: Path,
 
 
 async def test_a_text_over_the_window_is_classified_whole_if_that_is_asked_for(tmp_path: Path):
-    import_into(tmp_path, write_classifier(tmp_path / "checkpoint", None))
+    await asyncio.to_thread(import_into, tmp_path, write_classifier(tmp_path / "checkpoint", None))
     (result,) = (await ask(tmp_path, ("the " * 60,), truncate="chunk")).results
     assert isinstance(result, Classification)
     assert (result.windows, result.truncated) == (2, False)
@@ -100,7 +101,7 @@ async def test_a_text_over_the_window_is_classified_whole_if_that_is_asked_for(t
 
 
 async def test_a_classifier_embeds_nothing(tmp_path: Path):
-    import_into(tmp_path, write_classifier(tmp_path / "checkpoint", None))
+    await asyncio.to_thread(import_into, tmp_path, write_classifier(tmp_path / "checkpoint", None))
     with pytest.raises(TaskUnsupported, match="does 'classify', not 'embed'"):
         await ask(tmp_path, ("a",), task="embed")
 

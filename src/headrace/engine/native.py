@@ -185,7 +185,7 @@ def _read_head(found: Initializers, facts: Mapping[str, Any], path: Path) -> _He
         )
     except KeyError as error:
         raise ModelCorrupt(f"{path} lacks what its note {ENCODER!r} promises; import the model again") from error
-    return _Head(inner, inner_bias, _HEAD_ACTIVATIONS[kind], outer, outer_bias)
+    return _Head(parts[0], parts[1], _HEAD_ACTIVATIONS[kind], parts[2], parts[3])
 
 
 def _relu(values: FloatArray) -> FloatArray:
