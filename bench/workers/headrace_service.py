@@ -12,7 +12,7 @@ from bench.workers.offline import serve
 from headrace.app import open_service
 from headrace.service import Service
 from headrace.settings import load_settings
-from headrace.types import Caller, Request, Scope
+from headrace.types import Caller, Embedding, Request, Scope
 
 _CALLER: Final = Caller("bench", frozenset(Scope))
 _LIMIT_S: Final = 600.0
@@ -33,7 +33,7 @@ async def _embed(service: Service, texts: list[str], per_request: int, at_once: 
                     deadline=time.monotonic() + _LIMIT_S,
                 )
             )
-        return np.stack([result.values for result in answer.results])
+        return np.stack([result.values for result in answer.results if isinstance(result, Embedding)])
 
     return np.concatenate(await asyncio.gather(*(ask(start) for start in range(0, len(texts), per_request))))
 

@@ -32,7 +32,7 @@ from headrace.observe.base import Observer, RequestFinished
 from headrace.settings import LimitSettings
 from headrace.tasks import TASKS
 from headrace.tasks.base import Task
-from headrace.types import Answer, Caller, Embedding, Options, Request, Scope, Timings
+from headrace.types import Answer, Caller, Options, Request, Result, Scope, Timings
 
 # From the head of a request to its run are 1 to 20 ms on a busy machine. One that takes longer has a slow client or is
 # refused for something else, and should not keep others out.
@@ -79,7 +79,7 @@ class Service:
         self._models = models
         self._limiter = limiter
         self._cache = cache
-        self._flight: SingleFlight[Embedding] = SingleFlight()
+        self._flight: SingleFlight[Result] = SingleFlight()
         self._observer = observer
         self._bounds = bounds
         # When each came past ``refuse_if_full`` that has not come to ``run`` yet, and the bytes of its body.
@@ -103,7 +103,7 @@ class Service:
         with self._observed(request, started) as seen:
             require(request.caller, Scope.INFER)  # authorise
             await self._limiter.acquire(request.caller.name)  # limit
-            model = self._models.get(request.model)  # look up the model
+            model = self._models.choose(request.model, request.task)  # look up the model
             seen.model = model.name
             work = self._prepare(request, model)  # prepare
             keys = _keys(work)
@@ -189,14 +189,14 @@ class Service:
         options = request.options.resolved(normalize=model.manifest.normalize)
         return _Work(model, TASKS[request.task], options, request.inputs, request.deadline)
 
-    async def _recall(self, keys: list[bytes], task: Task) -> dict[bytes, Embedding]:
+    async def _recall(self, keys: list[bytes], task: Task) -> dict[bytes, Result]:
         entries = await self._cache.get_many(keys)
         values = {key: unseal(key, entry) for key, entry in zip(keys, entries, strict=True)}
         return {key: task.unpack(value) for key, value in values.items() if value is not None}
 
     async def _compute(
-        self, work: _Work, keys: list[bytes], known: Mapping[bytes, Embedding]
-    ) -> tuple[dict[bytes, Embedding], list[Timings]]:
+        self, work: _Work, keys: list[bytes], known: Mapping[bytes, Result]
+    ) -> tuple[dict[bytes, Result], list[Timings]]:
         """Run the texts that are not remembered, each different one once, also if other requests want it meanwhile.
 
         One text that fails fails the request, but the others' results are remembered: asked again without it, they
@@ -206,7 +206,7 @@ class Service:
         missing = {key: text for key, text in zip(keys, work.inputs, strict=True) if key not in known}
         runs: list[Timings] = []
 
-        async def compute(led: Sequence[bytes]) -> dict[bytes, Embedding | HeadraceError]:
+        async def compute(led: Sequence[bytes]) -> dict[bytes, Result | HeadraceError]:
             texts = {key: missing[key] for key in led}
             outcomes, timings = await self._run_texts(work, texts)
             runs.append(timings)
@@ -223,13 +223,13 @@ class Service:
 
     async def _run_texts(
         self, work: _Work, texts: Mapping[bytes, str]
-    ) -> tuple[dict[bytes, Embedding | HeadraceError], Timings]:
+    ) -> tuple[dict[bytes, Result | HeadraceError], Timings]:
         """Run texts, finish their results and remember them."""
         job = Job(texts=tuple(texts.values()), truncate=work.options.truncate, deadline=work.deadline)
         result = await _run_until(work.deadline, work.model, job)
         items = dict(zip(texts, result.items, strict=True))
         values = {
-            key: work.task.finish(item.windows, item.truncated, work.options)
+            key: work.task.finish(item.windows, item.truncated, work.options, work.model.manifest.traits)
             for key, item in items.items()
             if isinstance(item, Output)
         }

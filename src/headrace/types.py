@@ -7,7 +7,7 @@ name says otherwise; a deadline is a point on that clock, never a duration.
 import enum
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -17,7 +17,10 @@ FloatArray = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[Any]]
 """Named arrays of one text: the model's outputs with the batch axis taken away."""
 
-TaskName = Literal["embed"]
+TaskName = Literal["classify", "embed"]
+ScoreFunction = Literal["softmax", "sigmoid"]
+"""What turns a classifier's scores into probabilities: of one label among all, or of each label by itself."""
+
 Truncate = Literal["error", "truncate", "chunk"]
 
 MODEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -53,10 +56,16 @@ class Options:
         truncate: What to do with a text over the model's window: refuse it, cut it and say so, or run all of it in
             windows that overlap and combine what comes of them.
         normalize: Scale embeddings to length 1; ``None`` means as the model was trained to be used.
+        top_k: How many labels to return, the best first; ``None`` means all.
+        threshold: Leave out labels with a lower score; ``None`` means none.
+        raw: Return scores as the model gives them instead of probabilities.
     """
 
     truncate: Truncate = "truncate"
     normalize: bool | None = None
+    top_k: int | None = None
+    threshold: float | None = None
+    raw: bool = False
 
     def resolved(self, *, normalize: bool) -> "Options":
         """Return the options with the model's own choice wherever the caller made none."""
@@ -64,7 +73,20 @@ class Options:
 
     def canonical(self) -> str:
         """Return the one spelling of these options that cache keys are made of."""
-        return f"truncate={self.truncate},normalize={self.normalize}"
+        return ",".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Traits:
+    """What a model is, as far as its task must know to make results of its outputs.
+
+    Attributes:
+        labels: Names of the scores, in the order in which the model gives them.
+        function: Turns scores into probabilities.
+    """
+
+    labels: tuple[str, ...] = ()
+    function: ScoreFunction = "softmax"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,6 +139,34 @@ class Embedding:
     windows: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Label:
+    """A label with its score: a probability, unless the caller asked for the model's own scores."""
+
+    name: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Classification:
+    """One text's answer.
+
+    Attributes:
+        labels: The best first; equal ones in the model's order.
+        tokens: As of ``Embedding``.
+        truncated: As of ``Embedding``.
+        windows: As of ``Embedding``.
+    """
+
+    labels: tuple[Label, ...]
+    tokens: int
+    truncated: bool
+    windows: int = 1
+
+
+Result = Embedding | Classification
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
     """Where the time of one request went, in seconds.
@@ -138,7 +188,7 @@ class Answer:
     model: str
     revision: str
     task: TaskName
-    results: tuple[Embedding, ...]
+    results: tuple[Result, ...]
     timings: Timings
     cached: int
 

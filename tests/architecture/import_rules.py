@@ -56,7 +56,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "onnx": ("headrace/export/*",),
     "onnxruntime": ("headrace/engine/onnx.py",),
     "openvino": ("headrace/engine/openvino.py",),
-    "orjson": ("headrace/api/rest/*", "headrace/cli/*"),
+    "orjson": ("headrace/api/rest/*", "headrace/cli/*", "headrace/engine/wire.py"),
     "prometheus_client": ("headrace/observe/metrics.py",),
     "pydantic": (
         "headrace/settings.py",

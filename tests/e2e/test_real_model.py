@@ -10,6 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.support.real import real_texts, unpack_checkpoint
 from tests.support.server import running_server
+from tests.support.services import values
 
 from headrace.app import open_service
 from headrace.service import Service
@@ -45,7 +46,7 @@ async def run(service: Service, texts: list[str], options: Options | None = None
 async def embed(service: Service, texts: list[str]) -> NDArray[np.float32]:
     chunks = [texts[start : start + 100] for start in range(0, len(texts), 100)]
     answers = await asyncio.gather(*(run(service, chunk) for chunk in chunks))
-    return np.stack([result.values for answer in answers for result in answer.results])
+    return np.stack([values(result) for answer in answers for result in answer.results])
 
 
 async def test_real_texts_get_the_vectors_of_sentence_transformers(service: Service, tmp_path: Path):
@@ -65,15 +66,15 @@ async def test_a_real_text_answers_the_same_alone_and_in_any_batch(service: Serv
     texts = real_texts(200, seed=1)
     together = await embed(service, texts)
     reversed_order = (await embed(service, texts[::-1]))[::-1]
-    alone = np.stack([(await run(service, [text])).results[0].values for text in texts])
+    alone = np.stack([values((await run(service, [text])).results[0]) for text in texts])
     np.testing.assert_allclose(alone, together, atol=1e-5)
     np.testing.assert_allclose(alone, reversed_order, atol=1e-5)
 
 
 async def test_the_unnormalised_vector_points_the_same_way(service: Service):
     texts = real_texts(20, seed=2)
-    unit = [result.values for result in (await run(service, texts)).results]
-    raw = [result.values for result in (await run(service, texts, Options(normalize=False))).results]
+    unit = [values(result) for result in (await run(service, texts)).results]
+    raw = [values(result) for result in (await run(service, texts, Options(normalize=False))).results]
     for one, other in zip(unit, raw, strict=True):
         length = np.linalg.norm(other)
         assert length != pytest.approx(1, abs=1e-2)

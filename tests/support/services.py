@@ -16,7 +16,7 @@ from headrace.engine.registry import LoadedModel, Registry
 from headrace.limits.memory import MemoryLimiter
 from headrace.service import Service
 from headrace.settings import EngineSettings, LimitSettings
-from headrace.types import Caller, Options, Request, Scope
+from headrace.types import Caller, Embedding, FloatArray, Options, Request, Result, Scope
 
 PLAN = Plan(runtime="onnxruntime", precision="fp32", threads=1, sessions=1, token_budget=1024)
 CALLER = Caller("tester", frozenset(Scope))
@@ -55,6 +55,12 @@ async def service_under_test(
     finally:
         backend.gate.set()
         await registry.aclose()
+
+
+def values(result: Result) -> FloatArray:
+    """Return the vector of an embedding."""
+    assert isinstance(result, Embedding)
+    return result.values
 
 
 def ask(

@@ -3,7 +3,7 @@ import asyncio
 import numpy as np
 import pytest
 from tests.support.facts import Recorder
-from tests.support.services import PLAN, ask, service_under_test
+from tests.support.services import PLAN, ask, service_under_test, values
 
 from headrace.errors import (
     AccessDenied,
@@ -30,7 +30,7 @@ async def test_results_come_in_the_order_of_the_inputs():
         together = await it.service.run(ask("b", "a b c", "a"))
         alone = [(await it.service.run(ask(text))).results[0] for text in ("b", "a b c", "a")]
         for one, other in zip(together.results, alone, strict=True):
-            np.testing.assert_array_equal(one.values, other.values)
+            np.testing.assert_array_equal(values(one), values(other))
         assert (together.model, together.task, together.cached) == ("fake", "embed", 0)
         assert together.tokens == 3 + 5 + 3
         assert together.timings.total_s >= together.timings.run_s > 0
@@ -43,7 +43,7 @@ async def test_a_remembered_text_is_not_computed_again_and_answers_the_same():
         again = await it.service.run(ask("b", "a"))
         assert len(it.backend.batches) == batches
         assert again.cached == 2
-        np.testing.assert_array_equal(again.results[0].values, first.results[1].values)
+        np.testing.assert_array_equal(values(again.results[0]), values(first.results[1]))
         assert again.results[0].tokens == first.results[1].tokens
 
 
@@ -56,7 +56,7 @@ async def test_a_text_over_the_window_is_answered_whole_and_remembered_so():
         assert [answer.cached for answer in (first, again)] == [0, 1]
         for result in (first.results[0], again.results[0]):
             assert (result.tokens, result.truncated, result.windows) == (3 * 16, False, 3)
-        np.testing.assert_array_equal(again.results[0].values, first.results[0].values)
+        np.testing.assert_array_equal(values(again.results[0]), values(first.results[0]))
 
 
 async def test_only_the_texts_that_are_not_remembered_are_computed():
@@ -72,14 +72,14 @@ async def test_equal_texts_of_a_request_are_computed_once():
     async with service_under_test() as it:
         answer = await it.service.run(ask("a", "b", "a", "a"))
         assert sum(texts for texts, _ in it.backend.batches) == 2
-        np.testing.assert_array_equal(answer.results[0].values, answer.results[3].values)
+        np.testing.assert_array_equal(values(answer.results[0]), values(answer.results[3]))
         assert answer.cached == 0
 
 
 async def test_a_result_is_remembered_for_its_options_only():
     async with service_under_test() as it:
-        unit = (await it.service.run(ask("a", options=Options(normalize=True)))).results[0].values
-        raw = (await it.service.run(ask("a", options=Options(normalize=False)))).results[0].values
+        unit = values((await it.service.run(ask("a", options=Options(normalize=True)))).results[0])
+        raw = values((await it.service.run(ask("a", options=Options(normalize=False)))).results[0])
         assert np.linalg.norm(unit) == pytest.approx(1, abs=1e-6)
         assert np.linalg.norm(raw) != pytest.approx(1, abs=1e-3)
         np.testing.assert_allclose(raw / np.linalg.norm(raw), unit, atol=1e-6)
@@ -87,7 +87,7 @@ async def test_a_result_is_remembered_for_its_options_only():
 
 async def test_without_a_choice_the_model_decides_whether_to_normalize():
     async with service_under_test(normalize=False) as it:
-        raw = (await it.service.run(ask("a"))).results[0].values
+        raw = values((await it.service.run(ask("a"))).results[0])
         assert np.linalg.norm(raw) != pytest.approx(1, abs=1e-3)
         assert (await it.service.run(ask("a", options=Options(normalize=False)))).cached == 1
 

@@ -1,119 +1,30 @@
-"""``headrace embed``: embeddings of the lines of a file, computed in this process."""
+"""``headrace embed``: embeddings of the lines of a file."""
 
-import asyncio
-import signal
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from pathlib import Path
-from types import FrameType
-from typing import Annotated, BinaryIO, Final, Literal
+from typing import Annotated
 
 import typer
 
 from headrace.cli.flags import with_settings
-from headrace.cli.lines import Line, read_json_lines, read_texts
-from headrace.cli.stored import choose_models, complete_name, store_of
-from headrace.settings import LoadedSettings, Settings
+from headrace.cli.texts import TextArguments, answer_file
+from headrace.settings import LoadedSettings
 
-_STDIN: Final = Path("-")
-# The longest line that is read has a text of the longest allowed kind and some room for the fields beside it.
-_ESCAPED_CHAR_BYTES: Final = 12  # a character as JSON may write it, such as \ud83d\ude00
-_OTHER_FIELDS_BYTES: Final = 1 << 20
-
-FileArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="FILE",
-        help="File with a text on each line, or JSON Lines (.jsonl); - or nothing: standard input.",
-        show_default=False,
-    ),
-]
-ModelFlag = Annotated[
-    str | None,
-    typer.Option("--model", help="Model to use; default: the first by name.", autocompletion=complete_name),
-]
-# As ``types.Truncate``; importing that would load NumPy.
-TruncateFlag = Annotated[
-    Literal["error", "truncate", "chunk"],
-    typer.Option(
-        "--truncate", help="A text over the model's window: refuse it, cut it, or embed all of it in windows."
-    ),
-]
 NormalizeFlag = Annotated[
     bool | None,
     typer.Option("--normalize/--no-normalize", help="Scale to length 1; default: as the model was trained."),
 ]
-FieldFlag = Annotated[
-    str | None, typer.Option("--field", help="Field of the text in JSON Lines; default: text.", show_default=False)
-]
-JsonLinesFlag = Annotated[bool, typer.Option("--jsonl", help="Read JSON Lines, whatever the file is called.")]
-JsonErrorsFlag = Annotated[bool, typer.Option("--json", help="Print errors as JSON; results always are.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EmbedArguments:
+class EmbedArguments(TextArguments):
     """What ``headrace embed`` is called with."""
 
-    file: FileArgument = _STDIN
-    model: ModelFlag = None
-    truncate: TruncateFlag = "truncate"
     normalize: NormalizeFlag = None
-    field: FieldFlag = None
-    jsonl: JsonLinesFlag = False
-    as_json: JsonErrorsFlag = False
-
-    @property
-    def text_field(self) -> str | None:
-        """The field of a JSON object that holds the text; nothing if each line is a text."""
-        is_jsonl = self.jsonl or self.field is not None or self.file.suffix == ".jsonl"
-        return (self.field or "text") if is_jsonl else None
 
 
 @with_settings("engine", "store", "limits")
 def embed(loaded: LoadedSettings, asked: EmbedArguments) -> None:
     """Embed the lines of a file; prints one JSON object for each: index, embedding, tokens, truncated, windows."""
-    from headrace.cli.embedding import embed_lines  # noqa: PLC0415 - the runtime, which --help must not wait for
     from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
 
-    store = store_of(loaded.settings)
-    model = choose_models(store, [asked.model] if asked.model else [], as_json=asked.as_json)[0]
-    options = Options(truncate=asked.truncate, normalize=asked.normalize)
-    # asyncio would only cancel the task, which cannot end a read of standard input; raising does.
-    signal.signal(signal.SIGINT, _interrupt)
-    with _open(asked.file) as source, _progress(source) as advance:
-        lines = _read(source, loaded.settings, asked.text_field)
-        asyncio.run(embed_lines(loaded, model, options, lines, advance))
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
-
-
-def _open(file: Path) -> AbstractContextManager[BinaryIO]:
-    if file == _STDIN:
-        if sys.stdin is None:
-            raise typer.BadParameter("standard input is closed; name a file", param_hint="FILE")
-        return nullcontext(sys.stdin.buffer)
-    try:
-        return file.open("rb")
-    except OSError as error:
-        raise typer.BadParameter(f"cannot read {str(file)!r}: {error.strerror}", param_hint="FILE") from error
-
-
-def _read(source: BinaryIO, settings: Settings, field: str | None) -> Iterator[Line]:
-    max_bytes = _ESCAPED_CHAR_BYTES * settings.limits.max_text_chars + _OTHER_FIELDS_BYTES
-    if field is None:
-        return read_texts(source, max_bytes=max_bytes)
-    return read_json_lines(source, field=field, max_bytes=max_bytes)
-
-
-def _progress(source: BinaryIO) -> AbstractContextManager[Callable[[], None]]:
-    """Show how much of the file is done, where it disturbs nobody: not among results, not in a log."""
-    if not sys.stderr.isatty() or sys.stdout.isatty() or not source.seekable():
-        return nullcontext(lambda: None)
-
-    from headrace.cli.progress import file_bar  # noqa: PLC0415 - loads rich, which a pipe does not need
-
-    return file_bar(source)
+    answer_file(loaded, asked, "embed", Options(truncate=asked.truncate, normalize=asked.normalize))

@@ -11,6 +11,7 @@ try:
     import typer
 
     from headrace import __version__
+    from headrace.cli.classify import classify
     from headrace.cli.config import config
     from headrace.cli.doctor import doctor
     from headrace.cli.embed import embed
@@ -58,6 +59,7 @@ app.command("import")(import_)
 app.command()(serve)
 app.command()(tune)
 app.command()(embed)
+app.command()(classify)
 app.add_typer(models_app, name="models")
 app.command()(doctor)
 app.command()(config)

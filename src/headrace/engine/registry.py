@@ -12,6 +12,7 @@ from headrace.engine.base import Engine, Job
 from headrace.engine.plan import Plan
 from headrace.errors import HeadraceError, ModelCorrupt, ModelUnknown, PrecisionUnfit
 from headrace.models.manifest import Manifest
+from headrace.types import TaskName
 
 _LIMIT_S: Final = 60.0
 
@@ -41,7 +42,7 @@ class Registry:
 
     def __init__(self, models: Sequence[LoadedModel]) -> None:
         self._models = {model.name: model for model in models}
-        self._default = models[0].name
+        self._default = models[0]
         self._is_ready = False
 
     def __iter__(self) -> Iterator[LoadedModel]:
@@ -67,18 +68,26 @@ class Registry:
             least = min(least, wait)
         return least
 
-    def get(self, name: str | None) -> LoadedModel:
-        """Return a model by name, the default for none.
+    def get(self, name: str) -> LoadedModel:
+        """Return a model by name.
 
         Raises:
             ModelUnknown: No model of that name is loaded.
         """
-        model = self._models.get(self._default if name is None else name)
+        model = self._models.get(name)
         if model is None:
-            raise ModelUnknown(
-                f"no model {(name or '')[:80]!r} is served here; ask for the list of models", field="model"
-            )
+            raise ModelUnknown(f"no model {name[:80]!r} is served here; ask for the list of models", field="model")
         return model
+
+    def choose(self, name: str | None, task: TaskName) -> LoadedModel:
+        """Return the model that was named, else the first that does a task, else the first.
+
+        Raises:
+            ModelUnknown: No model of that name is loaded.
+        """
+        if name is not None:
+            return self.get(name)
+        return next((model for model in self if model.manifest.task == task), self._default)
 
     async def start(self) -> None:
         """Load every model, let it answer a probe, and compare what it gives with what its manifest says.
@@ -114,7 +123,7 @@ async def _hold_to_manifest(model: LoadedModel) -> None:
         ) from item
     found = {name: array.shape for name, array in item.arrays.items()}
     promised = {output.name: output.shape[1:] for output in manifest.outputs}
-    if found != promised or found["embedding"] != (manifest.dimensions,):
+    if found != promised or found[manifest.outputs[0].name] != (manifest.dimensions,):
         raise ModelCorrupt(f"{model.name!r} gives {found} and its manifest promises {promised}; import it again")
 
 

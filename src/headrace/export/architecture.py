@@ -6,6 +6,7 @@ from typing import Final, Literal
 from headrace.types import FloatArray
 
 Activation = Literal["gelu", "gelu_tanh", "relu"]
+HeadActivation = Literal["gelu", "relu", "tanh"]
 
 MIN_NORM: Final = 1e-12
 """A shorter vector counts as one of this length: torch.nn.functional.normalize keeps zeros from dividing by zero so."""
@@ -61,3 +62,16 @@ class Encoder:
     epsilon: float
     activation: Activation
     attention_bias: FloatArray | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Head:
+    """What a classifier does with the first token's state: two products, and an activation between them.
+
+    Attributes:
+        outer: Its columns are the labels.
+    """
+
+    inner: Linear
+    activation: HeadActivation
+    outer: Linear

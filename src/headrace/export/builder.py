@@ -7,7 +7,7 @@ all layers. For all-MiniLM-L6-v2 this graph runs 1.2 times as fast as the export
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from headrace.engine.initializers import ENCODER
-from headrace.export.architecture import MIN_NORM, Encoder, Layer, Linear, Norm
+from headrace.export.architecture import MIN_NORM, Encoder, Head, Layer, Linear, Norm
 from headrace.export.graph import INPUTS, OPSET
 from headrace.models.manifest import Pooling
 
@@ -28,29 +28,51 @@ _IR_VERSION: Final = 10  # that of ONNX 1.16, the first with opset 20 that ONNX 
 def build_graph(encoder: Encoder, pooling: Pooling) -> onnx.ModelProto:
     """Return the graph: ``input_ids`` and ``attention_mask`` in, ``embedding`` and ``norm`` out."""
     build = _Builder()
+    states, mask = _encode(build, encoder)
+    _normalise(build, _pool(build, pooling, states, mask))
     width = encoder.layers[0].query.weight.shape[0]
+    return _finish(build, encoder, {"embedding": ["batch", width], "norm": ["batch"]}, {"pooling": pooling})
+
+
+def build_classifier(encoder: Encoder, head: Head) -> onnx.ModelProto:
+    """Return the graph: ``input_ids`` and ``attention_mask`` in, ``logits`` out, one for each label."""
+    build = _Builder()
+    states, mask = _encode(build, encoder)
+    inner = build.linear(_pool(build, "cls", states, mask), head.inner, "head.inner")
+    kind = {"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh"}[head.activation]
+    product = build.node("MatMul", [build.node(kind, [inner]), build.constant(head.outer.weight, "head.outer.weight")])
+    build.node("Add", [product, build.constant(head.outer.bias, "head.outer.bias")], "logits")
+    facts = {"pooling": "cls", "head": head.activation}
+    return _finish(build, encoder, {"logits": ["batch", len(head.outer.bias)]}, facts)
+
+
+def _encode(build: "_Builder", encoder: Encoder) -> tuple[str, str]:
+    """Return the last layer's states, shape ``(n, s, h)``, and the mask as numbers, shape ``(n, s)``."""
     mask = build.node("Cast", ["attention_mask"], to=TensorProto.FLOAT)  # (n, s)
     bias = _score_bias(build, encoder, mask)  # (n, 1 or heads, 1 or s, s)
     states = _embed(build, encoder)  # (n, s, h)
     for number, layer in enumerate(encoder.layers):
         states = _attend(build, encoder, layer, states, bias, f"layers.{number}")
         states = _feed_forward(build, encoder, layer, states, f"layers.{number}")
-    _normalise(build, _pool(build, pooling, states, mask))
+    return states, mask
+
+
+def _finish(
+    build: "_Builder", encoder: Encoder, outputs: Mapping[str, list[str | int]], facts: Mapping[str, str]
+) -> onnx.ModelProto:
     ids = ["batch", "length"]
     graph = helper.make_graph(
         build.nodes,
         "headrace",
         [helper.make_tensor_value_info(name, TensorProto.INT64, ids) for name in INPUTS],
-        [
-            helper.make_tensor_value_info("embedding", TensorProto.FLOAT, ["batch", width]),
-            helper.make_tensor_value_info("norm", TensorProto.FLOAT, ["batch"]),
-        ],
+        [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
         build.constants,
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION)
     # Weights have names of their own, and with these facts a runtime that knows encoders needs no graph.
-    facts = {"heads": encoder.heads, "epsilon": encoder.epsilon, "activation": encoder.activation, "pooling": pooling}
-    helper.set_model_props(model, {ENCODER: json.dumps({**facts, "layers": len(encoder.layers)})})
+    known = {"heads": encoder.heads, "epsilon": encoder.epsilon, "activation": encoder.activation}
+    note = json.dumps({**known, **facts, "layers": len(encoder.layers)})
+    helper.set_model_props(model, {ENCODER: note})
     return model
 
 

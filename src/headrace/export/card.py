@@ -1,11 +1,15 @@
 """``card.md``: what a model folder is, for the person who finds it."""
 
+from collections.abc import Mapping
+from typing import Final
+
 from headrace.models.manifest import Manifest
+from headrace.types import TaskName
 
 _TEMPLATE = """\
 # {name}
 
-A text embedding model for Headrace, exported from {source}.
+{kind} for Headrace, exported from {source}.
 
 | | |
 |---|---|
@@ -14,7 +18,7 @@ A text embedding model for Headrace, exported from {source}.
 | SHA-256 of the original weights | {weights_sha256} |
 | License of the original | {license} |
 | Architecture | {architecture} |
-| Dimensions | {dimensions} |
+| {gives} |
 | Window | {max_tokens} tokens, special tokens included |
 | Pooling | {pooling}{normalized} |
 | Precision | {precision} |
@@ -34,6 +38,11 @@ The text that differed most: {worst_text}.
 """
 
 
+_KINDS: Final[Mapping[TaskName, str]] = {"classify": "A text classifier", "embed": "A text embedding model"}
+_CELLS: Final = frozenset({"gives", "outputs"})  # have cells of their own
+_MOST_LABELS: Final = 20  # that are named; some classifiers have thousands
+
+
 def write_card(manifest: Manifest) -> str:
     """Return the card of a model, in Markdown."""
     lineage, gate = manifest.lineage, manifest.gate
@@ -46,14 +55,22 @@ def write_card(manifest: Manifest) -> str:
         "source_revision": lineage.source_revision or "none",
         "license": lineage.license or "not stated",
         "normalized": ", scaled to length 1" if manifest.normalize else "",
+        "kind": _KINDS[manifest.task],
+        "gives": f"Labels | {_name_labels(manifest)}" if manifest.labels else f"Dimensions | {manifest.dimensions}",
         "tools": ", ".join(f"{tool} {version}" for tool, version in sorted(lineage.tools.items())),
         "outputs": "\n".join(rows),
     }
-    return _TEMPLATE.format(**{key: _plain(value) for key, value in facts.items()})
+    return _TEMPLATE.format(**{key: value if key in _CELLS else _plain(value) for key, value in facts.items()})
+
+
+def _name_labels(manifest: Manifest) -> str:
+    named = ", ".join(str(_plain(label)) for label in manifest.labels[:_MOST_LABELS])
+    more = len(manifest.labels) - _MOST_LABELS
+    return f"{named} and {more} more" if more > 0 else named
 
 
 def _plain(value: object) -> object:
     """Keep what a checkpoint says of itself from opening a table cell, a link or HTML of its own."""
-    if not isinstance(value, str) or value.startswith("| "):
+    if not isinstance(value, str):
         return value
     return value.translate({ord(mark): " " for mark in "|<>[]`"})

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import SourceUnsupported
-from headrace.export.architecture import Activation, Encoder, Layer
+from headrace.export.architecture import Activation, Encoder, Head, HeadActivation, Layer
 from headrace.export.reader import EPSILON, Reader, Sizes, Weights
 from headrace.types import FloatArray
 
@@ -30,11 +30,12 @@ _ACTIVATIONS: Final[Mapping[str, Activation]] = {
 }
 _MPNET_MAX_DISTANCE: Final = 128
 _OLD_NAMES: Final = {"gamma": "weight", "beta": "bias"}
-# Heads of the training before, through which an embedding does not pass, and numbers that are no weights.
+_NO_WEIGHTS: Final = ("embeddings.position_ids", "embeddings.token_type_ids")
+# Heads of the training before, through which an embedding does not pass.
 _UNUSED: Final = (
+    *_NO_WEIGHTS,
     *("pooler.", "cls.", "lm_head.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector."),
     *("discriminator_predictions.", "generator_predictions.", "generator_lm_head."),
-    *("embeddings.position_ids", "embeddings.token_type_ids"),
 )
 
 
@@ -57,17 +58,54 @@ def read_encoder(config: Mapping[str, Any], weights: Weights, max_tokens: int) -
         SourceInvalid: A weight is missing, broken or of another shape, or the configuration lacks a size.
         SourceUnsupported: There are weights that the graph would leave out.
     """
-    family = _FAMILIES[config["model_type"]]
-    reader = Reader(config, _rename(weights, family.prefix), max_tokens, family.sizes(config))
-    encoder = family.read(reader)
-    left = sorted(name for name in reader.weights.keys() - reader.used if not name.startswith(_UNUSED))
+    reader = _open(config, weights, max_tokens)
+    encoder = _family(config).read(reader)
+    _refuse_rest(reader, _UNUSED)
+    return encoder
+
+
+def read_classifier(config: Mapping[str, Any], weights: Weights, max_tokens: int, labels: int) -> tuple[Encoder, Head]:
+    """Return the weights of an encoder of a known family with a head that classifies texts.
+
+    Args:
+        config: As of ``read_encoder``.
+        weights: As of ``read_encoder``.
+        max_tokens: As of ``read_encoder``.
+        labels: How many there are.
+
+    Raises:
+        SourceInvalid: As of ``read_encoder``.
+        SourceUnsupported: As of ``read_encoder``.
+    """
+    reader, family = _open(config, weights, max_tokens), _family(config)
+    encoder, names, hidden = family.read(reader), family.head, reader.sizes.hidden
+    head = Head(
+        inner=reader.linear(names.inner, hidden, hidden),
+        activation=names.activation,
+        outer=reader.linear(names.outer, hidden, labels),
+    )
+    _refuse_rest(reader, _NO_WEIGHTS)
+    return encoder, head
+
+
+def _family(config: Mapping[str, Any]) -> "_Family":
+    return _FAMILIES[config["model_type"]]
+
+
+def _open(config: Mapping[str, Any], weights: Weights, max_tokens: int) -> Reader:
+    family = _family(config)
+    return Reader(config, _rename(weights, family.prefix), max_tokens, family.sizes(config))
+
+
+def _refuse_rest(reader: Reader, known: tuple[str, ...]) -> None:
+    """Refuse a checkpoint with weights that were not taken, unless they are known to be of no use here."""
+    left = sorted(name for name in reader.weights.keys() - reader.used if not name.startswith(known))
     if left:
         raise SourceUnsupported(
-            f"the checkpoint has {len(left)} weights that no {config['model_type']} encoder has, such as {left[0]!r};"
-            " the graph would leave them out",
+            f"the checkpoint has {len(left)} weights that no such {reader.config['model_type']} has, such as"
+            f" {left[0]!r}; the graph would leave them out",
             field=left[0],
         )
-    return encoder
 
 
 def _activation_name(config: Mapping[str, Any]) -> str:
@@ -227,6 +265,15 @@ _DISTILBERT_SIZES: Final = partial(Sizes.of, hidden="dim", inner="hidden_dim", l
 
 
 @dataclass(frozen=True, slots=True)
+class _HeadNames:
+    """What a family calls the parts of a head that classifies texts, and what is between them."""
+
+    inner: str = "classifier.dense"
+    outer: str = "classifier.out_proj"
+    activation: HeadActivation = "tanh"
+
+
+@dataclass(frozen=True, slots=True)
 class _Family:
     """How the checkpoints of a family are read.
 
@@ -236,14 +283,17 @@ class _Family:
 
     prefix: str
     read: Callable[[Reader], Encoder]
+    head: _HeadNames = _HeadNames()
     sizes: Callable[[Mapping[str, Any]], Sizes] = _BERT_SIZES
 
 
 _FAMILIES: Final[Mapping[str, _Family]] = {
-    "bert": _Family("bert", _read_bert),
+    "bert": _Family("bert", _read_bert, _HeadNames("pooler.dense", "classifier")),
     "camembert": _Family("roberta", _read_roberta),
-    "distilbert": _Family("distilbert", _read_distilbert, _DISTILBERT_SIZES),
-    "electra": _Family("electra", _read_bert),
+    "distilbert": _Family(
+        "distilbert", _read_distilbert, _HeadNames("pre_classifier", "classifier", "relu"), _DISTILBERT_SIZES
+    ),
+    "electra": _Family("electra", _read_bert, _HeadNames(activation="gelu")),
     "mpnet": _Family("mpnet", _read_mpnet),
     "roberta": _Family("roberta", _read_roberta),
     "xlm-roberta": _Family("roberta", _read_roberta),

@@ -1,5 +1,6 @@
 """One ONNX file that needs nothing beside it: what it must be, checked before it is written."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Literal
@@ -8,12 +9,13 @@ import onnx
 
 from headrace.errors import SourceUnsupported
 from headrace.models.manifest import Tensor
+from headrace.types import TaskName
 
 OPSET: Final = 20
 """The first with Gelu as one operator, which runtimes run as one kernel; older ones spell it out in five."""
 
 INPUTS: Final = ("input_ids", "attention_mask")
-OUTPUTS: Final = ("embedding", "norm")
+OUTPUTS: Final[Mapping[TaskName, tuple[str, ...]]] = {"classify": ("logits",), "embed": ("embedding", "norm")}
 _MAX_FILE_BYTES: Final = (2 << 30) - 1  # protobuf's limit; larger weights would have to lie beside the graph
 _DTYPES: Final[dict[int, Literal["int64", "float32"]]] = {
     onnx.TensorProto.INT64: "int64",
@@ -31,8 +33,8 @@ class Graph:
     outputs: tuple[Tensor, ...]
 
 
-def write_graph(model: onnx.ModelProto, target: Path) -> Graph:
-    """Check a graph and write it.
+def write_graph(model: onnx.ModelProto, task: TaskName, target: Path) -> Graph:
+    """Check the graph of a task and write it.
 
     Raises:
         SourceUnsupported: It is too large for one file, no valid ONNX, or not as the manifest promises.
@@ -43,20 +45,21 @@ def write_graph(model: onnx.ModelProto, target: Path) -> Graph:
         onnx.checker.check_model(model, full_check=True)
     except (onnx.checker.ValidationError, onnx.shape_inference.InferenceError) as error:
         raise SourceUnsupported("the exporter made a graph that is not valid ONNX; try other versions of it") from error
-    graph = _describe(model)
+    graph = _describe(model, task)
     target.write_bytes(model.SerializeToString(deterministic=True))
     return graph
 
 
-def _describe(model: onnx.ModelProto) -> Graph:
+def _describe(model: onnx.ModelProto, task: TaskName) -> Graph:
     """Read the graph's inputs and outputs back from the file, and hold them against what serving relies on."""
     inputs = tuple(_read_tensor(value) for value in model.graph.input)
     outputs = tuple(_read_tensor(value) for value in model.graph.output)
     dimensions = outputs[0].shape[-1]
     expected_in = tuple(Tensor(name=name, dtype="int64", shape=("batch", "length")) for name in INPUTS)
-    expected_out = (
-        Tensor(name="embedding", dtype="float32", shape=("batch", dimensions)),
-        Tensor(name="norm", dtype="float32", shape=("batch",)),
+    # The first output has a row for each text, of which the manifest has the length; a further one has a number.
+    shapes: tuple[tuple[int | str, ...], ...] = (("batch", dimensions), ("batch",))
+    expected_out = tuple(
+        Tensor(name=name, dtype="float32", shape=shape) for name, shape in zip(OUTPUTS[task], shapes, strict=False)
     )
     if inputs != expected_in or outputs != expected_out or not isinstance(dimensions, int):
         raise SourceUnsupported(f"the exporter made a graph with {inputs} and {outputs}; try other versions of it")

@@ -17,9 +17,9 @@ import headrace
 from headrace.engine.agreement import Reference, write_reference
 from headrace.engine.base import Engine
 from headrace.engine.loaded import load_engine
-from headrace.errors import ModelCorrupt, ModelUnknown
+from headrace.errors import ModelCorrupt, ModelUnknown, SourceUnsupported
 from headrace.export.card import write_card
-from headrace.export.families import is_known, read_encoder
+from headrace.export.families import is_known, read_classifier, read_encoder
 from headrace.export.gate import GateLimits, require_passed, run_gate
 from headrace.export.needs import BUILDING, TRACING, require
 from headrace.export.plain import PlainOriginal
@@ -36,7 +36,7 @@ from headrace.models.store import LocalStore, StoredModel
 from headrace.models.weights import WEIGHTS
 from headrace.observe.base import Observers
 from headrace.settings import EngineSettings
-from headrace.types import Arrays
+from headrace.types import Arrays, TaskName
 
 if TYPE_CHECKING:
     import onnx
@@ -102,14 +102,14 @@ def import_model(
         with progress.step("Loading the original model"):
             original = _load(checkpoint)
         with progress.step("Exporting to ONNX"):
-            graph = _export(original, draft / GRAPH)
+            graph = _export(original, checkpoint.task, draft / GRAPH)
             write_tokenizer(checkpoint.folder, draft / TOKENIZER)
             describe = _describe(name, source, checkpoint, graph, original.tools)
         with progress.step("Comparing with the original"):
             probes = make_probes(checkpoint.max_tokens)
             # Text by text: not even padding decides what it answers.
             reference = Reference(
-                tuple(probe.text for probe in probes), tuple(original.embed(probe.text) for probe in probes)
+                tuple(probe.text for probe in probes), tuple(original.answer(probe.text) for probe in probes)
             )
             write_reference(draft / REFERENCE, reference)
             engine = make_engine(draft, describe(files=describe_files(draft), gate=_NOT_GATED))
@@ -128,12 +128,12 @@ class _Original:
     """A loaded checkpoint.
 
     Attributes:
-        embed: Returns ``embedding`` and ``norm`` of one text.
+        answer: Returns what it gives for one text.
         make_graph: Returns the graph that answers the same.
         tools: Packages that made it.
     """
 
-    embed: Callable[[str], Arrays]
+    answer: Callable[[str], Arrays]
     make_graph: Callable[[], "onnx.ModelProto"]
     tools: tuple[str, ...]
 
@@ -141,25 +141,36 @@ class _Original:
 def _load(checkpoint: Checkpoint) -> _Original:
     """Load a checkpoint: by NumPy if it is of a family we know, else by PyTorch, which takes seconds to load itself."""
     if is_known(checkpoint.config):
-        from headrace.export.builder import build_graph  # noqa: PLC0415 - loads onnx, 1 s
+        from headrace.export.builder import build_classifier, build_graph  # noqa: PLC0415 - loads onnx, 1 s
 
-        known = read_encoder(checkpoint.config, read_tensors(checkpoint.folder / WEIGHTS), checkpoint.max_tokens)
+        given = (checkpoint.config, read_tensors(checkpoint.folder / WEIGHTS), checkpoint.max_tokens)
+        if checkpoint.task == "classify":
+            known, head = read_classifier(*given, len(checkpoint.labels))
+            original = PlainOriginal(checkpoint, known, head)
+            return _Original(original.answer, partial(build_classifier, known, head), BUILDING)
+        known = read_encoder(*given)
         graph = partial(build_graph, known, checkpoint.pooling)
-        return _Original(PlainOriginal(checkpoint, known).embed, graph, BUILDING)
+        return _Original(PlainOriginal(checkpoint, known).answer, graph, BUILDING)
+    if checkpoint.task != "embed":
+        raise SourceUnsupported(
+            f"{checkpoint.architecture!r} is no classifier of a family that can be imported: BERT, RoBERTa, XLM-R,"
+            " CamemBERT, ELECTRA, DistilBERT and MPNet",
+            field="architectures",
+        )
     require(TRACING, "export", checkpoint.architecture)
     from headrace.export.pytorch import TorchOriginal, load_encoder  # noqa: PLC0415 - as above
     from headrace.export.trace import trace_graph  # noqa: PLC0415 - as above
 
     encoder = load_encoder(checkpoint)
     return _Original(
-        TorchOriginal(checkpoint, encoder).embed, partial(trace_graph, encoder, checkpoint.max_tokens), TRACING
+        TorchOriginal(checkpoint, encoder).answer, partial(trace_graph, encoder, checkpoint.max_tokens), TRACING
     )
 
 
-def _export(original: _Original, target: Path) -> "Graph":
+def _export(original: _Original, task: TaskName, target: Path) -> "Graph":
     from headrace.export.graph import write_graph  # noqa: PLC0415 - loads onnx
 
-    return write_graph(original.make_graph(), target)
+    return write_graph(original.make_graph(), task, target)
 
 
 def find_imported(request: ImportRequest, store: LocalStore) -> StoredModel | None:
@@ -196,7 +207,9 @@ def _describe(
     return partial(
         make_manifest,
         name=name,
-        task="embed",
+        task=checkpoint.task,
+        labels=checkpoint.labels,
+        function=checkpoint.function,
         dimensions=graph.dimensions,
         max_tokens=checkpoint.max_tokens,
         pooling=checkpoint.pooling,

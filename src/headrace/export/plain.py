@@ -11,7 +11,7 @@ import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from headrace.export.architecture import MIN_NORM, Activation, Encoder, Layer, Linear, Norm
+from headrace.export.architecture import MIN_NORM, Activation, Encoder, Head, Layer, Linear, Norm
 from headrace.models.checkpoint import TOKENIZER, Checkpoint
 from headrace.models.manifest import Pooling
 from headrace.types import Arrays, FloatArray
@@ -26,19 +26,22 @@ _ERF_SLOPE: Final = 2 / math.sqrt(math.pi) * np.exp(-(_ERF_AT**2)) / _ERF_STEPS
 
 
 class PlainOriginal:
-    """Embeds texts as the checkpoint's weights say."""
+    """Answers texts as the checkpoint's weights say; without a head, with their embeddings."""
 
-    def __init__(self, checkpoint: Checkpoint, encoder: Encoder) -> None:
+    def __init__(self, checkpoint: Checkpoint, encoder: Encoder, head: Head | None = None) -> None:
         self._tokenizer = tokenizers.Tokenizer.from_file(str(checkpoint.folder / TOKENIZER))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(checkpoint.max_tokens)
         self._encoder = encoder
+        self._head = head
         self._pooling = checkpoint.pooling
 
-    def embed(self, text: str) -> Arrays:
-        """Return ``embedding`` of shape ``(h,)`` and ``norm`` of shape ``()``, float32."""
-        ids = np.array(self._tokenizer.encode(text).ids, dtype=np.int64)
-        pooled = pool(encode(self._encoder, ids), self._pooling)
+    def answer(self, text: str) -> Arrays:
+        """Return ``embedding`` of shape ``(h,)`` and ``norm`` of shape ``()``, or ``logits``, one for each label."""
+        states = encode(self._encoder, np.array(self._tokenizer.encode(text).ids, dtype=np.int64))
+        if self._head is not None:
+            return {"logits": classify(states, self._head)}
+        pooled = pool(states, self._pooling)
         norm = np.linalg.norm(pooled)
         return {"embedding": pooled / max(norm, np.float32(MIN_NORM)), "norm": np.asarray(norm)}
 
@@ -62,6 +65,13 @@ def pool(states: FloatArray, pooling: Pooling) -> FloatArray:
     if pooling == "cls":
         return np.asarray(states[0])
     return np.asarray(states.max(axis=0) if pooling == "max" else states.mean(axis=0), dtype=np.float32)
+
+
+def classify(states: FloatArray, head: Head) -> FloatArray:
+    """Return a score for each label."""
+    inner = _linear(states[0], head.inner)
+    active = np.tanh(inner) if head.activation == "tanh" else _activate(inner, head.activation)
+    return _linear(active, head.outer)
 
 
 def _linear(states: FloatArray, weights: Linear) -> FloatArray:

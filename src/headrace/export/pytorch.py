@@ -100,7 +100,7 @@ class TorchOriginal:
         self._max_tokens = checkpoint.max_tokens
         self._encoder = encoder
 
-    def embed(self, text: str) -> Arrays:
+    def answer(self, text: str) -> Arrays:
         """Return ``embedding`` of shape ``(d,)`` and ``norm`` of shape ``()``, float32."""
         tokens = self._tokenizer(text, truncation=True, max_length=self._max_tokens, return_tensors="pt")
         with torch.inference_mode():

@@ -34,7 +34,7 @@ def trace_graph(encoder: TextEncoder, max_tokens: int) -> onnx.ModelProto:
                 dynamo=True,
                 dynamic_shapes=dict.fromkeys(INPUTS, axes),
                 input_names=list(INPUTS),
-                output_names=list(OUTPUTS),
+                output_names=list(OUTPUTS["embed"]),
                 opset_version=OPSET,
                 verbose=False,
             )

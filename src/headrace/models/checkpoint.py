@@ -17,6 +17,7 @@ from headrace.models.files import read_object, require_plain
 from headrace.models.manifest import MAX_WINDOW, Pooling
 from headrace.models.modules import ENCODERS, MIN_WINDOW, MODULES, PROMPTS, Modules, read_modules
 from headrace.models.weights import SHARDS, WEIGHTS, read_header, require_weights
+from headrace.types import ScoreFunction, TaskName
 
 CONFIG: Final = "config.json"
 TOKENIZER: Final = "tokenizer.json"
@@ -39,6 +40,8 @@ MODEL_TYPES: Final = frozenset(
 # They number positions from the padding id on, so that many places of the table are never used:
 # 514 positions are a window of 512.
 _OFFSET_POSITIONS: Final = frozenset({"camembert", "mpnet", "roberta", "xlm-roberta"})
+_CLASSIFIER: Final = "ForSequenceClassification"
+_MAX_LABEL: Final = 256  # characters of a label's name
 _LICENSE: Final = re.compile(r"^license:[ \t]*['\"]?([A-Za-z0-9][A-Za-z0-9 ._+-]{0,63})", re.MULTILINE)
 _FRONT_MATTER: Final = re.compile(r"\A---\n(.*?)\n---", re.DOTALL)
 
@@ -50,6 +53,8 @@ class Checkpoint:
     Attributes:
         config: The content of ``config.json``.
         architecture: Name of its class in transformers.
+        labels: Of a classifier, in the order of its scores.
+        function: What turns its scores into probabilities.
         max_tokens: The window in tokens, special tokens included.
         license: As its model card says, if it has one.
     """
@@ -57,6 +62,9 @@ class Checkpoint:
     folder: Path
     config: Mapping[str, Any]
     architecture: str
+    task: TaskName
+    labels: tuple[str, ...]
+    function: ScoreFunction | None
     pooling: Pooling
     normalize: bool
     max_tokens: int
@@ -79,11 +87,16 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     read_header(folder / WEIGHTS)
     modules = read_modules(folder)
     _check_tokenizer(folder, modules)
+    architecture = _read_architecture(config)
+    task = _find_task(folder, architecture)
     return Checkpoint(
         folder=folder,
         config=config,
-        architecture=_read_architecture(config),
-        pooling=modules.pooling,
+        architecture=architecture,
+        task=task,
+        labels=_read_labels(config) if task == "classify" else (),
+        function=_read_function(config) if task == "classify" else None,
+        pooling=modules.pooling if task == "embed" else "cls",
         normalize=modules.normalize,
         max_tokens=_find_window(config, modules, read_object(folder, TOKENIZER_CONFIG)),
         prompts=modules.prompts,
@@ -124,14 +137,54 @@ def _read_architecture(config: Mapping[str, Any]) -> str:
         )
     names = config.get("architectures") or [f"{kind} encoder"]
     name = str(names[0])
-    if re.search(r"For(?!MaskedLM|PreTraining)", name):
+    if re.search(r"For(?!MaskedLM|PreTraining|SequenceClassification)", name):
         raise SourceUnsupported(
-            f"{name!r} is made for another task than embedding, and its head would be lost", field="architectures"
+            f"{name!r} is made for another task than embedding or classifying, and its head would be lost",
+            field="architectures",
         )
     for key in ("is_decoder", "is_encoder_decoder", "quantization_config"):
         if config.get(key):
             raise SourceUnsupported(f"{CONFIG} sets {key}; only plain encoders can be exported", field=key)
     return name
+
+
+def _find_task(folder: Path, architecture: str) -> TaskName:
+    if not architecture.endswith(_CLASSIFIER):
+        return "embed"
+    if require_plain(folder, MODULES) is not None:
+        raise SourceUnsupported(
+            f"{CONFIG} says {architecture!r} and {MODULES} makes it an embedding model; remove the one that is wrong",
+            field=MODULES,
+        )
+    return "classify"
+
+
+def _read_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the names of the labels, in the order of their scores.
+
+    transformers leaves them out of the file where they are its own names of two.
+    """
+    named = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    labels = [named.get(str(number)) for number in range(len(named))] if isinstance(named, dict) else []
+    if not labels or not all(isinstance(label, str) and 0 < len(label) <= _MAX_LABEL for label in labels):
+        raise SourceInvalid(
+            f"{CONFIG} does not name each of its labels; set id2label to a name for each number from 0",
+            field="id2label",
+        )
+    if len(set(labels)) < len(labels):
+        raise SourceInvalid(f"{CONFIG} gives two labels the same name; rename one in id2label", field="id2label")
+    return tuple(map(str, labels))
+
+
+def _read_function(config: Mapping[str, Any]) -> ScoreFunction:
+    """Return what turns scores into probabilities, as transformers decides it."""
+    problem, count = config.get("problem_type"), len(_read_labels(config))
+    if problem not in {None, "single_label_classification", "multi_label_classification"} or count == 1:
+        raise SourceUnsupported(
+            f"{CONFIG} has {count} labels and the problem type {problem!r}; only classifiers can be imported",
+            field="problem_type",
+        )
+    return "sigmoid" if problem == "multi_label_classification" else "softmax"
 
 
 def _check_tokenizer(folder: Path, modules: Modules) -> None:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from headrace.errors import ModelCorrupt
-from headrace.types import MODEL_NAME, TaskName
+from headrace.types import MODEL_NAME, ScoreFunction, TaskName, Traits
 
 FILE_NAME: Final = "manifest.json"
 CARD: Final = "card.md"
@@ -90,6 +90,7 @@ class Manifest(_Frozen):
     pooling: Pooling
     normalize: bool
     labels: tuple[str, ...] = ()
+    function: ScoreFunction | None = None
     prompts: dict[str, str] = {}
     opset: int
     inputs: tuple[Tensor, ...]
@@ -97,6 +98,11 @@ class Manifest(_Frozen):
     files: dict[str, FileEntry]
     lineage: Lineage
     gate: GateReport
+
+    @property
+    def traits(self) -> Traits:
+        """What the task must know of the model."""
+        return Traits(labels=self.labels, function=self.function or "softmax")
 
     @model_validator(mode="after")
     def _check_revision(self) -> "Manifest":
@@ -107,7 +113,8 @@ class Manifest(_Frozen):
 
 def content_digest(fields: dict[str, Any]) -> str:
     """Return the SHA-256 of the fields that decide a model's answers, as lower-case hex."""
-    content = {key: value for key, value in fields.items() if key not in _NOT_CONTENT}
+    # What is not set does not count, so a field that comes later changes no revision of before.
+    content = {key: value for key, value in fields.items() if key not in _NOT_CONTENT and value is not None}
     # The card and the reference answers tell of the source and of measurements: no more content than those are.
     content["files"] = {name: entry for name, entry in fields["files"].items() if name not in {CARD, REFERENCE}}
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from headrace.tasks import embed
+from headrace.tasks import classify, embed
 from headrace.tasks.base import Task
 from headrace.types import TaskName
 
-TASKS: Final[Mapping[TaskName, Task]] = {embed.TASK.name: embed.TASK}
+TASKS: Final[Mapping[TaskName, Task]] = {task.name: task for task in (classify.TASK, embed.TASK)}

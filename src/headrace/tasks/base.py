@@ -2,8 +2,9 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from headrace.types import Embedding, Options, TaskName, Window
+from headrace.types import Options, Result, TaskName, Traits, Window
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,12 +12,13 @@ class Task:
     """The pure functions of one task.
 
     Attributes:
-        finish: Makes a result of the windows of one text (at least one) and whether it was cut.
-        pack: Turns a result into bytes for the cache.
+        finish: Makes a result of the windows of one text (at least one), of whether it was cut, of what the caller
+            chose, and of what the model is.
+        pack: Turns a result of this task into bytes for the cache.
         unpack: Turns the bytes back, exactly.
     """
 
     name: TaskName
-    finish: Callable[[Sequence[Window], bool, Options], Embedding]
-    pack: Callable[[Embedding], bytes]
-    unpack: Callable[[bytes], Embedding]
+    finish: Callable[[Sequence[Window], bool, Options, Traits], Result]
+    pack: Callable[[Any], bytes]
+    unpack: Callable[[bytes], Result]

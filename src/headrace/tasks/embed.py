@@ -7,14 +7,14 @@ from typing import Final
 import numpy as np
 
 from headrace.tasks.base import Task
-from headrace.types import Embedding, FloatArray, Options, Window
+from headrace.types import Embedding, FloatArray, Options, Traits, Window
 
 # Tokens, windows, truncated; 12 bytes, so that the numbers after it are aligned.
 _HEADER: Final = struct.Struct("<II?3x")
 _TINY: Final = 1e-12  # keeps windows that cancel each other out from dividing by 0
 
 
-def finish(windows: Sequence[Window], truncated: bool, options: Options) -> Embedding:
+def finish(windows: Sequence[Window], truncated: bool, options: Options, traits: Traits) -> Embedding:  # noqa: ARG001 - as every task
     """Return the embedding of one text.
 
     For each window the graph gives ``embedding`` of length 1, shape ``(d,)``, and ``norm``, its length before that,

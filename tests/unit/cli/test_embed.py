@@ -1,9 +1,7 @@
 import errno
 import io
 import json
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -13,7 +11,7 @@ import pytest
 from tests.unit.cli.conftest import MakeModel, Run
 from typer.testing import Result
 
-from headrace.cli import embed as embed_module
+from headrace.cli import texts
 from headrace.errors import InputTooLong, QueueFull
 from headrace.settings import LoadedSettings
 from headrace.types import Answer, Embedding, Request, Timings
@@ -210,7 +208,7 @@ def test_a_file_that_cannot_be_read_to_its_end_is_named(
                 return line
             raise OSError(errno.EIO, "Input/output error")
 
-    monkeypatch.setattr(embed_module, "_open", lambda _file: Broken(b"one\n"))
+    monkeypatch.setattr(texts, "_open", lambda _file: Broken(b"one\n"))
     result = run("embed", "texts.txt")
     assert indexes(result) == [0]
     assert "cannot use 'texts.txt': Input/output error" in result.stderr
@@ -223,24 +221,3 @@ def test_ctrl_c_ends_with_130(run: Run, service: FakeService, monkeypatch: pytes
 
     monkeypatch.setattr(service, "run", interrupted)
     assert run("embed", stdin="a\n").exit_code == 130
-
-
-@pytest.mark.parametrize(("err", "out", "is_shown"), [(True, False, True), (True, True, False), (False, False, False)])
-def test_a_bar_is_drawn_on_a_terminal_only_if_the_results_go_elsewhere(
-    monkeypatch: pytest.MonkeyPatch, err: bool, out: bool, is_shown: bool
-) -> None:
-    source = io.BytesIO(b"text")
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: err)
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: out)
-    with embed_module._progress(source) as advance:
-        advance()
-    assert (advance.__module__ == "headrace.cli.progress") is is_shown
-
-
-def test_no_bar_is_drawn_for_a_pipe(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
-    monkeypatch.setattr(sys.stdout, "isatty", lambda: False)
-    reading, writing = os.pipe()
-    os.close(writing)
-    with os.fdopen(reading, "rb") as source, embed_module._progress(source) as advance:
-        assert advance.__module__ == "headrace.cli.embed"

@@ -38,6 +38,22 @@ def test_a_reference_is_read_as_it_was_written(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
+    ("wanted", "given", "is_close"),
+    [
+        ([0.01, -0.01], [0.02, -0.012], True),  # near 0 a direction says nothing
+        ([0.01, -0.01], [0.09, -0.09], False),
+        ([9.0, -9.0], [9.1, -9.0], True),
+        ([9.0, -9.0], [-9.0, 9.0], False),
+        ([1.0, 0.9], [0.9, 1.0], False),
+    ],
+)
+def test_scores_are_compared_beside_a_score_of_one(wanted: list[float], given: list[float], is_close: bool):
+    reference = Reference(("a",), ({"logits": np.array(wanted, np.float32)},))
+    agreement = compare(reference, [output({"logits": np.array(given, np.float32)})])
+    assert agreement.reaches(REQUIRED["bf16"]) is is_close
+
+
+@pytest.mark.parametrize(
     "content",
     [
         "",

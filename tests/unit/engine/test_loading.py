@@ -9,7 +9,8 @@ from tests.support.manifests import describe_model
 from tests.support.models import add_model, build_tokenizer, write_files
 from tests.support.services import PLAN
 
-from headrace.engine.loaded import load_engine
+from headrace.engine.fake import FakeBackend, FakeTokenizer
+from headrace.engine.loaded import LoadedEngine, load_engine
 from headrace.engine.onnx import OnnxBackend
 from headrace.engine.registry import LoadedModel, Registry
 from headrace.engine.tokenizer import FastTokenizer
@@ -42,6 +43,16 @@ def test_truncation_and_padding_in_the_file_do_not_matter(tmp_path: Path):
     assert FastTokenizer(tmp_path / "tokenizer.json", 16).encode(["w1 w2"] * 2, "error") == plain
 
 
+def test_without_a_name_the_first_model_that_does_the_task_is_chosen():
+    engine = LoadedEngine("fake", FakeTokenizer, FakeBackend, EngineSettings(), Recorder())
+    models = [
+        LoadedModel(describe_model(name=name, task=task), engine, PLAN)
+        for name, task in (("a", "embed"), ("b", "classify"), ("c", "classify"))
+    ]
+    registry = Registry(models)
+    assert [registry.choose(None, "embed").name, registry.choose(None, "classify").name] == ["a", "b"]
+
+
 async def test_a_registry_serves_several_models_and_the_first_by_default(tmp_path: Path):
     store = LocalStore(tmp_path)
     stored = [add_model(store, name, seed) for seed, name in enumerate(["one", "two"])]
@@ -54,8 +65,8 @@ async def test_a_registry_serves_several_models_and_the_first_by_default(tmp_pat
     assert not registry.is_ready
     await registry.start()
     assert registry.is_ready
-    assert registry.get(None).name == "one"
-    assert registry.get("two").name == "two"
+    assert registry.choose(None, "embed").name == registry.choose(None, "classify").name == "one"
+    assert registry.choose("two", "embed").name == registry.get("two").name == "two"
     assert [model.name for model in registry] == ["one", "two"]
     with pytest.raises(ModelUnknown, match="'three'"):
         registry.get("three")

@@ -33,6 +33,20 @@ def test_what_is_not_known_is_said():
     assert "| Pooling | cls |" in card
 
 
+@pytest.mark.parametrize(("count", "named"), [(2, "l0, l1"), (22, "l18, l19 and 2 more")])
+def test_the_card_of_a_classifier_names_its_labels(count: int, named: str):
+    card = write_card(describe_model(task="classify", labels=tuple(f"l{number}" for number in range(count))))
+    assert "A text classifier for Headrace" in card
+    assert "| Labels | l0, l1" in card
+    assert f"{named} |" in card
+    assert "Dimensions" not in card
+
+
+def test_a_label_stays_text():
+    card = write_card(describe_model(task="classify", labels=("a|b", "<i>")))
+    assert "| Labels | a b,  i  |" in card
+
+
 @pytest.mark.parametrize("source", ["/a|b", "/<script>", "/[x](http://example.org)", "/{name}"])
 def test_what_a_checkpoint_says_of_itself_stays_text(source: str):
     line = next(line for line in write_card(make(source=source)).splitlines() if line.startswith("| Source |"))

@@ -1,5 +1,6 @@
 """Every family of encoders, as transformers makes it, against the graph that is built for it."""
 
+import copy
 import json
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,9 @@ import torch
 import transformers
 
 from headrace.errors import HeadraceError, SourceInvalid, SourceUnsupported
-from headrace.export.builder import build_graph
-from headrace.export.families import is_known, read_encoder, relative_buckets
-from headrace.export.plain import encode
+from headrace.export.builder import build_classifier, build_graph
+from headrace.export.families import is_known, read_classifier, read_encoder, relative_buckets
+from headrace.export.plain import classify, encode
 from headrace.export.pytorch import TextEncoder, quiet_libraries
 from headrace.export.tensors import read_tensors
 from headrace.types import FloatArray
@@ -92,6 +93,27 @@ def test_the_encoder_of_a_checkpoint_with_a_head_is_the_same(name: str, tmp_path
     expected = read_encoder(*save(model.base_model, tmp_path / "plain"), MAX_TOKENS)
     ids = np.arange(4, 40)
     np.testing.assert_array_equal(encode(found, ids), encode(expected, ids))
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_classifiers_of_a_family_agree_with_transformers(config: transformers.PretrainedConfig, tmp_path: Path):
+    torch.manual_seed(0)
+    own = copy.deepcopy(config)
+    own.num_labels = 3
+    with quiet_libraries():
+        model = transformers.AutoModelForSequenceClassification.from_config(own).eval()
+    encoder, head = read_classifier(*save(model, tmp_path), MAX_TOKENS, 3)
+    graph = build_classifier(encoder, head).SerializeToString()
+    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
+    ids = np.random.default_rng(0).integers(4, 50, (3, 20))
+    mask = np.ones_like(ids)
+    (found,) = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
+    with torch.inference_mode():
+        wanted = model(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).logits.numpy()
+    assert np.ptp(wanted, axis=0).min() > 0.01  # else any text would do
+    np.testing.assert_allclose(found, wanted, atol=2e-5)
+    plain = [classify(encode(encoder, row), head) for row in ids]
+    np.testing.assert_allclose(np.stack(plain), wanted, atol=2e-5)
 
 
 @pytest.fixture

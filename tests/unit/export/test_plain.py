@@ -26,8 +26,8 @@ def test_numpy_and_pytorch_give_the_same_original(tiny: Checkpoint, tiny_encoder
     found = plain(dataclasses.replace(tiny, pooling=pooling))
     expected = TorchOriginal(tiny, TextEncoder(tiny_encoder.encoder, pooling).eval())
     for text in TEXTS:
-        answers = found.embed(text)
-        for name, wanted in expected.embed(text).items():
+        answers = found.answer(text)
+        for name, wanted in expected.answer(text).items():
             assert (answers[name].dtype.name, answers[name].shape) == ("float32", wanted.shape)
             np.testing.assert_allclose(answers[name], wanted, atol=1e-5, rtol=1e-5)
 

@@ -25,7 +25,7 @@ def test_the_reference_agrees_with_sentence_transformers(tmp_path: Path, pooling
     with quiet_libraries():
         model = SentenceTransformer(str(tmp_path), device="cpu", local_files_only=True)
     expected = np.asarray(model.encode(TEXTS, batch_size=1, show_progress_bar=False))
-    found = np.stack([reference.embed(text)["embedding"] for text in TEXTS])
+    found = np.stack([reference.answer(text)["embedding"] for text in TEXTS])
     assert np.abs(found - expected).max() < 1e-6
 
 
@@ -59,7 +59,7 @@ def test_a_vector_of_zeros_stays_one_and_is_no_nan(pooling: Pooling):
 
 def test_a_text_over_the_window_is_cut_and_the_files_own_truncation_is_not(tiny: Checkpoint, tiny_encoder: TextEncoder):
     reference = TorchOriginal(tiny, tiny_encoder)
-    embeddings = [reference.embed("water " * count)["embedding"] for count in (7, MAX_TOKENS - 2, MAX_TOKENS - 1, 200)]
+    embeddings = [reference.answer("water " * count)["embedding"] for count in (7, MAX_TOKENS - 2, MAX_TOKENS - 1, 200)]
     assert not np.allclose(embeddings[0], embeddings[1])
     assert np.array_equal(embeddings[1], embeddings[2])
     assert np.array_equal(embeddings[1], embeddings[3])

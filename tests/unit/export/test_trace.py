@@ -42,7 +42,7 @@ def make(request: pytest.FixtureRequest) -> Make:
 @pytest.fixture(scope="module")
 def exported(encoder: TextEncoder, make: Make, tmp_path_factory: pytest.TempPathFactory) -> Exported:
     path = tmp_path_factory.mktemp("graph") / "model.onnx"
-    return write_graph(make(encoder, 64), path), path
+    return write_graph(make(encoder, 64), "embed", path), path
 
 
 def test_the_graph_agrees_with_pytorch_for_every_shape(encoder: TextEncoder, exported: Exported):
@@ -88,7 +88,7 @@ def test_the_description_is_that_of_the_file(exported: Exported):
 def test_the_same_module_gives_the_same_bytes_and_says_nothing(
     encoder: TextEncoder, make: Make, exported: Exported, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ):
-    write_graph(make(encoder, 64), tmp_path / "again.onnx")
+    write_graph(make(encoder, 64), "embed", tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == exported[1].read_bytes()
     assert capfd.readouterr() == ("", "")
 

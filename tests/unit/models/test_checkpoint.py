@@ -85,7 +85,6 @@ def test_code_of_the_checkpoint_is_refused(checkpoint: Path, write_json: WriteJs
         {"model_type": "gpt2"},
         {"model_type": None},
         {"model_type": ["bert"]},
-        {"architectures": ["BertForSequenceClassification"]},
         {"architectures": ["BertForTokenClassification"]},
         {"is_decoder": True},
         {"is_encoder_decoder": True},
@@ -97,6 +96,13 @@ def test_what_cannot_be_exported_is_refused(checkpoint: Path, write_json: WriteJ
     with pytest.raises(SourceUnsupported) as caught:
         read_checkpoint(checkpoint)
     assert caught.value.field == next(iter(change))
+
+
+def test_a_classifier_that_is_an_embedding_model_as_well_is_refused(checkpoint: Path, write_json: WriteJson):
+    write_json("config.json", CONFIG | {"architectures": ["BertForSequenceClassification"]})
+    with pytest.raises(SourceUnsupported, match="remove the one that is wrong") as caught:
+        read_checkpoint(checkpoint)
+    assert caught.value.field == "modules.json"
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from headrace.api.rest.problems import MEDIA_TYPE
-from headrace.api.rest.schemas import EmbedRequest, Problem
+from headrace.api.rest.schemas import ClassifyRequest, EmbedRequest, Problem
 
 _REFERENCE: Final = "#/components/schemas/{model}"
-_OWN: Final[tuple[type[BaseModel], ...]] = (EmbedRequest, Problem)
+_OWN: Final[tuple[type[BaseModel], ...]] = (ClassifyRequest, EmbedRequest, Problem)
 
 _SECURITY_SCHEMES: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, where the server has any."},

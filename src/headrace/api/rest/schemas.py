@@ -45,6 +45,49 @@ class EmbedResult(_Shape):
     windows: int = Field(description="In how many windows the text was computed; above 1 only with chunk.")
 
 
+class ClassifyOptions(_Shape):
+    """What may be chosen about a classification."""
+
+    truncate: Literal["error", "truncate", "chunk"] = Field(
+        default="truncate",
+        description="What happens to a text over the model's window: refuse it, cut it and say so, or classify all of "
+        "it in windows: of one label among all the mean of the windows counts, of labels by themselves the greatest.",
+    )
+    top_k: int | None = Field(default=None, ge=1, description="How many labels, the best first; by default all.")
+    threshold: float | None = Field(
+        default=None, allow_inf_nan=False, description="Leave out labels with a lower score; by default none."
+    )
+    raw: bool = Field(default=False, description="Scores as the model gives them instead of probabilities.")
+
+
+class ClassifyRequest(_Shape):
+    """Texts to classify."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"inputs": ["The plot was thin, but the cast carried it."]}]}
+    )
+
+    model: str | None = Field(default=None, description="Name of the model; the default model if left out.")
+    inputs: list[str] = Field(description="The texts; an empty text is a text.")
+    options: ClassifyOptions = ClassifyOptions()
+
+
+class LabelScore(_Shape):
+    """A label and its score."""
+
+    label: str
+    score: float = Field(description="A probability, unless raw scores were asked for.")
+
+
+class ClassifyResult(_Shape):
+    """The labels of one text."""
+
+    labels: list[LabelScore] = Field(description="The best first.")
+    tokens: int = Field(description="Tokens computed, special tokens included, in all windows.")
+    truncated: bool = Field(description="Whether the text was cut to the model's window.")
+    windows: int = Field(description="In how many windows the text was computed; above 1 only with chunk.")
+
+
 class Usage(_Shape):
     """What the request used."""
 
@@ -72,6 +115,17 @@ class EmbedResponse(_Shape):
     timings_ms: TimingsMs
 
 
+class ClassifyResponse(_Shape):
+    """One result for each input, in the order of the inputs."""
+
+    model: str
+    revision: str
+    task: Literal["classify"]
+    results: list[ClassifyResult]
+    usage: Usage
+    timings_ms: TimingsMs
+
+
 class Model(_Shape):
     """A model that is served."""
 
@@ -80,7 +134,8 @@ class Model(_Shape):
     task: str
     runtime: str = Field(description="Library that computes.")
     precision: str = Field(description="What it computes in; answers are float32 always.")
-    dimensions: int
+    dimensions: int = Field(description="Numbers that it gives for a text: of a classifier, one for each label.")
+    labels: list[str] = Field(description="Of a classifier, in the order of its scores.")
     max_tokens: int
     pooling: str
     normalize: bool
@@ -98,6 +153,7 @@ class Model(_Shape):
             runtime=plan.runtime,
             precision=plan.precision,
             dimensions=manifest.dimensions,
+            labels=list(manifest.labels),
             max_tokens=manifest.max_tokens,
             pooling=manifest.pooling,
             normalize=manifest.normalize,

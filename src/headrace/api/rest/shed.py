@@ -17,7 +17,7 @@ from headrace.errors import QueueFull
 from headrace.observe.base import RequestsShed
 from headrace.types import TaskName
 
-INFERENCE: Final[Mapping[str, TaskName]] = {"/api/v1/embed": "embed"}
+INFERENCE: Final[Mapping[str, TaskName]] = {"/api/v1/classify": "classify", "/api/v1/embed": "embed"}
 """The paths whose POST needs an engine, each with its task."""
 _STATUS: Final = STATUS[QueueFull]
 _TELL_AFTER_S: Final = 0.1

@@ -144,6 +144,7 @@ async def test_the_document_describes_every_route_and_resolves(client: httpx.Asy
     document = (await client.get("/openapi.json")).json()
     assert document["openapi"].startswith("3.1")
     assert set(document["paths"]) == {
+        "/api/v1/classify",
         "/api/v1/embed",
         "/api/v1/models",
         "/api/v1/models/{name}",

@@ -1,11 +1,11 @@
-"""Embeddings of a stream of lines, printed as they come."""
+"""Answers to a stream of lines, printed as they come."""
 
 import re
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -14,7 +14,17 @@ from headrace.cli.failures import OUTPUT, naming
 from headrace.cli.lines import Line, chunked
 from headrace.errors import HeadraceError
 from headrace.settings import LoadedSettings
-from headrace.types import Answer, Caller, Options, Request, Scope
+from headrace.types import (
+    Answer,
+    Caller,
+    Classification,
+    Embedding,
+    Options,
+    Request,
+    Result,
+    Scope,
+    TaskName,
+)
 
 if TYPE_CHECKING:
     from headrace.service import Service
@@ -24,15 +34,27 @@ _INPUT_FIELD: Final = re.compile(r"inputs\[(\d+)\]")
 _CALLER: Final = Caller("local", frozenset(Scope))
 
 
-async def embed_lines(
-    loaded: LoadedSettings, model: str, options: Options, lines: Iterator[Line], advance: Callable[[], None]
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What is asked of each line.
+
+    Attributes:
+        model: Name in the store.
+    """
+
+    task: TaskName
+    model: str
+    options: Options
+
+
+async def answer_lines(
+    loaded: LoadedSettings, asked: Asked, lines: Iterator[Line], advance: Callable[[], None]
 ) -> None:
     """Print one JSON object for each line.
 
     Args:
         loaded: All options.
-        model: Name in the store.
-        options: What was chosen about the embeddings.
+        asked: What is asked of each.
         lines: Read as they are needed; a chunk of them is in memory at a time.
         advance: Called after each chunk.
 
@@ -42,9 +64,9 @@ async def embed_lines(
     loaded = _for_one_caller(loaded)
     size = min(loaded.settings.limits.max_inputs, loaded.settings.engine.max_queued_texts)
     index = 0
-    async with app.open_service(loaded, [model]) as service:
+    async with app.open_service(loaded, [asked.model]) as service:
         for chunk in chunked(lines, size):
-            await _embed_chunk(service, options, chunk, index)
+            await _answer_chunk(service, asked, chunk, index)
             index += len(chunk)
             advance()
 
@@ -61,19 +83,19 @@ def _for_one_caller(loaded: LoadedSettings) -> LoadedSettings:
     return replace(loaded, settings=settings.model_copy(update={"limits": limits, "engine": engine}))
 
 
-async def _embed_chunk(service: "Service", options: Options, chunk: Sequence[Line], index: int) -> None:
-    """Print the embeddings of a chunk, and if one text is refused, of those before it.
+async def _answer_chunk(service: "Service", asked: Asked, chunk: Sequence[Line], index: int) -> None:
+    """Print the answers to a chunk, and if one text is refused, of those before it.
 
     Raises:
         HeadraceError: A text was refused; the message names its line.
     """
     request = Request(
-        task="embed",
+        task=asked.task,
         inputs=tuple(line.text for line in chunk),
         caller=_CALLER,
         request_id=f"line-{chunk[0].number}",
         deadline=time.monotonic() + _CHUNK_LIMIT_S,
-        options=options,
+        options=asked.options,
     )
     try:
         answer = await service.run(request)
@@ -83,7 +105,7 @@ async def _embed_chunk(service: "Service", options: Options, chunk: Sequence[Lin
             raise
         position = int(culprit[1])
         if position > 0:
-            await _embed_chunk(service, options, chunk[:position], index)
+            await _answer_chunk(service, asked, chunk[:position], index)
         number = chunk[position].number
         raise type(error)(f"line {number}: {error.message}", field=f"line {number}") from error
     _write(answer, index)
@@ -100,10 +122,18 @@ def _lines(answer: Answer, index: int) -> Iterator[bytes]:
     for offset, result in enumerate(answer.results):
         body = {
             "index": index + offset,
-            "embedding": result.values,
+            **_spell(result),
             "tokens": result.tokens,
             "truncated": result.truncated,
             "windows": result.windows,
         }
         # orjson writes a float32 with the digits it has; through float64 each would have some 17.
         yield orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+
+
+def _spell(result: Result) -> dict[str, Any]:
+    match result:
+        case Embedding():
+            return {"embedding": result.values}
+        case Classification():
+            return {"labels": [{"label": label.name, "score": label.score} for label in result.labels]}

@@ -1,0 +1,76 @@
+"""``classify``: a text becomes scores for labels: one label among all (softmax), or each by itself (sigmoid)."""
+
+import json
+import struct
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.tasks.base import Task
+from headrace.types import Classification, Label, Options, ScoreFunction, Traits, Window
+
+_HEADER: Final = struct.Struct("<II?")  # tokens, windows, truncated
+_Scores = NDArray[np.float64]
+
+
+def finish(windows: Sequence[Window], truncated: bool, options: Options, traits: Traits) -> Classification:
+    """Return the labels of one text, the best first.
+
+    For each window the graph gives ``logits``, shape ``(labels,)``, in the order of the model's labels.
+    """
+    scores = _merge(windows, options, traits.function)
+    order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
+    if options.threshold is not None:
+        order = [index for index in order if scores[index] >= options.threshold]
+    return Classification(
+        labels=tuple(Label(traits.labels[index], float(scores[index])) for index in order[: options.top_k]),
+        tokens=sum(window.tokens for window in windows),
+        truncated=truncated,
+        windows=len(windows),
+    )
+
+
+def _merge(windows: Sequence[Window], options: Options, function: ScoreFunction) -> _Scores:
+    """Return one score for each label.
+
+    Of a text in several windows, one label among all is what most of the text says: the mean, weighted by the tokens.
+    Labels that stand each for itself hold if they hold anywhere: the greatest.
+    """
+    rows = np.stack([np.asarray(window.arrays["logits"], dtype=np.float64) for window in windows])
+    if not options.raw:
+        rows = _PROBABILITIES[function](rows)
+    if len(rows) == 1:
+        return np.asarray(rows[0])
+    if function == "sigmoid":
+        return np.asarray(rows.max(axis=0))
+    return np.asarray(np.average(rows, axis=0, weights=[window.weight for window in windows]))
+
+
+def _softmax(rows: _Scores) -> _Scores:
+    powers = np.exp(rows - rows.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def _sigmoid(rows: _Scores) -> _Scores:
+    return np.asarray(0.5 * (1 + np.tanh(0.5 * rows)))  # 1 / (1 + exp(-x)), which overflows
+
+
+_PROBABILITIES: Final = {"softmax": _softmax, "sigmoid": _sigmoid}
+
+
+def pack(result: Classification) -> bytes:
+    """Turn a classification into bytes: a header, then JSON, whose numbers come back exactly."""
+    header = _HEADER.pack(result.tokens, result.windows, result.truncated)
+    return header + json.dumps([[label.name, label.score] for label in result.labels]).encode()
+
+
+def unpack(data: bytes) -> Classification:
+    """Turn the bytes of ``pack`` back into the classification."""
+    tokens, windows, truncated = _HEADER.unpack_from(data)
+    labels = tuple(Label(name, score) for name, score in json.loads(data[_HEADER.size :]))
+    return Classification(labels=labels, tokens=tokens, truncated=truncated, windows=windows)
+
+
+TASK: Final = Task(name="classify", finish=finish, pack=pack, unpack=unpack)
