@@ -18,7 +18,7 @@ _CALLER: Final = Caller("bench", frozenset(Scope))
 _LIMIT_S: Final = 600.0
 
 
-async def _embed(service: Service, texts: list[str], per_request: int, at_once: int) -> NDArray[np.float32]:
+async def embed(service: Service, texts: list[str], per_request: int, at_once: int) -> NDArray[np.float32]:
     """Embed the texts in requests of ``per_request``, ``at_once`` of them on their way at any time."""
     room = asyncio.Semaphore(at_once)
 
@@ -64,7 +64,7 @@ def main() -> None:
         opened = open_service(loaded, [asked.model], may_tune=True)
         service = runner.run(opened.__aenter__())
         try:
-            serve(asked.texts, lambda texts: runner.run(_embed(service, texts, per_request, at_once)))
+            serve(asked.texts, lambda texts: runner.run(embed(service, texts, per_request, at_once)))
         finally:
             runner.run(opened.__aexit__(None, None, None))
 

