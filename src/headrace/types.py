@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[Any]]
 """Named arrays of one text: the model's outputs with the batch axis taken away."""
 
-TaskName = Literal["classify", "embed"]
+TaskName = Literal["classify", "embed", "regress"]
 ScoreFunction = Literal["softmax", "sigmoid"]
 """What turns a classifier's scores into probabilities: of one label among all, or of each label by itself."""
 
@@ -123,20 +123,29 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Embedding:
-    """One text's answer.
+class Result:
+    """What every answer to one text says.
 
     Attributes:
-        values: Shape ``(d,)``, float32.
         tokens: Tokens that were computed, special tokens included, those of all windows together.
         truncated: Whether the text was longer than the model's window and was cut.
         windows: In how many windows it was computed; more than one only if the caller chose ``chunk``.
     """
 
-    values: FloatArray
     tokens: int
     truncated: bool
     windows: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Embedding(Result):
+    """One text as a vector.
+
+    Attributes:
+        values: Shape ``(d,)``, float32.
+    """
+
+    values: FloatArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,23 +157,21 @@ class Label:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Classification:
-    """One text's answer.
+class Classification(Result):
+    """The labels of one text.
 
     Attributes:
         labels: The best first; equal ones in the model's order.
-        tokens: As of ``Embedding``.
-        truncated: As of ``Embedding``.
-        windows: As of ``Embedding``.
     """
 
     labels: tuple[Label, ...]
-    tokens: int
-    truncated: bool
-    windows: int = 1
 
 
-Result = Embedding | Classification
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Regression(Result):
+    """The number that a model reads from one text."""
+
+    value: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,7 +32,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "engine_process": (*_ZERO, "models", "engine", "observe"),
     "diagnose": (*_ZERO, "models", "engine", "app", "export.needs"),
     # Commands that need no app (import, doctor) still log.
-    "cli": (*_ZERO, "cli", "app", "diagnose", "models", "observe.logs"),
+    "cli": (*_ZERO, "cli", "app", "diagnose", "tasks", "models", "observe.logs"),
     "export": (*_ZERO, "export", "models", "tasks", "engine", "observe.base"),
     "__main__": ("cli",),
 }

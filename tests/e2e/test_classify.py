@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -30,11 +31,13 @@ from headrace.types import Answer, Caller, Classification, Options, Request, Sco
 
 TEXTS = ("the water wheel", "a", "", "wheel water the wheel", "the " * 60)
 LABELS = {0: "mill", 1: "river", 2: "neither"}
-Problem = Literal["multi_label_classification"]
+Problem = Literal["multi_label_classification", "regression"]
 CALLER = Caller("tester", frozenset(Scope))
 
 
-def write_classifier(folder: Path, problem: Problem | None, **changes: Any) -> Path:
+def write_classifier(
+    folder: Path, problem: Problem | None, *, labels: Mapping[int, str] = LABELS, **changes: Any
+) -> Path:
     torch.manual_seed(0)
     config = transformers.BertConfig(
         vocab_size=len(WORDS),
@@ -44,7 +47,7 @@ def write_classifier(folder: Path, problem: Problem | None, **changes: Any) -> P
         intermediate_size=64,
         max_position_embeddings=64,
         initializer_range=0.3,
-        id2label=LABELS,
+        id2label=dict(labels),
         problem_type=problem,
     )
     with quiet_libraries():
@@ -171,7 +174,7 @@ def test_the_command_prints_labels_line_by_line(tmp_path: Path):
         ({"id2label": {"0": "a", "1": "b", "2": 7}}, SourceInvalid, "id2label"),
         ({"id2label": {"0": "a", "1": "b"}}, SourceInvalid, "classifier.weight"),
         ({"id2label": {"0": "a"}}, SourceUnsupported, "problem_type"),
-        ({"problem_type": "regression"}, SourceUnsupported, "problem_type"),
+        ({"problem_type": "ranking"}, SourceUnsupported, "problem_type"),
         ({"architectures": ["BertForTokenClassification"]}, SourceUnsupported, "architectures"),
         ({"hidden_act": "silu"}, SourceUnsupported, "architectures"),
     ],

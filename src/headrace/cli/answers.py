@@ -5,7 +5,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 
@@ -14,17 +14,8 @@ from headrace.cli.failures import OUTPUT, naming
 from headrace.cli.lines import Line, chunked
 from headrace.errors import HeadraceError
 from headrace.settings import LoadedSettings
-from headrace.types import (
-    Answer,
-    Caller,
-    Classification,
-    Embedding,
-    Options,
-    Request,
-    Result,
-    Scope,
-    TaskName,
-)
+from headrace.tasks import spell
+from headrace.types import Answer, Caller, Options, Request, Scope, TaskName
 
 if TYPE_CHECKING:
     from headrace.service import Service
@@ -120,20 +111,6 @@ def _write(answer: Answer, index: int) -> None:
 
 def _lines(answer: Answer, index: int) -> Iterator[bytes]:
     for offset, result in enumerate(answer.results):
-        body = {
-            "index": index + offset,
-            **_spell(result),
-            "tokens": result.tokens,
-            "truncated": result.truncated,
-            "windows": result.windows,
-        }
+        body = {"index": index + offset, **spell(answer.task, result)}
         # orjson writes a float32 with the digits it has; through float64 each would have some 17.
         yield orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
-
-
-def _spell(result: Result) -> dict[str, Any]:
-    match result:
-        case Embedding():
-            return {"embedding": result.values}
-        case Classification():
-            return {"labels": [{"label": label.name, "score": label.score} for label in result.labels]}

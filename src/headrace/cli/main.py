@@ -19,6 +19,7 @@ try:
     from headrace.cli.import_ import import_
     from headrace.cli.models import models_app
     from headrace.cli.program import run_program
+    from headrace.cli.regress import regress
     from headrace.cli.serve import serve
     from headrace.cli.tune import tune
 except KeyboardInterrupt:
@@ -60,6 +61,7 @@ app.command()(serve)
 app.command()(tune)
 app.command()(embed)
 app.command()(classify)
+app.command()(regress)
 app.add_typer(models_app, name="models")
 app.command()(doctor)
 app.command()(config)

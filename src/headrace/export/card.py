@@ -38,7 +38,11 @@ The text that differed most: {worst_text}.
 """
 
 
-_KINDS: Final[Mapping[TaskName, str]] = {"classify": "A text classifier", "embed": "A text embedding model"}
+_KINDS: Final[Mapping[TaskName, str]] = {
+    "classify": "A text classifier",
+    "embed": "A text embedding model",
+    "regress": "A model that reads a number from a text",
+}
 _CELLS: Final = frozenset({"gives", "outputs"})  # have cells of their own
 _MOST_LABELS: Final = 20  # that are named; some classifiers have thousands
 

@@ -71,7 +71,7 @@ def read_classifier(config: Mapping[str, Any], weights: Weights, max_tokens: int
         config: As of ``read_encoder``.
         weights: As of ``read_encoder``.
         max_tokens: As of ``read_encoder``.
-        labels: How many there are.
+        labels: How many there are; 1 if the head gives a number.
 
     Raises:
         SourceInvalid: As of ``read_encoder``.

@@ -15,7 +15,11 @@ OPSET: Final = 20
 """The first with Gelu as one operator, which runtimes run as one kernel; older ones spell it out in five."""
 
 INPUTS: Final = ("input_ids", "attention_mask")
-OUTPUTS: Final[Mapping[TaskName, tuple[str, ...]]] = {"classify": ("logits",), "embed": ("embedding", "norm")}
+OUTPUTS: Final[Mapping[TaskName, tuple[str, ...]]] = {
+    "classify": ("logits",),
+    "embed": ("embedding", "norm"),
+    "regress": ("logits",),
+}
 _MAX_FILE_BYTES: Final = (2 << 30) - 1  # protobuf's limit; larger weights would have to lie beside the graph
 _DTYPES: Final[dict[int, Literal["int64", "float32"]]] = {
     onnx.TensorProto.INT64: "int64",

@@ -144,8 +144,8 @@ def _load(checkpoint: Checkpoint) -> _Original:
         from headrace.export.builder import build_classifier, build_graph  # noqa: PLC0415 - loads onnx, 1 s
 
         given = (checkpoint.config, read_tensors(checkpoint.folder / WEIGHTS), checkpoint.max_tokens)
-        if checkpoint.task == "classify":
-            known, head = read_classifier(*given, len(checkpoint.labels))
+        if checkpoint.task != "embed":
+            known, head = read_classifier(*given, len(checkpoint.labels) or 1)
             original = PlainOriginal(checkpoint, known, head)
             return _Original(original.answer, partial(build_classifier, known, head), BUILDING)
         known = read_encoder(*given)
@@ -153,8 +153,8 @@ def _load(checkpoint: Checkpoint) -> _Original:
         return _Original(PlainOriginal(checkpoint, known).answer, graph, BUILDING)
     if checkpoint.task != "embed":
         raise SourceUnsupported(
-            f"{checkpoint.architecture!r} is no classifier of a family that can be imported: BERT, RoBERTa, XLM-R,"
-            " CamemBERT, ELECTRA, DistilBERT and MPNet",
+            f"{checkpoint.architecture!r} is no classifier or regression of a family that can be imported: BERT,"
+            " RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT and MPNet",
             field="architectures",
         )
     require(TRACING, "export", checkpoint.architecture)

@@ -88,7 +88,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     modules = read_modules(folder)
     _check_tokenizer(folder, modules)
     architecture = _read_architecture(config)
-    task = _find_task(folder, architecture)
+    task = _find_task(folder, architecture, config)
     return Checkpoint(
         folder=folder,
         config=config,
@@ -139,7 +139,7 @@ def _read_architecture(config: Mapping[str, Any]) -> str:
     name = str(names[0])
     if re.search(r"For(?!MaskedLM|PreTraining|SequenceClassification)", name):
         raise SourceUnsupported(
-            f"{name!r} is made for another task than embedding or classifying, and its head would be lost",
+            f"{name!r} is made for another task than embedding, classifying or regression, and its head would be lost",
             field="architectures",
         )
     for key in ("is_decoder", "is_encoder_decoder", "quantization_config"):
@@ -148,7 +148,7 @@ def _read_architecture(config: Mapping[str, Any]) -> str:
     return name
 
 
-def _find_task(folder: Path, architecture: str) -> TaskName:
+def _find_task(folder: Path, architecture: str, config: Mapping[str, Any]) -> TaskName:
     if not architecture.endswith(_CLASSIFIER):
         return "embed"
     if require_plain(folder, MODULES) is not None:
@@ -156,7 +156,13 @@ def _find_task(folder: Path, architecture: str) -> TaskName:
             f"{CONFIG} says {architecture!r} and {MODULES} makes it an embedding model; remove the one that is wrong",
             field=MODULES,
         )
-    return "classify"
+    if config.get("problem_type") != "regression":
+        return "classify"
+    if (count := len(_read_labels(config))) > 1:
+        raise SourceUnsupported(
+            f"{CONFIG} makes it a regression to {count} numbers; those to one number can be imported", field="id2label"
+        )
+    return "regress"
 
 
 def _read_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
@@ -178,10 +184,15 @@ def _read_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
 
 def _read_function(config: Mapping[str, Any]) -> ScoreFunction:
     """Return what turns scores into probabilities, as transformers decides it."""
-    problem, count = config.get("problem_type"), len(_read_labels(config))
-    if problem not in {None, "single_label_classification", "multi_label_classification"} or count == 1:
+    problem = config.get("problem_type")
+    if problem not in {None, "single_label_classification", "multi_label_classification"}:
         raise SourceUnsupported(
-            f"{CONFIG} has {count} labels and the problem type {problem!r}; only classifiers can be imported",
+            f"{CONFIG} has the problem type {problem!r}; classifiers and regressions can be imported",
+            field="problem_type",
+        )
+    if len(_read_labels(config)) == 1:
+        raise SourceUnsupported(
+            f"{CONFIG} has one label; set problem_type to 'regression' if the model reads a number from a text",
             field="problem_type",
         )
     return "sigmoid" if problem == "multi_label_classification" else "softmax"

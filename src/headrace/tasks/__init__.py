@@ -1,10 +1,20 @@
 """What a task means: pure functions, no I/O. One file for each task, one word for it on every surface."""
 
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
-from headrace.tasks import classify, embed
+from headrace.tasks import classify, embed, regress
 from headrace.tasks.base import Task
-from headrace.types import TaskName
+from headrace.types import Result, TaskName
 
-TASKS: Final[Mapping[TaskName, Task]] = {task.name: task for task in (classify.TASK, embed.TASK)}
+TASKS: Final[Mapping[TaskName, Task]] = {task.name: task for task in (classify.TASK, embed.TASK, regress.TASK)}
+
+
+def spell(task: TaskName, result: Result) -> dict[str, Any]:
+    """Return the fields of a result, by the names that every surface has for them."""
+    return {
+        **TASKS[task].spell(result),
+        "tokens": result.tokens,
+        "truncated": result.truncated,
+        "windows": result.windows,
+    }

@@ -16,9 +16,11 @@ class Task:
             chose, and of what the model is.
         pack: Turns a result of this task into bytes for the cache.
         unpack: Turns the bytes back, exactly.
+        spell: Returns what is particular to a result of this task, by the names that every surface has for it.
     """
 
     name: TaskName
     finish: Callable[[Sequence[Window], bool, Options, Traits], Result]
     pack: Callable[[Any], bytes]
     unpack: Callable[[bytes], Result]
+    spell: Callable[[Any], dict[str, Any]]

@@ -3,7 +3,7 @@
 import json
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -73,4 +73,9 @@ def unpack(data: bytes) -> Classification:
     return Classification(labels=labels, tokens=tokens, truncated=truncated, windows=windows)
 
 
-TASK: Final = Task(name="classify", finish=finish, pack=pack, unpack=unpack)
+def spell(result: Classification) -> dict[str, Any]:
+    """Return the fields of a classification."""
+    return {"labels": [{"label": label.name, "score": label.score} for label in result.labels]}
+
+
+TASK: Final = Task(name="classify", finish=finish, pack=pack, unpack=unpack, spell=spell)

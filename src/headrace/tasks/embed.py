@@ -2,7 +2,7 @@
 
 import struct
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -58,4 +58,9 @@ def unpack(data: bytes) -> Embedding:
     return Embedding(values=values, tokens=tokens, truncated=truncated, windows=windows)
 
 
-TASK: Final = Task(name="embed", finish=finish, pack=pack, unpack=unpack)
+def spell(result: Embedding) -> dict[str, Any]:
+    """Return the fields of an embedding."""
+    return {"embedding": result.values}
+
+
+TASK: Final = Task(name="embed", finish=finish, pack=pack, unpack=unpack, spell=spell)

@@ -10,6 +10,7 @@ from tests.unit.cli.conftest import MakeModel, Run
 import headrace
 from headrace.cli import main as main_module
 from headrace.cli.failures import EXIT_CODES
+from headrace.tasks import TASKS
 
 
 def command(*args: str) -> list[str]:
@@ -28,7 +29,7 @@ def test_version_prints_the_version(run: Run) -> None:
 
 def test_help_has_every_command_and_every_exit_code(run: Run) -> None:
     out = re.sub(r"\s+", " ", run("--help").stdout)
-    for name in ("import", "serve", "embed", "models", "doctor", "config"):
+    for name in ("import", "serve", "models", "doctor", "config", *TASKS):
         assert f" {name} " in out
     for code, meaning in EXIT_CODES.items():
         assert f"{code} {meaning}" in out

@@ -1,11 +1,13 @@
 """The native dialect under ``/api/v1``."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import orjson
 from fastapi import APIRouter, Depends
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -18,10 +20,14 @@ from headrace.api.rest.schemas import (
     ClassifyResponse,
     EmbedRequest,
     EmbedResponse,
+    Inputs,
     Model,
     Models,
+    RegressRequest,
+    RegressResponse,
 )
-from headrace.types import Answer, Classification, Embedding, Options, TaskName
+from headrace.tasks import spell
+from headrace.types import Answer, Options, TaskName
 from headrace.types import Request as ServiceRequest
 
 router: Final = APIRouter(
@@ -33,52 +39,55 @@ router: Final = APIRouter(
 )
 
 
-@router.post(
-    "/embed",
-    summary="Embed texts",
-    responses={200: {"model": EmbedResponse}},
-    openapi_extra=json_body(EmbedRequest),
-)
-async def embed(request: Request) -> Response:
-    """Turn texts into vectors: one result for each input, in the order of the inputs."""
-    deadline = _deadline(request)
-    body = await read_model(request, EmbedRequest, context_of(request).settings.server)
-    options = Options(truncate=body.options.truncate, normalize=body.options.normalize)
-    return _respond(await _run(request, "embed", body, options, deadline), _embedding)
+@dataclass(frozen=True, slots=True)
+class _Endpoint:
+    """How a task is asked for."""
+
+    summary: str
+    description: str
+    request: type[Inputs]
+    response: type[BaseModel]
 
 
-@router.post(
-    "/classify",
-    summary="Classify texts",
-    responses={200: {"model": ClassifyResponse}},
-    openapi_extra=json_body(ClassifyRequest),
-)
-async def classify(request: Request) -> Response:
-    """Say which labels texts have: one result for each input, in the order of the inputs."""
-    deadline = _deadline(request)
-    body = await read_model(request, ClassifyRequest, context_of(request).settings.server)
-    return _respond(
-        await _run(request, "classify", body, Options(**body.options.model_dump()), deadline), _classification
+_ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
+    "classify": _Endpoint("Classify texts", "Say which labels texts have", ClassifyRequest, ClassifyResponse),
+    "embed": _Endpoint("Embed texts", "Turn texts into vectors", EmbedRequest, EmbedResponse),
+    "regress": _Endpoint("Read a number from texts", "Turn texts into numbers", RegressRequest, RegressResponse),
+}
+
+
+def _answering(task: TaskName, shape: type[Inputs]) -> Callable[[Request], Awaitable[Response]]:
+    """Return the function that answers requests for a task."""
+
+    async def answer(request: Request) -> Response:
+        context = context_of(request)
+        deadline = time.monotonic() + context.settings.server.request_timeout_s
+        body = await read_model(request, shape, context.settings.server)
+        asked = ServiceRequest(
+            task=task,
+            inputs=tuple(body.inputs),
+            model=body.model,
+            options=Options(**dict(body.options)),
+            caller=caller_of(request),
+            request_id=request.state.request_id,
+            deadline=deadline,
+        )
+        return _respond(await while_connected(request, context.service.run(asked)))
+
+    return answer
+
+
+for _task, _endpoint in _ENDPOINTS.items():
+    router.add_api_route(
+        f"/{_task}",
+        _answering(_task, _endpoint.request),
+        methods=["POST"],
+        name=_task,
+        summary=_endpoint.summary,
+        description=f"{_endpoint.description}: one result for each input, in the order of the inputs.",
+        responses={200: {"model": _endpoint.response}},
+        openapi_extra=json_body(_endpoint.request),
     )
-
-
-def _deadline(request: Request) -> float:
-    return time.monotonic() + context_of(request).settings.server.request_timeout_s
-
-
-async def _run(
-    request: Request, task: TaskName, body: EmbedRequest | ClassifyRequest, options: Options, deadline: float
-) -> Answer:
-    asked = ServiceRequest(
-        task=task,
-        inputs=tuple(body.inputs),
-        model=body.model,
-        options=options,
-        caller=caller_of(request),
-        request_id=request.state.request_id,
-        deadline=deadline,
-    )
-    return await while_connected(request, context_of(request).service.run(asked))
 
 
 @router.get("/models", summary="List the models", response_model=Models)
@@ -99,23 +108,14 @@ def json_response(content: Any) -> Response:
     return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 
-def _respond(answer: Answer, spell: Callable[[Any], dict[str, Any]]) -> Response:
-    """Return the response to an inference; ``spell`` says what is particular to a task's result."""
+def _respond(answer: Answer) -> Response:
     timings = answer.timings
     return json_response(
         {
             "model": answer.model,
             "revision": answer.revision,
             "task": answer.task,
-            "results": [
-                {
-                    **spell(result),
-                    "tokens": result.tokens,
-                    "truncated": result.truncated,
-                    "windows": result.windows,
-                }
-                for result in answer.results
-            ],
+            "results": [spell(answer.task, result) for result in answer.results],
             "usage": {"tokens": answer.tokens, "cached": answer.cached},
             "timings_ms": {
                 "queue": _ms(timings.queue_s),
@@ -125,14 +125,6 @@ def _respond(answer: Answer, spell: Callable[[Any], dict[str, Any]]) -> Response
             },
         }
     )
-
-
-def _embedding(result: Embedding) -> dict[str, Any]:
-    return {"embedding": result.values}
-
-
-def _classification(result: Classification) -> dict[str, Any]:
-    return {"labels": [{"label": label.name, "score": label.score} for label in result.labels]}
 
 
 def _ms(seconds: float) -> float:

@@ -1,7 +1,7 @@
 """The OpenAPI document: what FastAPI cannot see because bodies are read by us, bounded."""
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, get_args
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
@@ -9,10 +9,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from headrace.api.rest.problems import MEDIA_TYPE
-from headrace.api.rest.schemas import ClassifyRequest, EmbedRequest, Problem
+from headrace.api.rest.schemas import Inputs, Problem
 
 _REFERENCE: Final = "#/components/schemas/{model}"
-_OWN: Final[tuple[type[BaseModel], ...]] = (ClassifyRequest, EmbedRequest, Problem)
+_OWN: Final[tuple[type[BaseModel], ...]] = (*get_args(Inputs), Problem)
 
 _SECURITY_SCHEMES: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, where the server has any."},

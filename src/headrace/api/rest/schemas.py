@@ -1,57 +1,56 @@
 """The shapes of the native dialect: what is sent, and what comes back."""
 
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.service import ServedModel
+from headrace.types import Truncate
 
 
 class _Shape(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class EmbedOptions(_Shape):
-    """What may be chosen about an embedding."""
-
-    truncate: Literal["error", "truncate", "chunk"] = Field(
+def _truncate(whole: str) -> Any:
+    return Field(
         default="truncate",
-        description="What happens to a text over the model's window: refuse it, cut it and say so, or embed all of it "
-        "in windows and combine them.",
-    )
-    normalize: bool | None = Field(
-        default=None, description="Scale to length 1; by default as the model is meant to be used."
+        description=f"What happens to a text over the model's window: refuse it, cut it and say so, or {whole}.",
     )
 
 
-class EmbedRequest(_Shape):
-    """Texts to embed."""
+class _Texts(_Shape):
+    """What every task is asked with."""
 
     model_config = ConfigDict(
         json_schema_extra={"examples": [{"inputs": ["The plot was thin, but the cast carried it."]}]}
     )
 
-    model: str | None = Field(default=None, description="Name of the model; the default model if left out.")
+    model: str | None = Field(default=None, description="Name of the model; by default the first that does this.")
     inputs: list[str] = Field(description="The texts; an empty text is a text.")
+
+
+class EmbedOptions(_Shape):
+    """What may be chosen about an embedding."""
+
+    truncate: Truncate = _truncate("embed all of it in windows and combine them")
+    normalize: bool | None = Field(
+        default=None, description="Scale to length 1; by default as the model is meant to be used."
+    )
+
+
+class EmbedRequest(_Texts):
+    """Texts to embed."""
+
     options: EmbedOptions = EmbedOptions()
-
-
-class EmbedResult(_Shape):
-    """The embedding of one text."""
-
-    embedding: list[float]
-    tokens: int = Field(description="Tokens computed, special tokens included, in all windows.")
-    truncated: bool = Field(description="Whether the text was cut to the model's window.")
-    windows: int = Field(description="In how many windows the text was computed; above 1 only with chunk.")
 
 
 class ClassifyOptions(_Shape):
     """What may be chosen about a classification."""
 
-    truncate: Literal["error", "truncate", "chunk"] = Field(
-        default="truncate",
-        description="What happens to a text over the model's window: refuse it, cut it and say so, or classify all of "
-        "it in windows: of one label among all the mean of the windows counts, of labels by themselves the greatest.",
+    truncate: Truncate = _truncate(
+        "classify all of it in windows: of one label among all the mean of the windows counts, of labels by themselves"
+        " the greatest"
     )
     top_k: int | None = Field(default=None, ge=1, description="How many labels, the best first; by default all.")
     threshold: float | None = Field(
@@ -60,16 +59,36 @@ class ClassifyOptions(_Shape):
     raw: bool = Field(default=False, description="Scores as the model gives them instead of probabilities.")
 
 
-class ClassifyRequest(_Shape):
+class ClassifyRequest(_Texts):
     """Texts to classify."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"inputs": ["The plot was thin, but the cast carried it."]}]}
-    )
-
-    model: str | None = Field(default=None, description="Name of the model; the default model if left out.")
-    inputs: list[str] = Field(description="The texts; an empty text is a text.")
     options: ClassifyOptions = ClassifyOptions()
+
+
+class RegressOptions(_Shape):
+    """What may be chosen about a regression."""
+
+    truncate: Truncate = _truncate("take the mean of all of it in windows")
+
+
+class RegressRequest(_Texts):
+    """Texts to read a number from."""
+
+    options: RegressOptions = RegressOptions()
+
+
+class _Result(_Shape):
+    """What every result says."""
+
+    tokens: int = Field(description="Tokens computed, special tokens included, in all windows.")
+    truncated: bool = Field(description="Whether the text was cut to the model's window.")
+    windows: int = Field(description="In how many windows the text was computed; above 1 only with chunk.")
+
+
+class EmbedResult(_Result):
+    """The embedding of one text."""
+
+    embedding: list[float]
 
 
 class LabelScore(_Shape):
@@ -79,13 +98,16 @@ class LabelScore(_Shape):
     score: float = Field(description="A probability, unless raw scores were asked for.")
 
 
-class ClassifyResult(_Shape):
+class ClassifyResult(_Result):
     """The labels of one text."""
 
     labels: list[LabelScore] = Field(description="The best first.")
-    tokens: int = Field(description="Tokens computed, special tokens included, in all windows.")
-    truncated: bool = Field(description="Whether the text was cut to the model's window.")
-    windows: int = Field(description="In how many windows the text was computed; above 1 only with chunk.")
+
+
+class RegressResult(_Result):
+    """The number of one text."""
+
+    value: float
 
 
 class Usage(_Shape):
@@ -104,26 +126,38 @@ class TimingsMs(_Shape):
     total: float
 
 
-class EmbedResponse(_Shape):
-    """One result for each input, in the order of the inputs."""
+class _Response(_Shape):
+    """What every response says beside its results."""
 
     model: str
     revision: str
+    usage: Usage
+    timings_ms: TimingsMs
+
+
+class EmbedResponse(_Response):
+    """One result for each input, in the order of the inputs."""
+
     task: Literal["embed"]
     results: list[EmbedResult]
-    usage: Usage
-    timings_ms: TimingsMs
 
 
-class ClassifyResponse(_Shape):
+class ClassifyResponse(_Response):
     """One result for each input, in the order of the inputs."""
 
-    model: str
-    revision: str
     task: Literal["classify"]
     results: list[ClassifyResult]
-    usage: Usage
-    timings_ms: TimingsMs
+
+
+class RegressResponse(_Response):
+    """One result for each input, in the order of the inputs."""
+
+    task: Literal["regress"]
+    results: list[RegressResult]
+
+
+Inputs = ClassifyRequest | EmbedRequest | RegressRequest
+"""What a task is asked with."""
 
 
 class Model(_Shape):

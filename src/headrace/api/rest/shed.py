@@ -15,9 +15,10 @@ from headrace.api.rest.edge import choose_request_id
 from headrace.api.rest.problems import MEDIA_TYPE, STATUS, problem_body, retry_after
 from headrace.errors import QueueFull
 from headrace.observe.base import RequestsShed
+from headrace.tasks import TASKS
 from headrace.types import TaskName
 
-INFERENCE: Final[Mapping[str, TaskName]] = {"/api/v1/classify": "classify", "/api/v1/embed": "embed"}
+INFERENCE: Final[Mapping[str, TaskName]] = {f"/api/v1/{task}": task for task in TASKS}
 """The paths whose POST needs an engine, each with its task."""
 _STATUS: Final = STATUS[QueueFull]
 _TELL_AFTER_S: Final = 0.1

@@ -1,0 +1,46 @@
+"""``regress``: a text becomes a number, such as a rating."""
+
+import struct
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from headrace.tasks.base import Task
+from headrace.types import Options, Regression, Traits, Window
+
+_PACKED: Final = struct.Struct("<II?d")  # tokens, windows, truncated, value
+
+
+def finish(windows: Sequence[Window], truncated: bool, _options: Options, _traits: Traits) -> Regression:
+    """Return the number of one text; of several windows their mean, weighted by the tokens.
+
+    For each window the graph gives ``logits``, shape ``(1,)``.
+    """
+    values = [float(np.asarray(window.arrays["logits"])[0]) for window in windows]
+    weights = [window.weight for window in windows]
+    return Regression(
+        value=values[0] if len(values) == 1 else float(np.average(values, weights=weights)),
+        tokens=sum(window.tokens for window in windows),
+        truncated=truncated,
+        windows=len(windows),
+    )
+
+
+def pack(result: Regression) -> bytes:
+    """Turn a regression into bytes."""
+    return _PACKED.pack(result.tokens, result.windows, result.truncated, result.value)
+
+
+def unpack(data: bytes) -> Regression:
+    """Turn the bytes of ``pack`` back into the regression."""
+    tokens, windows, truncated, value = _PACKED.unpack(data)
+    return Regression(value=value, tokens=tokens, truncated=truncated, windows=windows)
+
+
+def spell(result: Regression) -> dict[str, Any]:
+    """Return the fields of a regression."""
+    return {"value": result.value}
+
+
+TASK: Final = Task(name="regress", finish=finish, pack=pack, unpack=unpack, spell=spell)
