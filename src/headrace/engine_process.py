@@ -10,13 +10,16 @@ from pathlib import Path
 
 import uvloop
 
-from headrace.engine.base import Engine, Watch
-from headrace.engine.loaded import load_engine
-from headrace.engine.worker import Handles, run_worker
-from headrace.models.folder import read_manifest
-from headrace.observe.base import Observer
-from headrace.observe.logs import configure_logs
-from headrace.settings import EngineSettings, LogSettings
+from headrace.settings import EngineSettings, LogSettings, instruct_libraries
+
+instruct_libraries()  # before NumPy is loaded by what follows: it starts its threads then
+
+from headrace.engine.base import Engine, Watch  # noqa: E402 - see above
+from headrace.engine.loaded import load_engine  # noqa: E402
+from headrace.engine.worker import Handles, run_worker  # noqa: E402
+from headrace.models.folder import read_manifest  # noqa: E402
+from headrace.observe.base import Observer  # noqa: E402
+from headrace.observe.logs import configure_logs  # noqa: E402
 
 
 def main(arguments: Sequence[str]) -> None:
