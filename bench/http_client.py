@@ -1,7 +1,7 @@
 """A small HTTP/1.1 client for load: one request at a time on a kept connection, and nothing it does not need.
 
-General clients cost about as much CPU as a fast server, and both share the machine's cores here. Streams of asyncio
-cost half of what is left: so many turns of the loop does an answer take on its way through them.
+General clients cost about as much CPU as a fast server, and both share the machine's cores here. With streams
+of asyncio the generator took 10 to 20 % more.
 """
 
 import asyncio

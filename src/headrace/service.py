@@ -227,9 +227,10 @@ class Service:
         """Run texts, finish their results and remember them."""
         job = Job(texts=tuple(texts.values()), truncate=work.options.truncate, deadline=work.deadline)
         result = await _run_until(work.deadline, work.model, job)
+        traits = work.model.manifest.traits
         items = dict(zip(texts, result.items, strict=True))
         values = {
-            key: work.task.finish(item.windows, item.truncated, work.options, work.model.manifest.traits)
+            key: work.task.finish(item.windows, item.truncated, work.options, traits)
             for key, item in items.items()
             if isinstance(item, Output)
         }

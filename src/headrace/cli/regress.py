@@ -1,19 +1,12 @@
 """``headrace regress``: numbers of the lines of a file."""
 
-from dataclasses import dataclass
-
 from headrace.cli.flags import with_settings
 from headrace.cli.texts import TextArguments, answer_file
 from headrace.settings import LoadedSettings
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RegressArguments(TextArguments):
-    """What ``headrace regress`` is called with."""
-
-
 @with_settings("engine", "store", "limits")
-def regress(loaded: LoadedSettings, asked: RegressArguments) -> None:
+def regress(loaded: LoadedSettings, asked: TextArguments) -> None:
     """Read a number from each line of a file; prints JSON for each: index, value, tokens, truncated, windows."""
     from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
 

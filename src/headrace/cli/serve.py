@@ -28,9 +28,8 @@ def serve(loaded: LoadedSettings, *, models: ModelsArgument = None, as_json: Jso
 
     Ctrl-C once stops accepting, answers what is running and exits; twice exits at once.
     """
-    store = store_of(loaded.settings)
-    names = choose_models(store, models or [], as_json=as_json)
-    task = store.find(names[0]).manifest.task
+    chosen = choose_models(store_of(loaded.settings), models or [], as_json=as_json)
+    names, task = [manifest.name for manifest in chosen], chosen[0].task
 
     from headrace import app  # noqa: PLC0415 - the server and the runtime, which --help must not wait for
 

@@ -10,6 +10,7 @@ from headrace.errors import HeadraceError, ModelUnknown
 from headrace.settings import Settings, load_settings
 
 if TYPE_CHECKING:
+    from headrace.models.manifest import Manifest
     from headrace.models.scan import Scan
     from headrace.models.store import LocalStore
     from headrace.types import TaskName
@@ -26,8 +27,8 @@ def store_of(settings: Settings) -> "LocalStore":
 
 def choose_models(
     store: "LocalStore", names: Sequence[str], *, as_json: bool, task: "TaskName | None" = None
-) -> list[str]:
-    """Return the named models, each once, or every model of the store that can be served, sorted by name.
+) -> list["Manifest"]:
+    """Return the manifests of the named models, each once, or of all in the store that can be served, sorted by name.
 
     What is broken and was not asked for by name is passed over with a warning. Of the whole store, those that do the
     task come first, if one is given.
@@ -38,10 +39,10 @@ def choose_models(
         StoreUnusable: One of them, or the store, cannot be read.
     """
     if names:
-        return [store.find(name).manifest.name for name in dict.fromkeys(names)]
+        return [store.find(name).manifest for name in dict.fromkeys(names)]
     scans = store.scan_all()
-    whole = [scan for scan in scans if scan.obstacle is None]
-    found = [scan.name for scan in sorted(whole, key=lambda scan: scan.versions[0].manifest.task != task)]
+    whole = [scan.versions[0].manifest for scan in scans if scan.obstacle is None]
+    found = sorted(whole, key=lambda manifest: manifest.task != task)
     obstacles = [scan.obstacle for scan in scans if scan.obstacle is not None]
     if obstacles and not found:
         raise obstacles[0]

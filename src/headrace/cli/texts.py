@@ -71,7 +71,7 @@ def answer_file(loaded: LoadedSettings, asked: TextArguments, task: "TaskName", 
     from headrace.cli.answers import Asked, answer_lines  # noqa: PLC0415 - the runtime, which --help must not wait for
 
     store = store_of(loaded.settings)
-    model = choose_models(store, [asked.model] if asked.model else [], as_json=asked.as_json, task=task)[0]
+    model = choose_models(store, [asked.model] if asked.model else [], as_json=asked.as_json, task=task)[0].name
     # asyncio would only cancel the task, which cannot end a read of standard input; raising does.
     signal.signal(signal.SIGINT, _interrupt)
     with _open(asked.file) as source, _progress(source) as advance:

@@ -265,9 +265,9 @@ class Runner:
         if not living:
             return _Computed([], [])
         encodings = [waiting.encoding for waiting in living]
-        padded, backend = pad(encodings), session.backend
+        padded, numbers, backend = pad(encodings), _numbers(living), session.backend
         steps = backend.steps(padded) if living[0].is_long else in_one_go(backend.run, padded)
-        while (arrays := self._step(session.slot, steps, _numbers(living), padded.input_ids.size)) is None:
+        while (arrays := self._step(session.slot, steps, numbers, padded.input_ids.size)) is None:
             yield
             if not self._living(living):
                 return _Computed([], [])

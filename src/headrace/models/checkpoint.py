@@ -7,7 +7,7 @@ asks for and cannot be exported faithfully is refused here, by name: an import n
 
 import re
 import stat
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -89,13 +89,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     _check_tokenizer(folder, modules)
     architecture = _read_architecture(config)
     task = _find_task(folder, architecture, config)
+    labels = _read_labels(config) if task == "classify" else ()
     return Checkpoint(
         folder=folder,
         config=config,
         architecture=architecture,
         task=task,
-        labels=_read_labels(config) if task == "classify" else (),
-        function=_read_function(config) if task == "classify" else None,
+        labels=labels,
+        function=_read_function(config, labels) if task == "classify" else None,
         pooling=modules.pooling if task == "embed" else "cls",
         normalize=modules.normalize,
         max_tokens=_find_window(config, modules, read_object(folder, TOKENIZER_CONFIG)),
@@ -182,7 +183,7 @@ def _read_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, labels))
 
 
-def _read_function(config: Mapping[str, Any]) -> ScoreFunction:
+def _read_function(config: Mapping[str, Any], labels: Sequence[str]) -> ScoreFunction:
     """Return what turns scores into probabilities, as transformers decides it."""
     problem = config.get("problem_type")
     if problem not in {None, "single_label_classification", "multi_label_classification"}:
@@ -190,7 +191,7 @@ def _read_function(config: Mapping[str, Any]) -> ScoreFunction:
             f"{CONFIG} has the problem type {problem!r}; classifiers and regressions can be imported",
             field="problem_type",
         )
-    if len(_read_labels(config)) == 1:
+    if len(labels) == 1:
         raise SourceUnsupported(
             f"{CONFIG} has one label; set problem_type to 'regression' if the model reads a number from a text",
             field="problem_type",

@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -43,10 +44,8 @@ def make_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def write_checkpoint(folder: Path, pooling: str = "mean") -> Path:
-    """Write the tiny BERT in the sentence-transformers layout."""
-    torch.manual_seed(0)
-    config = transformers.BertConfig(
+def tiny_bert(**changes: Any) -> transformers.BertConfig:
+    return transformers.BertConfig(
         vocab_size=len(WORDS),
         hidden_size=32,
         num_hidden_layers=2,
@@ -54,9 +53,15 @@ def write_checkpoint(folder: Path, pooling: str = "mean") -> Path:
         intermediate_size=64,
         max_position_embeddings=64,
         initializer_range=0.3,  # larger than usual, so that a wrong mask or weight shows
+        **changes,
     )
+
+
+def write_checkpoint(folder: Path, pooling: str = "mean") -> Path:
+    """Write the tiny BERT in the sentence-transformers layout."""
+    torch.manual_seed(0)
     with quiet_libraries():
-        transformers.BertModel(config).save_pretrained(folder)
+        transformers.BertModel(tiny_bert()).save_pretrained(folder)
     make_tokenizer().save(str(folder / "tokenizer.json"))
     kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
     modules = [

@@ -2,7 +2,7 @@
 
 At ten times the capacity nine of ten requests end here, on the cores that the engine computes on. By way of the
 routes a refusal takes some 500 µs, and 3,000 a second would be more than one core; here it takes a tenth of that. So it
-is told together with others, too: to count and log each would take as long again.
+is told together with others, too: to count and log each would take nearly as long again.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ class Shedder:
 
     def __init__(self, context: Context) -> None:
         self._context = context
-        self._paths = {path.encode() for path in INFERENCE}
-        self._untold = Counter[bytes]()
+        self._paths = {path.encode(): path for path in INFERENCE}
+        self._untold = Counter[str]()
 
     def refuse(self, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
         """Return the whole response to a POST that cannot be taken; nothing if it is to be handled as any other.
@@ -49,7 +49,8 @@ class Shedder:
             url: As it stands in the request line.
             headers: Names in lower case.
         """
-        if url not in self._paths or self._context.is_draining:
+        path = self._paths.get(url)
+        if path is None or self._context.is_draining:
             return None
         found = dict(headers)
         try:
@@ -57,7 +58,7 @@ class Shedder:
         except QueueFull as error:
             request_id = choose_request_id(found.get(b"x-request-id", b"").decode("latin-1"))
             body = problem_body(error, _STATUS, request_id)
-            self._count(url)
+            self._count(path)
             return _HEAD % (len(body), retry_after(error.retry_after_s or 0).encode(), request_id.encode()) + body
         return None
 
@@ -66,15 +67,14 @@ class Shedder:
         most = self._context.settings.server.max_body_bytes
         return min(most, int(told)) if told.isdigit() and len(told) <= _MAX_DIGITS else most
 
-    def _count(self, url: bytes) -> None:
+    def _count(self, path: str) -> None:
         if not self._untold:
             asyncio.get_running_loop().call_later(_TELL_AFTER_S, self._tell)
-        self._untold[url] += 1
+        self._untold[path] += 1
 
     def _tell(self) -> None:
         """State what was refused since the last time."""
-        for url, count in self._untold.items():
-            path = url.decode()
+        for path, count in self._untold.items():
             self._context.observer.observe(
                 RequestsShed(
                     task=INFERENCE[path],
