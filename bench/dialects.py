@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 import numpy as np
@@ -58,10 +59,10 @@ def answer_vectors(dialect: str, body: bytes) -> Vectors:
     return np.asarray(DIALECTS[dialect].vectors(json.loads(body)), dtype=np.float32)
 
 
-def http_request(port: int, path: str, body: bytes) -> bytes:
-    """Return a whole HTTP/1.1 request, ready to be sent."""
+def http_request(port: int, path: str, body: bytes, more: Mapping[str, str] = MappingProxyType({})) -> bytes:
+    """Return a whole HTTP/1.1 request, ready to be sent; ``more`` has further headers."""
     head = (
         f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\ncontent-type: application/json\r\n"
-        f"accept: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
+        f"accept: application/json\r\ncontent-length: {len(body)}\r\n"
     )
-    return head.encode() + body
+    return "".join([head, *(f"{name}: {value}\r\n" for name, value in more.items()), "\r\n"]).encode() + body

@@ -9,8 +9,8 @@ import asyncio
 import json
 import math
 import time
-from collections.abc import Coroutine, Sequence
-from dataclasses import dataclass
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -41,6 +41,7 @@ class Target:
         tokens: File of the texts' lengths, in the order of the texts: JSON, a list.
         per_request: Texts in a request.
         limit_s: After so long a request counts as failed.
+        headers: Those that this server understands and others do not.
     """
 
     port: int
@@ -51,6 +52,7 @@ class Target:
     count: int
     per_request: int
     limit_s: float
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +78,7 @@ class Prepared:
         texts = read_texts(target.texts)[: target.count]
         lengths = json.loads(Path(target.tokens).read_text(encoding="utf-8"))[: target.count]
         bodies = [request_body(target.dialect, texts) for texts in chunks(texts, target.per_request)]
-        self.requests = [http_request(target.port, target.path, body) for body in bodies]
+        self.requests = [http_request(target.port, target.path, body, target.headers) for body in bodies]
         size = target.per_request
         self.tokens = [sum(lengths[start : start + size]) for start in range(0, len(lengths), size)]
         self.limit_s = target.limit_s

@@ -83,6 +83,8 @@ class Load:
     ) -> dict[str, Any]:
         """Send requests at a rate, whatever the server does; the texts come again and again, in their order.
 
+        A server that can be told how long its callers wait is told the goal.
+
         Args:
             texts: What is sent.
             arrivals: When.
@@ -96,7 +98,9 @@ class Load:
             "goal_s": arrivals.goal_s,
             "short_tokens": short_tokens,
         }
-        target = self._target(texts, per_request, arrivals.limit_s)
+        header = self.running.server.timeout_header
+        headers = {} if header is None else {header: f"{arrivals.goal_s:g}"}
+        target = {**self._target(texts, per_request, arrivals.limit_s), "headers": headers}
         return self.generator.ask("open", within_s=_LOAD_LIMIT_S, **load, **target)
 
     def vectors(self, texts: Texts, target: Path) -> None:

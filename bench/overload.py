@@ -63,6 +63,9 @@ def _overload(run: Run, server: Server, generator: Worker) -> None:
                 figures = _exceed(run, load, per_request, factor * capacity["capacity_per_s"])
                 values = {**capacity, **figures}
                 values["good_share"] = values["good_tokens_per_s"] / values["capacity_tokens_per_s"]
+                # The generator sends ten times as much on the same cores; what it takes the server does not have.
+                before, during = values["capacity_generator_cpu_share"], values["generator_cpu_share"]
+                values["good_share_left"] = values["good_share"] * (run.threads - before) / (run.threads - during)
                 run.results.add(Measurement(PART, candidate(server.title, per_request, factor), 0, values))
                 say(f"  {factor} x: {values['good_share']:.0%} of it, recovered in {values['recovery_s']:.2f} s")
                 if running.process.poll() is not None:
@@ -81,7 +84,11 @@ def _capacity(run: Run, load: Load, per_request: int, clients: int) -> dict[str,
     if not per_s:
         raise ServerFailed(f"{name} answered nothing before the overload began")
     say(f"{name}: {per_s:.0f} requests/s of {per_request} are its capacity, {figures['tokens_per_s']:,.0f} tokens/s")
-    return {"capacity_per_s": per_s, "capacity_tokens_per_s": figures["tokens_per_s"]}
+    return {
+        "capacity_per_s": per_s,
+        "capacity_tokens_per_s": figures["tokens_per_s"],
+        "capacity_generator_cpu_share": figures["generator_cpu_share"],
+    }
 
 
 def _exceed(run: Run, load: Load, per_request: int, per_s: float) -> dict[str, float]:

@@ -37,6 +37,7 @@ class Server:
 
     Attributes:
         name: Title and column, as tables show it.
+        timeout_header: By which a caller says how many seconds it waits, where the server has one.
         command: Program and arguments, with places like ``{port}`` to fill in.
         variables: Environment variables, with the same places.
         why: What was set, and the reason.
@@ -47,6 +48,7 @@ class Server:
     environment: str
     dialect: str
     path: str
+    timeout_header: str | None
     command: tuple[str, ...]
     variables: Mapping[str, str]
     why: tuple[str, ...]
@@ -92,6 +94,7 @@ def parse_server(content: Mapping[str, Any]) -> list[Server]:
             environment=content["environment"],
             dialect=content["dialect"],
             path=content["path"],
+            timeout_header=content.get("timeout_header"),
             command=tuple(content[column]["command"]),
             variables=content[column].get("variables", {}),
             why=tuple(content[column]["why"]),

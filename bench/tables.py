@@ -143,6 +143,8 @@ def overload_table(results: Results) -> list[str]:
         ("Capacity, tokens/s", "capacity_tokens_per_s", 1.0, 0),
         ("Good tokens/s", "good_tokens_per_s", 1.0, 0),
         ("Good, % of capacity", "good_share", 100.0, 0),
+        ("Generator, cores", "generator_cpu_share", 1.0, 2),
+        ("Good, % of what it left", "good_share_left", 100.0, 0),
         ("Answered p99, s", "p99_s", 1.0, 2),
         ("Requests", "requests", 1.0, 0),
         ("Refused", "refused", 1.0, 0),

@@ -160,13 +160,7 @@ def api_page() -> str:
     ]
     for path, methods in document["paths"].items():
         for method, route in methods.items():
-            lines += [
-                "",
-                f"## {method.upper()} {path}",
-                "",
-                f"{route['summary']}. {route.get('description', '')}".rstrip(),
-            ]
-            lines += _bodies(route)
+            lines += ["", f"## {method.upper()} {path}", "", _sentences(route), *_headers(route), *_bodies(route)]
     lines += ["", "## Bodies"]
     for name, schema in sorted(document["components"]["schemas"].items()):
         if not name.startswith(("HTTPValidationError", "ValidationError")):
@@ -177,6 +171,11 @@ def api_page() -> str:
 def _sentences(route: Mapping[str, Any]) -> str:
     summary = route["summary"]
     return f"{summary}{'' if summary.endswith('?') else '.'} {route.get('description', '')}".rstrip()
+
+
+def _headers(route: Mapping[str, Any]) -> list[str]:
+    headers = [each for each in route.get("parameters", ()) if each["in"] == "header"]
+    return [line for each in headers for line in ("", f"Header `{each['name']}`: {each['description']}")]
 
 
 def _bodies(route: Mapping[str, Any]) -> list[str]:

@@ -22,6 +22,7 @@ HeadraceError
 │   ├── LimitExceeded              limit.exceeded         the caller used up its rate
 │   ├── QueueFull                  queue.full             more work is waiting than is worth accepting
 │   ├── DeadlineExceeded           deadline.exceeded      the answer would come too late
+│   ├── TimeoutElapsed             timeout.elapsed        the time is over that the caller gave for it
 │   ├── ServiceStopping            service.stopping       the process is shutting down
 │   └── ServiceUnready             service.unready        no probe inference has succeeded yet
 ├── EngineError
@@ -200,6 +201,12 @@ class DeadlineExceeded(CapacityError):
     """The answer would come too late to be of use."""
 
     code = "deadline.exceeded"
+
+
+class TimeoutElapsed(CapacityError):
+    """The answer was not there within the time that the caller gave for it."""
+
+    code = "timeout.elapsed"
 
 
 class ServiceStopping(CapacityError):

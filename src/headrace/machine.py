@@ -4,15 +4,19 @@
 trust it start dozens of threads and are throttled (microsoft/onnxruntime#10038, text-embeddings-inference#170).
 """
 
+import contextlib
 import math
 import os
 import platform
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 # The extensions that decide which precisions are fast; names as Linux spells them in /proc/cpuinfo.
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+# Steps down, of the 19 there are: others have then nine times the weight of a thread that stands back (decision 0015).
+_STAND_BACK = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,16 @@ class Machine:
     def threads(self) -> int:
         """Whole threads that fit into the CPU limit, at least one."""
         return max(1, math.floor(self.cpus))
+
+
+def stand_back() -> None:
+    """Let threads that answer somebody go before this one, which computes for long, where both want the same core.
+
+    They need it for a moment only, so little is given up. The threads that this one starts stand back too.
+    """
+    if sys.platform == "linux":  # elsewhere a process has a priority, not a thread
+        with contextlib.suppress(OSError):  # a sandbox may forbid it: then it is as it was
+            os.nice(_STAND_BACK)
 
 
 def read_machine(root: Path = Path("/")) -> Machine:

@@ -389,6 +389,24 @@ def test_a_request_id_comes_back(server: RunningServer):
     assert problem.json()["request_id"] == problem.headers["x-request-id"] == "my-id.2"
 
 
+@pytest.mark.parametrize(
+    "value", ["0", "0.0", "-1", "1e3", "nan", "inf", "soon", "", "1, 1", "1" * 11, "\u0663", "1_0"]
+)
+def test_a_timeout_that_is_no_number_of_seconds_is_refused(server: RunningServer, value: str):
+    reply = server.embed(GOOD, headers={"x-request-timeout": value.encode().decode("latin-1")})
+    assert_problem(reply, 422, "request.invalid", "x-request-timeout")
+
+
+@pytest.mark.parametrize("value", ["0.5", "30", "999999999", "2.000000001"])
+def test_a_timeout_is_some_seconds_and_no_more_than_the_server_allows(server: RunningServer, value: str):
+    assert server.embed(GOOD, headers={"x-request-timeout": value}).status == 200
+
+
+def test_an_answer_that_would_come_after_the_time_that_a_client_gives_is_no_5xx(server: RunningServer):
+    new = {"inputs": [f"w1 w2 {time.time_ns()}"]}
+    assert_problem(server.embed(new, headers={"x-request-timeout": "0.000000001"}), 408, "timeout.elapsed")
+
+
 @pytest.mark.parametrize("name", ["x-forwarded-for", "x-original-url", "x-http-method-override", "x-tenant-id"])
 def test_headers_that_claim_to_be_somebody_else_are_ignored(server: RunningServer, name: str):
     reply = server.embed(GOOD, headers={name: "/livez"})

@@ -99,7 +99,9 @@ class Simulation:
             self._finish()
         self.clock.now = until
 
-    def offer(self, jobs_per_s: float, seconds: float, texts: int, choose: random.Random) -> None:
+    def offer(
+        self, jobs_per_s: float, seconds: float, texts: int, choose: random.Random, *, wanted_s: float = 30
+    ) -> None:
         """Send jobs at random times, of texts of 4 to 1,200 bytes with about 4 bytes a token."""
         end = self.clock.now + seconds
         at = self.clock.now
@@ -107,7 +109,7 @@ class Simulation:
             self.advance(at)
             sizes = [round(choose.lognormvariate(5, 1)) + 4 for _ in range(texts)]
             tokens = [min(WINDOW, 2 + round(size / choose.uniform(3, 5))) for size in sizes]
-            self.ask(tuple("x" * size for size in sizes), tokens)
+            self.ask(tuple("x" * size for size in sizes), tokens, wanted_s)
         self.advance(end)
 
     def rate(self, since: float) -> float:

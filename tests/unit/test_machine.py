@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from headrace.machine import Machine, read_machine
+from headrace.machine import Machine, read_machine, stand_back
 
 CPUINFO = "processor\t: 0\nmodel name\t: A Processor\nflags\t\t: fpu avx2 avx512f sse\n\nmodel name\t: another\n"
 MEMINFO = "MemTotal:       2048 kB\nMemFree: 1 kB\n"
@@ -122,3 +122,11 @@ def test_this_machine_can_be_read() -> None:
     found = read_machine()
     assert found.cpus > 0
     assert found.memory_bytes > 1 << 20
+
+
+def test_a_sandbox_that_forbids_priorities_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: int) -> int:
+        raise PermissionError
+
+    monkeypatch.setattr(os, "nice", refuse)
+    stand_back()

@@ -163,8 +163,8 @@ class Admission:
     def _enter(self, job: Job) -> _Permit:
         sizes = [size_bytes(text) for text in job.texts]
         self._refuse_for_good(sizes)
-        self._refuse_for_now(job, sum(sizes))
         tokens = sum(self._estimate.guess(size, job.truncate) for size in sizes)
+        self._refuse_for_now(job, sum(sizes), tokens)
         permit = _Permit(len(sizes), sum(sizes), tokens)
         self._inside[permit] = None
         self._texts += permit.texts
@@ -196,7 +196,7 @@ class Admission:
                 "send fewer at once"
             )
 
-    def _refuse_for_now(self, job: Job, size: int) -> None:
+    def _refuse_for_now(self, job: Job, size: int, tokens: int) -> None:
         wait_s = self.wait_s
         over_s = self._over_s(wait_s, 0, len(job.texts), size)
         if over_s is not None:
@@ -205,12 +205,14 @@ class Admission:
                 retry_after_s=over_s,
             )
         remaining_s = job.deadline - self._clock()
-        # A deadline that has passed is another error, and whoever forms the batches tells it.
-        if 0 < remaining_s < wait_s:
+        done_s = wait_s + tokens / self._rate.tokens_per_s
+        # A deadline that has passed is another error, and whoever forms the batches tells it. Nor does a job that is
+        # large wait for a time when it is small: while nothing is ahead of it, it may try.
+        if self._inside and 0 < remaining_s < done_s:
             raise QueueFull(
-                f"{self._model!r} gets to this in {wait_s:.2g} s and the deadline is in {remaining_s:.2g} s; "
-                "ask again later, or allow more time",
-                retry_after_s=wait_s - remaining_s,
+                f"{self._model!r} is done with this in {done_s:.2g} s and the deadline is in {remaining_s:.2g} s; "
+                "ask again later, send less at once, or allow more time",
+                retry_after_s=max(min(done_s - remaining_s, wait_s), _LEAST_RETRY_S),
             )
 
     def _over_s(self, wait_s: float, arriving: int, texts: int, size: int) -> float | None:

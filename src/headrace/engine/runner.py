@@ -32,6 +32,7 @@ from headrace.engine.base import (
 )
 from headrace.engine.batcher import Batcher, Waiting
 from headrace.errors import DeadlineExceeded, EngineFailed, HeadraceError, OutputInvalid, ServiceStopping
+from headrace.machine import stand_back
 from headrace.observe.base import BatchFinished, Observer, QueueChanged
 from headrace.types import Window
 
@@ -135,7 +136,8 @@ class Runner:
         """Load the model into every session."""
         loop = asyncio.get_running_loop()
         for number in range(self._sessions):
-            thread = ThreadPoolExecutor(1, thread_name_prefix=f"headrace-{self._model}-{number}")
+            name = f"headrace-{self._model}-{number}"
+            thread = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=stand_back)
             self._threads.append(thread)
             backend = await loop.run_in_executor(thread, self._make_backend)
             self._tasks.append(asyncio.create_task(self._serve(_Session(backend, thread, slot=number + 1))))

@@ -60,9 +60,11 @@ def test_a_mix_without_long_texts_is_refused(mix: Mix) -> None:
         mingled(mix, 512, 0.01, seed=0)
 
 
-def test_an_open_load_has_the_seed_and_the_classes_that_were_asked_for() -> None:
+@pytest.mark.parametrize(("header", "headers"), [(None, {}), ("x-wait", {"x-wait": "1.5"})])
+def test_an_open_load_has_what_was_asked_for(header: str | None, headers: dict[str, str]) -> None:
     generator: Any = SimpleNamespace(ask=lambda _, **question: question)
-    running: Any = SimpleNamespace(port=1, server=SimpleNamespace(path="/", dialect="texts"))
-    arrivals = Arrivals(rate_per_s=2.0, duration_s=1.0, goal_s=1.0, limit_s=10.0, seed=7)
+    running: Any = SimpleNamespace(port=1, server=SimpleNamespace(path="/", dialect="texts", timeout_header=header))
+    arrivals = Arrivals(rate_per_s=2.0, duration_s=1.0, goal_s=1.5, limit_s=10.0, seed=7)
     asked = Load(generator, running).open(Texts(Path("a"), Path("b"), 3), arrivals, per_request=1, short_tokens=16)
     assert (asked["seed"], asked["short_tokens"], asked["limit_s"], asked["rate_per_s"]) == (7, 16, 10.0, 2.0)
+    assert asked["headers"] == headers

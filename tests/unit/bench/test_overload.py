@@ -29,11 +29,13 @@ class Server:
     def closed(self, _texts: Texts, *, per_request: int, clients: int, most_s: float | None = None) -> dict[str, Any]:
         self.limits_s.append(most_s)
         per_s = CAPACITY_PER_S[per_request] * self.answered
-        return {"answered": per_s * 2, "elapsed_s": 2.0, "tokens_per_s": per_s * per_request * TOKENS}
+        tokens_per_s = per_s * per_request * TOKENS
+        return {"answered": per_s * 2, "elapsed_s": 2.0, "tokens_per_s": tokens_per_s, "generator_cpu_share": 0.2}
 
     def open(self, _texts: Texts, arrivals: Any, *, per_request: int) -> dict[str, Any]:
         self.asked.append((per_request, arrivals.rate_per_s))
-        return {"good_tokens_per_s": 0.9 * CAPACITY_PER_S[per_request] * per_request * TOKENS, "recovery_s": 0.1}
+        good = 0.9 * CAPACITY_PER_S[per_request] * per_request * TOKENS
+        return {"good_tokens_per_s": good, "recovery_s": 0.1, "generator_cpu_share": 0.5}
 
 
 @pytest.fixture
@@ -88,6 +90,8 @@ def test_each_size_of_request_is_measured_against_its_own_capacity(server: Serve
     assert server.limits_s == [None, 20.0] * 2  # the warm-up of each size, then its capacity
     for name in run.results.candidates(PART):
         assert run.results.series(PART, name, "good_share")[0] == pytest.approx(0.9)
+        # Of two cores it had 1.8 at its capacity, and 1.5 under overload.
+        assert run.results.series(PART, name, "good_share_left")[0] == pytest.approx(0.9 * 1.8 / 1.5)
     assert run.results.series(PART, "Ours, 1 text, 2 x", "pss_before_bytes") == {0: 1000.0}
     assert run.results.series(PART, "Ours, 1 text, 2 x", "pss_bytes") == {0: 1001.0}
 

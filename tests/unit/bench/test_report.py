@@ -93,6 +93,8 @@ def test_overload_is_told_as_a_share_of_the_capacity(results: Results) -> None:
         "capacity_tokens_per_s": 1000.0,
         "good_tokens_per_s": 960.0,
         "good_share": 0.96,
+        "generator_cpu_share": 0.125,
+        "good_share_left": 1.01,
         "refusal_p50_s": 0.0012,
         "refusal_p99_s": 0.0049,
         "pss_before_bytes": 3 << 20,
@@ -100,7 +102,8 @@ def test_overload_is_told_as_a_share_of_the_capacity(results: Results) -> None:
     }
     measure(results, overload.PART, overload.candidate("Headrace", 32, 10), figures)
     found = row(render(results, plots=False), "Headrace, 32 texts, 10 x")
-    assert found == "| Headrace, 32 texts, 10 x | 1,000 | 960 | 96 | - | - | - | 1.2 | 4.9 | - | - | 3 | 4 | - | - |"
+    shares = "| 1,000 | 960 | 96 | 0.12 | 101 |"
+    assert found == f"| Headrace, 32 texts, 10 x {shares} - | - | - | 1.2 | 4.9 | - | - | 3 | 4 | - | - |"
 
 
 def test_the_tail_is_told_as_the_ratio_within_the_rounds(results: Results) -> None:

@@ -1,4 +1,6 @@
 import asyncio
+import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -25,6 +27,18 @@ def make_engine(backend: FakeBackend, recorder: Recorder | None = None, **settin
 
 def job(*texts: str, seconds: float = 30) -> Job:
     return Job(texts=texts, truncate="truncate", deadline=time.monotonic() + seconds)
+
+
+class Niceness(FakeBackend):
+    """Notes with which priority its thread computes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: list[int] = []
+
+    def run(self, batch: TokenBatch):
+        self.found.append(os.getpriority(os.PRIO_PROCESS, threading.get_native_id()))
+        return super().run(batch)
 
 
 class Broken(FakeBackend):
@@ -333,3 +347,15 @@ async def test_the_error_that_is_logged_does_not_drag_along_those_of_the_larger_
     await engine.aclose()
     (failed,) = [line for line in logs if line["event"] == "engine.text_failed"]
     assert failed["exc_info"].__context__ is None
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a process has a priority, not a thread")
+async def test_threads_that_compute_let_those_that_answer_go_first():
+    own = os.getpriority(os.PRIO_PROCESS, threading.get_native_id())
+    backend = Niceness()
+    engine = make_engine(backend, sessions=1)
+    await engine.start()
+    await engine.run(job("a"))
+    await engine.aclose()
+    assert backend.found == [min(19, own + 10)]
+    assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) == own

@@ -1,6 +1,5 @@
 """The native dialect under ``/api/v1``."""
 
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -26,6 +25,7 @@ from headrace.api.rest.schemas import (
     RegressRequest,
     RegressResponse,
 )
+from headrace.api.rest.timeouts import PARAMETER, within_timeout
 from headrace.tasks import spell
 from headrace.types import Answer, Options, TaskName
 from headrace.types import Request as ServiceRequest
@@ -61,18 +61,18 @@ def _answering(task: TaskName, shape: type[Inputs]) -> Callable[[Request], Await
 
     async def answer(request: Request) -> Response:
         context = context_of(request)
-        deadline = time.monotonic() + context.settings.server.request_timeout_s
-        body = await read_model(request, shape, context.settings.server)
-        asked = ServiceRequest(
-            task=task,
-            inputs=tuple(body.inputs),
-            model=body.model,
-            options=Options(**dict(body.options)),
-            caller=caller_of(request),
-            request_id=request.state.request_id,
-            deadline=deadline,
-        )
-        return _respond(await while_connected(request, context.service.run(asked)))
+        with within_timeout(request, context.settings.server) as deadline:
+            body = await read_model(request, shape, context.settings.server)
+            asked = ServiceRequest(
+                task=task,
+                inputs=tuple(body.inputs),
+                model=body.model,
+                options=Options(**dict(body.options)),
+                caller=caller_of(request),
+                request_id=request.state.request_id,
+                deadline=deadline,
+            )
+            return _respond(await while_connected(request, context.service.run(asked)))
 
     return answer
 
@@ -86,7 +86,7 @@ for _task, _endpoint in _ENDPOINTS.items():
         summary=_endpoint.summary,
         description=f"{_endpoint.description}: one result for each input, in the order of the inputs.",
         responses={200: {"model": _endpoint.response}},
-        openapi_extra=json_body(_endpoint.request),
+        openapi_extra={**json_body(_endpoint.request), "parameters": [PARAMETER]},
     )
 
 

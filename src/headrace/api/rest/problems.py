@@ -33,6 +33,7 @@ STATUS: Final[Mapping[type[HeadraceError], int]] = {
     errors.LimitExceeded: 429,
     errors.QueueFull: 429,  # a client can fill the queue, and what a client can cause is no 5xx
     errors.DeadlineExceeded: 504,
+    errors.TimeoutElapsed: 408,  # the caller chose the time, and what a client can cause is no 5xx
     errors.ServiceStopping: 503,
     errors.ServiceUnready: 503,
     errors.EngineFailed: 500,

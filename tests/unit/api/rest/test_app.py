@@ -249,6 +249,19 @@ async def test_work_ends_with_its_request():
     await asyncio.wait_for(ended.wait(), 5)
 
 
+@pytest.mark.parametrize(
+    ("server_s", "code", "status"), [(30.0, "timeout.elapsed", 408), (0.02, "deadline.exceeded", 504)]
+)
+async def test_a_timeout_is_told_by_whose_it_was(
+    client: httpx.AsyncClient, context: Context, it: ServiceUnderTest, server_s: float, code: str, status: int
+):
+    context.settings = Settings.model_validate({"server": {"request_timeout_s": server_s}})
+    it.backend.gate.clear()
+    reply = await client.post("/api/v1/embed", json={"inputs": ["a"]}, headers={"x-request-timeout": "0.05"})
+    it.backend.gate.set()
+    assert (reply.status_code, reply.json()["code"], reply.json()["retryable"]) == (status, code, True)
+
+
 async def test_work_that_runs_out_of_time_did_not_lose_its_client():
     async def work() -> None:
         raise TimeoutError("its own")
