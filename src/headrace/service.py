@@ -230,7 +230,7 @@ class Service:
         traits = work.model.manifest.traits
         items = dict(zip(texts, result.items, strict=True))
         values = {
-            key: work.task.finish(item.windows, item.truncated, work.options, traits)
+            key: work.task.finish(texts[key], item.windows, item.truncated, work.options, traits)
             for key, item in items.items()
             if isinstance(item, Output)
         }

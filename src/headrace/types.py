@@ -17,11 +17,13 @@ FloatArray = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[Any]]
 """Named arrays of one text: the model's outputs with the batch axis taken away."""
 
-TaskName = Literal["classify", "embed", "regress"]
+TaskName = Literal["classify", "embed", "extract", "regress"]
 ScoreFunction = Literal["softmax", "sigmoid"]
 """What turns a classifier's scores into probabilities: of one label among all, or of each label by itself."""
 
 Truncate = Literal["error", "truncate", "chunk"]
+Aggregation = Literal["none", "simple", "first", "average", "max"]
+"""How the labels of tokens become those of spans; the names and meanings are those of transformers."""
 
 MODEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """The whole grammar of a model name. It has no separator of any file system or URL, so a name can be a folder."""
@@ -58,6 +60,7 @@ class Options:
         normalize: Scale embeddings to length 1; ``None`` means as the model was trained to be used.
         top_k: How many labels to return, the best first; ``None`` means all.
         threshold: Leave out labels with a lower score; ``None`` means none.
+        aggregation: How the labels of tokens become those of spans.
         raw: Return scores as the model gives them instead of probabilities.
     """
 
@@ -65,6 +68,7 @@ class Options:
     normalize: bool | None = None
     top_k: int | None = None
     threshold: float | None = None
+    aggregation: Aggregation = "simple"
     raw: bool = False
 
     def resolved(self, *, normalize: bool) -> "Options":
@@ -81,7 +85,7 @@ class Traits:
     """What a model is, as far as its task must know to make results of its outputs.
 
     Attributes:
-        labels: Names of the scores, in the order in which the model gives them.
+        labels: Names of the scores, of a text or of a token, in the order in which the model gives them.
         function: Turns scores into probabilities.
     """
 
@@ -112,7 +116,9 @@ class Window:
 
     Attributes:
         arrays: The graph's outputs by name, the batch axis taken away; for an embedding model
-            ``embedding`` of shape ``(d,)`` and ``norm`` of shape ``()``, float32.
+            ``embedding`` of shape ``(d,)`` and ``norm`` of shape ``()``, float32. Where the graph says something of
+            each token, ``spans`` of shape ``(s, 3)``, int32, has the first character and the one after the last of
+            each of them, and the number of its word in the text, which is -1 for a special token.
         tokens: Tokens computed, special tokens included, padding not.
         weight: How many of them are the text's own and were not in the window before; 0 only for an empty text.
     """
@@ -165,6 +171,31 @@ class Classification(Result):
     """
 
     labels: tuple[Label, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """A span of a text with its label.
+
+    Attributes:
+        score: Probability of the label, over the tokens of the span as the aggregation says.
+        start: Index of its first character, in Unicode code points.
+        end: Index after its last character.
+        text: The slice of the text from start to end.
+    """
+
+    label: str
+    score: float
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extraction(Result):
+    """The entities of one text, in its order."""
+
+    entities: tuple[Entity, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

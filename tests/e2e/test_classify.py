@@ -4,74 +4,33 @@ import asyncio
 import json
 import subprocess
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import httpx
 import pytest
-import torch
 import transformers
-from tests.unit.export.conftest import Silent, make_tokenizer, tiny_bert
+from tests.support.headed import TEXTS, ask, import_into, rest_client, write_headed
 
-from headrace.api.rest.app import build_app
-from headrace.api.rest.context import Context
 from headrace.api.rest.schemas import ClassifyResponse
-from headrace.app import open_service
-from headrace.auth.loopback import LoopbackGuard
 from headrace.errors import SourceInvalid, SourceUnsupported, TaskUnsupported
-from headrace.export.importer import ImportRequest, import_model
 from headrace.export.pytorch import quiet_libraries
 from headrace.models.store import LocalStore
-from headrace.observe.base import Observers
-from headrace.observe.metrics import Metrics
-from headrace.settings import load_settings
-from headrace.types import Answer, Caller, Classification, Options, Request, Scope
+from headrace.types import Classification
 
-TEXTS = ("the water wheel", "a", "", "wheel water the wheel", "the " * 60)
 LABELS = {0: "mill", 1: "river", 2: "neither"}
 Problem = Literal["multi_label_classification", "regression"]
-CALLER = Caller("tester", frozenset(Scope))
 
 
 def write_classifier(
     folder: Path, problem: Problem | None, *, labels: Mapping[int, str] = LABELS, **changes: Any
 ) -> Path:
-    torch.manual_seed(0)
-    config = tiny_bert(id2label=dict(labels), problem_type=problem)
-    with quiet_libraries():
-        transformers.BertForSequenceClassification(config).save_pretrained(folder)
-    tokenizer = make_tokenizer()
-    tokenizer.no_padding()
-    tokenizer.no_truncation()
-    tokenizer.save(str(folder / "tokenizer.json"))
-    (folder / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": 40})
-    )
+    write_headed(folder, transformers.BertForSequenceClassification, labels, problem_type=problem)
     if changes:
         saved = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(saved | changes))
     return folder
-
-
-def import_into(home: Path, checkpoint: Path) -> None:
-    import_model(ImportRequest(source=str(checkpoint), name="mills"), LocalStore(home / "models"), Silent())
-
-
-async def ask(home: Path, texts: tuple[str, ...], task: Any = "classify", **options: Any) -> Answer:
-    loaded = load_settings({"store.home": str(home), "engine.isolation": "none", "engine.tune": False})
-    async with open_service(loaded, ["mills"]) as service:
-        return await service.run(
-            Request(
-                task=task,
-                inputs=texts,
-                caller=CALLER,
-                request_id="test",
-                deadline=time.monotonic() + 60,
-                options=Options(**options),
-            )
-        )
 
 
 @pytest.mark.parametrize(("problem", "function"), [(None, "softmax"), ("multi_label_classification", "sigmoid")])
@@ -80,7 +39,7 @@ async def test_answers_are_those_of_the_pipeline_of_transformers(
 ):
     checkpoint = write_classifier(tmp_path / "checkpoint", problem)
     await asyncio.to_thread(import_into, tmp_path, checkpoint)
-    answer = await ask(tmp_path, TEXTS)
+    answer = await ask(tmp_path, TEXTS, "classify")
     with quiet_libraries():
         pipeline = transformers.pipeline("text-classification", str(checkpoint), device="cpu")
         expected = pipeline(list(TEXTS), top_k=None, truncation=True, max_length=40)
@@ -97,7 +56,7 @@ async def test_answers_are_those_of_the_pipeline_of_transformers(
 
 async def test_a_text_over_the_window_is_classified_whole_if_that_is_asked_for(tmp_path: Path):
     await asyncio.to_thread(import_into, tmp_path, write_classifier(tmp_path / "checkpoint", None))
-    (result,) = (await ask(tmp_path, ("the " * 60,), truncate="chunk")).results
+    (result,) = (await ask(tmp_path, ("the " * 60,), "classify", truncate="chunk")).results
     assert isinstance(result, Classification)
     assert (result.windows, result.truncated) == (2, False)
     assert sum(label.score for label in result.labels) == pytest.approx(1)
@@ -106,27 +65,21 @@ async def test_a_text_over_the_window_is_classified_whole_if_that_is_asked_for(t
 async def test_a_classifier_embeds_nothing(tmp_path: Path):
     await asyncio.to_thread(import_into, tmp_path, write_classifier(tmp_path / "checkpoint", None))
     with pytest.raises(TaskUnsupported, match="does 'classify', not 'embed'"):
-        await ask(tmp_path, ("a",), task="embed")
+        await ask(tmp_path, ("a",), "embed")
 
 
 async def test_rest_answers_with_the_labels_that_were_asked_for(tmp_path: Path):
     await asyncio.to_thread(import_into, tmp_path, write_classifier(tmp_path / "checkpoint", None))
-    loaded = load_settings({"store.home": str(tmp_path), "engine.isolation": "none", "engine.tune": False})
-    async with open_service(loaded, ["mills"]) as service:
-        context = Context(
-            service=service, guard=LoopbackGuard(), settings=loaded.settings, observer=Observers([]), metrics=Metrics()
-        )
-        transport = httpx.ASGITransport(build_app(context, local_hosts_only=True))
-        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+    async with rest_client(tmp_path) as client:
 
-            async def classify(**options: Any) -> httpx.Response:
-                return await client.post("/api/v1/classify", json={"inputs": ["the wheel"], "options": options})
+        async def classify(**options: Any) -> httpx.Response:
+            return await client.post("/api/v1/classify", json={"inputs": ["the wheel"], "options": options})
 
-            whole, best = (await classify()).json(), (await classify(top_k=1)).json()
-            none, raw = (await classify(threshold=1.1)).json(), (await classify(raw=True)).json()
-            refused = [await classify(**bad) for bad in ({"top_k": 0}, {"threshold": "x"}, {"labels": 1})]
-            described = (await client.get("/api/v1/models/mills")).json()
-            wrong = await client.post("/api/v1/embed", json={"inputs": ["the wheel"]})
+        whole, best = (await classify()).json(), (await classify(top_k=1)).json()
+        none, raw = (await classify(threshold=1.1)).json(), (await classify(raw=True)).json()
+        refused = [await classify(**bad) for bad in ({"top_k": 0}, {"threshold": "x"}, {"labels": 1})]
+        described = (await client.get("/api/v1/models/mills")).json()
+        wrong = await client.post("/api/v1/embed", json={"inputs": ["the wheel"]})
     ClassifyResponse.model_validate(whole)
     labels = whole["results"][0]["labels"]
     assert {each["label"] for each in labels} == set(LABELS.values())
@@ -165,7 +118,7 @@ def test_the_command_prints_labels_line_by_line(tmp_path: Path):
         ({"id2label": {"0": "a", "1": "b"}}, SourceInvalid, "classifier.weight"),
         ({"id2label": {"0": "a"}}, SourceUnsupported, "problem_type"),
         ({"problem_type": "ranking"}, SourceUnsupported, "problem_type"),
-        ({"architectures": ["BertForTokenClassification"]}, SourceUnsupported, "architectures"),
+        ({"architectures": ["BertForQuestionAnswering"]}, SourceUnsupported, "architectures"),
         ({"hidden_act": "silu"}, SourceUnsupported, "architectures"),
     ],
 )

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 import transformers
-from tests.e2e.test_classify import TEXTS, ask, import_into, write_classifier
+from tests.e2e.test_classify import write_classifier
+from tests.support.headed import TEXTS, ask, import_into
 
 from headrace.errors import SourceUnsupported
 from headrace.export.pytorch import quiet_libraries
@@ -31,7 +32,7 @@ def original(checkpoint: Path, texts: tuple[str, ...]) -> list[float]:
 async def test_numbers_are_those_of_transformers(tmp_path: Path):
     checkpoint = write_classifier(tmp_path / "checkpoint", "regression", labels=RATING)
     await asyncio.to_thread(import_into, tmp_path, checkpoint)
-    results = (await ask(tmp_path, TEXTS, task="regress")).results
+    results = (await ask(tmp_path, TEXTS, "regress")).results
     assert all(isinstance(result, Regression) for result in results)
     values = [result.value for result in results if isinstance(result, Regression)]
     assert values == pytest.approx(original(checkpoint, TEXTS), abs=1e-5)

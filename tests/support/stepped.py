@@ -72,8 +72,8 @@ class SteppedThreads:
         self._clock = clock
         self.executors: list[SteppedExecutor] = []
 
-    def make(self, max_workers: int = 1, thread_name_prefix: str = "") -> "SteppedExecutor":
-        """Stand for ``ThreadPoolExecutor``."""
+    def make(self, max_workers: int = 1, thread_name_prefix: str = "", **_: object) -> "SteppedExecutor":
+        """Stand for ``ThreadPoolExecutor``; there is no thread, so what would begin it is left out."""
         assert max_workers == 1, "with more than one thread the test would have to say which it steps"
         self.executors.append(SteppedExecutor(self))
         return self.executors[-1]

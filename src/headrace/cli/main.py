@@ -15,6 +15,7 @@ try:
     from headrace.cli.config import config
     from headrace.cli.doctor import doctor
     from headrace.cli.embed import embed
+    from headrace.cli.extract import extract
     from headrace.cli.failures import EXIT_CODES
     from headrace.cli.import_ import import_
     from headrace.cli.models import models_app
@@ -61,6 +62,7 @@ app.command()(serve)
 app.command()(tune)
 app.command()(embed)
 app.command()(classify)
+app.command()(extract)
 app.command()(regress)
 app.add_typer(models_app, name="models")
 app.command()(doctor)

@@ -28,6 +28,7 @@ _TINY: Final = 1e-30  # keeps a norm of 0 from dividing by it
 # Scores of a classifier near 0 point anywhere: how far apart they are counts beside a score of 1, which is e times the
 # odds. A cosine of 0.999 is then a difference of 0.045 between small scores.
 _SCORE: Final = 1.0
+_SCORES: Final = frozenset({"logits", "token_logits"})
 _WORST_COSINE: Final = -1.0
 _WORST_DIFFERENCE: Final = 2.0  # between vectors of length 1 nothing is further apart
 
@@ -103,13 +104,9 @@ async def answer_reference(engine: Engine, reference: Reference) -> list[Output 
 
 def write_reference(path: Path, reference: Reference) -> None:
     """Write a reference: JSON, the numbers as little-endian float32 in base64."""
-    outputs = {name: np.stack([arrays[name] for arrays in reference.arrays]) for name in reference.arrays[0]}
     content = {
         "texts": reference.texts,
-        "outputs": {
-            name: {"shape": values.shape, "data": base64.b64encode(values.astype("<f4").tobytes()).decode()}
-            for name, values in outputs.items()
-        },
+        "outputs": {name: _encode([arrays[name] for arrays in reference.arrays]) for name in reference.arrays[0]},
     }
     path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
@@ -132,8 +129,23 @@ def read_reference(path: Path) -> Reference:
     return Reference(texts, tuple({name: rows[i] for name, rows in outputs.items()} for i in range(len(texts))))
 
 
-def _decode(value: Mapping[str, Any], texts: int) -> NDArray[np.float32]:
-    rows = np.frombuffer(base64.b64decode(value["data"], validate=True), "<f4").reshape(value["shape"])
+def _encode(arrays: Sequence[NDArray[Any]]) -> dict[str, Any]:
+    """Return the arrays of one output; where each has a row for each token, one after the other, with their lengths."""
+    is_ragged = len({array.shape for array in arrays}) > 1
+    values = np.concatenate(arrays) if is_ragged else np.stack(arrays)
+    lengths = {"lengths": [len(array) for array in arrays]} if is_ragged else {}
+    data = base64.b64encode(values.astype("<f4").tobytes()).decode()
+    return {"shape": values.shape, **lengths, "data": data}
+
+
+def _decode(value: Mapping[str, Any], texts: int) -> Sequence[NDArray[np.float32]]:
+    values = np.frombuffer(base64.b64decode(value["data"], validate=True), "<f4").reshape(value["shape"])
+    if "lengths" not in value:
+        rows = list(values)
+    elif sum(value["lengths"]) == len(values):
+        rows = np.split(values, np.cumsum(value["lengths"])[:-1])
+    else:
+        raise ValueError("the lengths do not add up to the rows")
     if len(rows) != texts:
         raise ValueError("the number of rows is not the number of texts")
     return rows
@@ -149,7 +161,7 @@ def _distance(name: str, expected: NDArray[Any], found: Output | HeadraceError) 
     difference = float(np.abs(wanted - given).max())
     if name == "norm":
         difference /= max(float(np.abs(wanted).max()), _TINY)
-    if name == "logits":
+    if name in _SCORES:
         wanted, given = np.append(wanted, _SCORE), np.append(given, _SCORE)
     return Distance(_cosine(wanted, given), difference)
 

@@ -174,11 +174,13 @@ class Encoding:
         ids: Token ids, special tokens included, no padding.
         weight: How many of them are the text's own and were not in the window before.
         truncated: Whether the text was cut to this window.
+        spans: Where each token is in the text, as of ``Window``; nothing if nobody needs to know.
     """
 
     ids: Sequence[int]
     weight: int
     truncated: bool
+    spans: NDArray[np.int32] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,11 +256,18 @@ class Tokenizer(Protocol):
         ...
 
 
+PER_TOKEN: Final = "token_"  # noqa: S105 - of text
+"""What the names of outputs begin with whose second axis is the tokens, padding included."""
+
+SPANS: Final = "spans"
+"""Name of the array that says where the tokens are in the text: the tokenizer's part of what a window gives."""
+
+
 class Backend(Protocol):
     """A model loaded into a runtime."""
 
     def run(self, batch: TokenBatch) -> dict[str, NDArray[Any]]:
-        """Return the outputs by name; the first axis of each is the batch."""
+        """Return the outputs by name; the first axis of each is the batch, the second may be the tokens."""
         ...
 
     def steps(self, batch: TokenBatch) -> Steps:

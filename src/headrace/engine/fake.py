@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.engine.base import Encoding, Steps, TokenBatch, in_one_go, unicode_error
-from headrace.engine.windows import WindowLayout
+from headrace.engine.windows import Body, WindowLayout
 from headrace.errors import EngineFailed, HeadraceError
 from headrace.types import Truncate
 
@@ -29,7 +29,7 @@ class FakeTokenizer:
 
     def encode(self, texts: Sequence[str], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
         """Return the windows of each text, or ``InputTooLong`` for one over the window that may not be cut."""
-        return [unicode_error(text) or self._layout.lay_out(_ids(text), truncate) for text in texts]
+        return [unicode_error(text) or self._layout.lay_out(Body(_ids(text)), truncate) for text in texts]
 
 
 class FakeBackend:

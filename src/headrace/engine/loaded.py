@@ -267,7 +267,7 @@ def load_engine(
     settings = settle(settings, plan)
     return LoadedEngine(
         manifest.name,
-        lambda: FastTokenizer(folder / TOKENIZER, manifest.max_tokens),
+        lambda: FastTokenizer(folder / TOKENIZER, manifest.max_tokens, has_spans=manifest.is_per_token),
         backend_loader(folder / GRAPH, plan),
         settings,
         observer,

@@ -16,14 +16,14 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engine.base import Steps, TokenBatch, complete
+from headrace.engine.base import IntArray, Steps, TokenBatch, complete
 from headrace.engine.initializers import ENCODER, Initializers, read_initializers
 from headrace.engine.plan import NATIVE_LIBRARY, Precision
 from headrace.errors import EngineFailed, ModelCorrupt, RuntimeUnfit
 from headrace.types import FloatArray
 
 _ACTIVATIONS: Final = ("gelu", "gelu_tanh", "relu")
-_POOLINGS: Final = ("mean", "cls", "max")
+_POOLINGS: Final = ("mean", "cls", "max", "none")
 _LAYER: Final = (
     *("query.weight", "query.bias", "key.weight", "key.bias", "value.weight", "value.bias"),
     *("output.weight", "output.bias", "attention_norm.scale", "attention_norm.shift"),
@@ -91,6 +91,7 @@ class _Encoder:
         if not self.handle:
             raise EngineFailed(f"there is no memory or no thread left to load {path}; use fewer sessions or models")
         self.hidden = int(shape.hidden)
+        self.is_per_token = _POOLINGS[shape.pooling] == "none"
         self.head = _read_head(found, facts, path)
         weakref.finalize(self, self.library.encoder_destroy, self.handle)
 
@@ -111,11 +112,12 @@ class _Session:
         texts, stride = batch.input_ids.shape
         ids = np.ascontiguousarray(batch.input_ids)
         lengths = batch.attention_mask.sum(axis=1)
-        embedding = np.empty((texts, self._encoder.hidden), np.float32)
+        rows = int(lengths.sum()) if self._encoder.is_per_token else texts
+        states = np.empty((rows, self._encoder.hidden), np.float32)
         norm = np.empty(texts, np.float32)
         status = library.session_begin(
             *(self._handle, ids.ctypes.data, lengths.ctypes.data, texts, stride),
-            *(embedding.ctypes.data, norm.ctypes.data),
+            *(states.ctypes.data, norm.ctypes.data),
         )
         if status == _OUT_OF_BOUNDS:
             raise EngineFailed("the text has a token that the model has no vector for, or too many; import it again")
@@ -123,8 +125,19 @@ class _Session:
             raise EngineFailed("there is no memory left for this text; use a smaller token budget")
         while library.session_step(self._handle, layers):
             yield
+        return self._finish(states, norm, batch.attention_mask)
+
+    def _finish(self, states: FloatArray, norm: FloatArray, mask: IntArray) -> dict[str, NDArray[Any]]:
+        """Return the outputs, made of one vector for each text or token."""
         head = self._encoder.head
-        return {"embedding": embedding, "norm": norm} if head is None else {"logits": head(embedding * norm[:, None])}
+        if head is None:
+            return {"embedding": states, "norm": norm}
+        if not self._encoder.is_per_token:
+            return {"logits": head(states * norm[:, None])}
+        scores = head(states)
+        padded = np.zeros((*mask.shape, scores.shape[1]), np.float32)
+        padded[mask == 1] = scores
+        return {"token_logits": padded}
 
 
 class NativeBackend:
@@ -181,9 +194,24 @@ def load_library() -> ctypes.CDLL:
     return library
 
 
+_Head = Callable[[FloatArray], FloatArray]
+"""Makes scores of vectors, ``(n, labels)`` of ``(n, hidden)``; it is small, and NumPy computes it in float32."""
+
+
 @dataclass(frozen=True, slots=True)
-class _Head:
-    """What a classifier does with the vectors of its texts; it is small, and NumPy computes it in float32."""
+class _LinearHead:
+    """What is done with the vectors of tokens."""
+
+    weight: FloatArray
+    bias: FloatArray
+
+    def __call__(self, states: FloatArray) -> FloatArray:
+        return np.asarray(states @ self.weight + self.bias)
+
+
+@dataclass(frozen=True, slots=True)
+class _TwoLayerHead:
+    """What a classifier does with the vectors of its texts."""
 
     inner: FloatArray
     inner_bias: FloatArray
@@ -192,7 +220,6 @@ class _Head:
     outer_bias: FloatArray
 
     def __call__(self, states: FloatArray) -> FloatArray:
-        """Return the scores of the labels, shape ``(n, labels)``."""
         return np.asarray(self.activate(states @ self.inner + self.inner_bias) @ self.outer + self.outer_bias)
 
 
@@ -206,16 +233,20 @@ def _read_head(found: Initializers, facts: Mapping[str, Any], path: Path) -> _He
     kind = facts.get("head")
     if kind is None:
         return None
-    if kind not in _HEAD_ACTIVATIONS:
+    if kind != "linear" and kind not in _HEAD_ACTIVATIONS:
         raise RuntimeUnfit(f"the native runtime does not compute heads with {kind!r}; use another --runtime")
-    names = ("head.inner.weight", "head.inner.bias", "head.outer.weight", "head.outer.bias")
+
+    def take(name: str) -> FloatArray:
+        return np.require(found.tensors[name], np.float32, ("C", "A"))
+
     try:
-        inner, inner_bias, outer, outer_bias = (
-            np.require(found.tensors[name], np.float32, ("C", "A")) for name in names
-        )
+        if kind == "linear":
+            return _LinearHead(take("head.weight"), take("head.bias"))
+        inner, inner_bias = take("head.inner.weight"), take("head.inner.bias")
+        outer, outer_bias = take("head.outer.weight"), take("head.outer.bias")
     except KeyError as error:
         raise ModelCorrupt(f"{path} lacks what its note {ENCODER!r} promises; import the model again") from error
-    return _Head(inner, inner_bias, _HEAD_ACTIVATIONS[kind], outer, outer_bias)
+    return _TwoLayerHead(inner, inner_bias, _HEAD_ACTIVATIONS[kind], outer, outer_bias)
 
 
 def _relu(values: FloatArray) -> FloatArray:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.engine.agreement import REQUIRED, Reference, answer_reference, compare
-from headrace.engine.base import Engine, Job
+from headrace.engine.base import SPANS, Engine, Job
 from headrace.engine.plan import Plan
 from headrace.errors import HeadraceError, ModelCorrupt, ModelUnknown, PrecisionUnfit
 from headrace.models.manifest import Manifest
@@ -121,9 +121,10 @@ async def _hold_to_manifest(model: LoadedModel) -> None:
         raise ModelCorrupt(
             f"{model.name!r} fails on a text of the {manifest.max_tokens} tokens its manifest allows; import it again"
         ) from item
-    found = {name: array.shape for name, array in item.arrays.items()}
-    promised = {output.name: output.shape[1:] for output in manifest.outputs}
-    if found != promised or found[manifest.outputs[0].name] != (manifest.dimensions,):
+    found = {name: array.shape for name, array in item.arrays.items() if name != SPANS}  # which no graph gives
+    sizes = {"length": item.tokens}
+    promised = {each.name: tuple(sizes.get(str(axis), axis) for axis in each.shape[1:]) for each in manifest.outputs}
+    if found != promised or found[manifest.outputs[0].name][-1:] != (manifest.dimensions,):
         raise ModelCorrupt(f"{model.name!r} gives {found} and its manifest promises {promised}; import it again")
 
 

@@ -18,6 +18,8 @@ import structlog
 from numpy.typing import NDArray
 
 from headrace.engine.base import (
+    PER_TOKEN,
+    SPANS,
     UNWATCHED,
     Backend,
     Encoding,
@@ -350,10 +352,16 @@ def _is_finite(array: NDArray[Any]) -> bool:
 
 def _pick(arrays: dict[str, NDArray[Any]], row: int, encoding: Encoding, *, is_sound: bool) -> Output | HeadraceError:
     """Return one text's part of the outputs, copied so that it does not keep the whole batch in memory."""
-    own = {name: array[row].copy() for name, array in arrays.items()}
+    length = len(encoding.ids)
+    own = {
+        name: (array[row, :length] if name.startswith(PER_TOKEN) else array[row]).copy()
+        for name, array in arrays.items()
+    }
     if not (is_sound or all(map(_is_finite, own.values()))):
         return OutputInvalid("the model answered NaN or infinity for this text; it cannot be used with this model")
-    window = Window(arrays=own, tokens=len(encoding.ids), weight=encoding.weight)
+    if encoding.spans is not None:
+        own[SPANS] = encoding.spans
+    window = Window(arrays=own, tokens=length, weight=encoding.weight)
     return Output(windows=(window,), truncated=encoding.truncated)
 
 

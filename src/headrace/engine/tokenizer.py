@@ -1,13 +1,17 @@
 """The tokenizer: the ``tokenizers`` library behind the engine's port."""
 
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headrace.engine.base import Encoding, unicode_error
 from headrace.engine.prefix import find_cut, may_cut
-from headrace.engine.windows import WindowLayout
+from headrace.engine.windows import Body, WindowLayout
 from headrace.errors import HeadraceError, ModelCorrupt
 from headrace.settings import instruct_libraries
 from headrace.types import Truncate
@@ -29,13 +33,16 @@ class FastTokenizer:
     Args:
         path: The ``tokenizer.json``.
         max_tokens: The window, special tokens included.
+        has_spans: Whether to say where each token is in its text.
 
     Raises:
         ModelCorrupt: The file is no tokenizer, or none for this window.
     """
 
-    def __init__(self, path: Path, max_tokens: int) -> None:
+    def __init__(self, path: Path, max_tokens: int, *, has_spans: bool = False) -> None:
         self._tokenizer = _load(path)
+        self._has_spans = has_spans
+        self._marks_subwords = bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
         before, after = _special_tokens(self._tokenizer, path)
         self._layout = WindowLayout(before, after, max_tokens)
         if self._layout.room < 1:
@@ -51,7 +58,7 @@ class FastTokenizer:
         bodies = iter(self._fill(sound) if is_cut else self._tokenize(sound))
         return [error or self._layout.lay_out(next(bodies), truncate) for error in errors]
 
-    def _fill(self, texts: Sequence[str]) -> list[list[int]]:
+    def _fill(self, texts: Sequence[str]) -> list[Body]:
         """Return the first tokens of each text: all of them, or more than the window takes."""
         ends = [find_cut(text, self._layout.room * _CHARS_PER_TOKEN) for text in texts]
         bodies = self._tokenize([text[:end] for text, end in zip(texts, ends, strict=True)])
@@ -61,9 +68,27 @@ class FastTokenizer:
                 bodies[index] = self._tokenize([text[:end]])[0]
         return bodies
 
-    def _tokenize(self, texts: list[str]) -> list[list[int]]:
-        encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
-        return [encoding.ids for encoding in encodings]
+    def _tokenize(self, texts: list[str]) -> list[Body]:
+        if not self._has_spans:
+            encodings = self._tokenizer.encode_batch_fast(texts, add_special_tokens=False)
+            return [Body(encoding.ids) for encoding in encodings]
+        encodings = self._tokenizer.encode_batch(texts, add_special_tokens=False)
+        return [
+            Body(encoding.ids, self._locate(text, encoding)) for text, encoding in zip(texts, encodings, strict=True)
+        ]
+
+    def _locate(self, text: str, encoding: tokenizers.Encoding) -> NDArray[np.int32]:
+        """Return where each token is, and the number of its word; shape ``(s, 3)``.
+
+        A tokenizer that marks the parts of a word knows its words. For another, a token that begins right after a
+        character that is no space goes on with the word before, as in transformers' pipeline.
+        """
+        offsets, words = encoding.offsets, encoding.word_ids
+        if not self._marks_subwords:
+            begins = [int(start == 0 or " " in text[start - 1 : start + 1]) for start, _ in offsets]
+            words = [*itertools.accumulate(begins)]
+        rows = [(start, end, word or 0) for (start, end), word in zip(offsets, words, strict=True)]
+        return np.array(rows, dtype=np.int32).reshape(-1, 3)
 
 
 def _load(path: Path) -> tokenizers.Tokenizer:

@@ -5,6 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
+from numpy.typing import NDArray
+
 from headrace.engine.base import Encoding
 from headrace.errors import InputTooLong
 from headrace.types import Truncate
@@ -12,6 +15,25 @@ from headrace.types import Truncate
 # Of a window, an eighth is shown to the next one again. Of 256 tokens that is 31, about an English sentence, so what
 # is cut in two at the end of one window is mostly whole in the next; and it costs no more than a seventh in time.
 _OVERLAP: Final = 8
+
+
+_SPECIAL: Final = (0, 0, -1)
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A text's own tokens.
+
+    Attributes:
+        ids: Without special tokens.
+        spans: As of ``Encoding``, or nothing.
+    """
+
+    ids: Sequence[int]
+    spans: NDArray[np.int32] | None = None
+
+    def __len__(self) -> int:
+        return len(self.ids)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +55,11 @@ class WindowLayout:
         """Tokens of a text that one window takes."""
         return self.max_tokens - len(self.before) - len(self.after)
 
-    def lay_out(self, body: Sequence[int], truncate: Truncate) -> tuple[Encoding, ...] | InputTooLong:
+    def lay_out(self, body: Body, truncate: Truncate) -> tuple[Encoding, ...] | InputTooLong:
         """Return the windows of a text.
 
         Args:
-            body: Its token ids without special tokens. Unless it is to be chunked, ``room + 1`` of them are enough.
+            body: Its tokens. Unless it is to be chunked, ``room + 1`` of them are enough.
             truncate: What to do if they do not fit.
         """
         is_over = len(body) > self.room
@@ -49,10 +71,17 @@ class WindowLayout:
         if is_over and truncate == "chunk":
             overlap = self.room // _OVERLAP
             starts = range(0, len(body) - overlap, self.room - overlap)
-            return tuple(self._window(body[start : start + self.room], overlap if start else 0) for start in starts)
-        return (self._window(body[: self.room], 0, truncated=is_over),)
+            return tuple(self._window(body, start, overlap if start else 0) for start in starts)
+        return (self._window(body, 0, 0, truncated=is_over),)
 
-    def _window(self, own: Sequence[int], repeated: int, *, truncated: bool = False) -> Encoding:
+    def _window(self, body: Body, start: int, repeated: int, *, truncated: bool = False) -> Encoding:
+        own = body.ids[start : start + self.room]
         # 4 bytes for each token: a list has 36, and a full queue (32 MiB of text) may be 38 million tokens in windows.
         ids = array("i", (*self.before, *own, *self.after))
-        return Encoding(ids=ids, weight=len(own) - repeated, truncated=truncated)
+        spans = None if body.spans is None else self._frame(body.spans[start : start + self.room])
+        return Encoding(ids=ids, weight=len(own) - repeated, truncated=truncated, spans=spans)
+
+    def _frame(self, spans: NDArray[np.int32]) -> NDArray[np.int32]:
+        """Put rows for the special tokens around those of a text's own."""
+        before, after = ([_SPECIAL] * len(tokens) for tokens in (self.before, self.after))
+        return np.concatenate([np.array(rows, np.int32).reshape(-1, 3) for rows in (before, spans, after)])

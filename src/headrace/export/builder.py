@@ -46,6 +46,16 @@ def build_classifier(encoder: Encoder, head: Head) -> onnx.ModelProto:
     return _finish(build, encoder, {"logits": ["batch", len(head.outer.bias)]}, facts)
 
 
+def build_tagger(encoder: Encoder, head: Linear) -> onnx.ModelProto:
+    """Return the graph: ``input_ids`` and ``attention_mask`` in, ``token_logits`` out, one for each token and label."""
+    build = _Builder()
+    states, _ = _encode(build, encoder)
+    product = build.node("MatMul", [states, build.constant(head.weight, "head.weight")])
+    build.node("Add", [product, build.constant(head.bias, "head.bias")], "token_logits")
+    shapes: dict[str, list[str | int]] = {"token_logits": ["batch", "length", len(head.bias)]}
+    return _finish(build, encoder, shapes, {"pooling": "none", "head": "linear"})
+
+
 def _encode(build: "_Builder", encoder: Encoder) -> tuple[str, str]:
     """Return the last layer's states, shape ``(n, s, h)``, and the mask as numbers, shape ``(n, s)``."""
     mask = build.node("Cast", ["attention_mask"], to=TensorProto.FLOAT)  # (n, s)

@@ -41,6 +41,7 @@ The text that differed most: {worst_text}.
 _KINDS: Final[Mapping[TaskName, str]] = {
     "classify": "A text classifier",
     "embed": "A text embedding model",
+    "extract": "A model that finds entities in a text",
     "regress": "A model that reads a number from a text",
 }
 _CELLS: Final = frozenset({"gives", "outputs"})  # have cells of their own

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import SourceUnsupported
-from headrace.export.architecture import Activation, Encoder, Head, HeadActivation, Layer
+from headrace.export.architecture import Activation, Encoder, Head, HeadActivation, Layer, Linear
 from headrace.export.reader import EPSILON, Reader, Sizes, Weights
 from headrace.types import FloatArray
 
@@ -85,6 +85,26 @@ def read_classifier(config: Mapping[str, Any], weights: Weights, max_tokens: int
         outer=reader.linear(names.outer, hidden, labels),
     )
     _refuse_rest(reader, _NO_WEIGHTS)
+    return encoder, head
+
+
+def read_tagger(config: Mapping[str, Any], weights: Weights, max_tokens: int, labels: int) -> tuple[Encoder, Linear]:
+    """Return the weights of an encoder of a known family with a head that gives each token scores of labels.
+
+    Args:
+        config: As of ``read_encoder``.
+        weights: As of ``read_encoder``.
+        max_tokens: As of ``read_encoder``.
+        labels: How many.
+
+    Raises:
+        SourceInvalid: As of ``read_encoder``.
+        SourceUnsupported: As of ``read_encoder``.
+    """
+    reader = _open(config, weights, max_tokens)
+    encoder = _family(config).read(reader)
+    head = reader.linear("classifier", reader.sizes.hidden, labels)  # the same name in every family
+    _refuse_rest(reader, (*_NO_WEIGHTS, "pooler."))  # saved along by old versions of transformers
     return encoder, head
 
 

@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 import onnx
 
+from headrace.engine.base import PER_TOKEN
 from headrace.errors import SourceUnsupported
 from headrace.models.manifest import Tensor
 from headrace.types import TaskName
@@ -18,6 +19,7 @@ INPUTS: Final = ("input_ids", "attention_mask")
 OUTPUTS: Final[Mapping[TaskName, tuple[str, ...]]] = {
     "classify": ("logits",),
     "embed": ("embedding", "norm"),
+    "extract": ("token_logits",),
     "regress": ("logits",),
 }
 _MAX_FILE_BYTES: Final = (2 << 30) - 1  # protobuf's limit; larger weights would have to lie beside the graph
@@ -60,8 +62,9 @@ def _describe(model: onnx.ModelProto, task: TaskName) -> Graph:
     outputs = tuple(_read_tensor(value) for value in model.graph.output)
     dimensions = outputs[0].shape[-1]
     expected_in = tuple(Tensor(name=name, dtype="int64", shape=("batch", "length")) for name in INPUTS)
-    # The first output has a row for each text, of which the manifest has the length; a further one has a number.
-    shapes: tuple[tuple[int | str, ...], ...] = (("batch", dimensions), ("batch",))
+    # The first output has a row for each text or token, of which the manifest has the length; a further one a number.
+    rows = ("batch", "length") if OUTPUTS[task][0].startswith(PER_TOKEN) else ("batch",)
+    shapes: tuple[tuple[int | str, ...], ...] = ((*rows, dimensions), ("batch",))
     expected_out = tuple(
         Tensor(name=name, dtype="float32", shape=shape) for name, shape in zip(OUTPUTS[task], shapes, strict=False)
     )

@@ -19,7 +19,7 @@ from headrace.engine.base import Engine
 from headrace.engine.loaded import load_engine
 from headrace.errors import ModelCorrupt, ModelUnknown, SourceUnsupported
 from headrace.export.card import write_card
-from headrace.export.families import is_known, read_classifier, read_encoder
+from headrace.export.families import is_known, read_classifier, read_encoder, read_tagger
 from headrace.export.gate import GateLimits, require_passed, run_gate
 from headrace.export.needs import BUILDING, TRACING, require
 from headrace.export.plain import PlainOriginal
@@ -141,20 +141,11 @@ class _Original:
 def _load(checkpoint: Checkpoint) -> _Original:
     """Load a checkpoint: by NumPy if it is of a family we know, else by PyTorch, which takes seconds to load itself."""
     if is_known(checkpoint.config):
-        from headrace.export.builder import build_classifier, build_graph  # noqa: PLC0415 - loads onnx, 1 s
-
-        given = (checkpoint.config, read_tensors(checkpoint.folder / WEIGHTS), checkpoint.max_tokens)
-        if checkpoint.task != "embed":
-            known, head = read_classifier(*given, len(checkpoint.labels) or 1)
-            original = PlainOriginal(checkpoint, known, head)
-            return _Original(original.answer, partial(build_classifier, known, head), BUILDING)
-        known = read_encoder(*given)
-        graph = partial(build_graph, known, checkpoint.pooling)
-        return _Original(PlainOriginal(checkpoint, known).answer, graph, BUILDING)
+        return _load_known(checkpoint)
     if checkpoint.task != "embed":
         raise SourceUnsupported(
-            f"{checkpoint.architecture!r} is no classifier or regression of a family that can be imported: BERT,"
-            " RoBERTa, XLM-R, CamemBERT, ELECTRA, DistilBERT and MPNet",
+            f"{checkpoint.architecture!r} has a head, and with one these families can be imported: BERT, RoBERTa,"
+            " XLM-R, CamemBERT, ELECTRA, DistilBERT and MPNet",
             field="architectures",
         )
     require(TRACING, "export", checkpoint.architecture)
@@ -165,6 +156,22 @@ def _load(checkpoint: Checkpoint) -> _Original:
     return _Original(
         TorchOriginal(checkpoint, encoder).answer, partial(trace_graph, encoder, checkpoint.max_tokens), TRACING
     )
+
+
+def _load_known(checkpoint: Checkpoint) -> _Original:
+    from headrace.export.builder import build_classifier, build_graph, build_tagger  # noqa: PLC0415 - loads onnx, 1 s
+
+    given = (checkpoint.config, read_tensors(checkpoint.folder / WEIGHTS), checkpoint.max_tokens)
+    if checkpoint.task == "embed":
+        known = read_encoder(*given)
+        original, graph = PlainOriginal(checkpoint, known), partial(build_graph, known, checkpoint.pooling)
+    elif checkpoint.task == "extract":
+        tagger = read_tagger(*given, len(checkpoint.labels))
+        original, graph = PlainOriginal(checkpoint, *tagger), partial(build_tagger, *tagger)
+    else:
+        classifier = read_classifier(*given, len(checkpoint.labels) or 1)
+        original, graph = PlainOriginal(checkpoint, *classifier), partial(build_classifier, *classifier)
+    return _Original(original.answer, graph, BUILDING)
 
 
 def _export(original: _Original, task: TaskName, target: Path) -> "Graph":

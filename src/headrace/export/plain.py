@@ -26,9 +26,15 @@ _ERF_SLOPE: Final = 2 / math.sqrt(math.pi) * np.exp(-(_ERF_AT**2)) / _ERF_STEPS
 
 
 class PlainOriginal:
-    """Answers texts as the checkpoint's weights say; without a head, with their embeddings."""
+    """Answers texts as the checkpoint's weights say.
 
-    def __init__(self, checkpoint: Checkpoint, encoder: Encoder, head: Head | None = None) -> None:
+    Args:
+        checkpoint: Where the tokenizer is, the window and the pooling.
+        encoder: Its weights.
+        head: Gives a text scores (``Head``) or each of its tokens (``Linear``); without one, there are embeddings.
+    """
+
+    def __init__(self, checkpoint: Checkpoint, encoder: Encoder, head: Head | Linear | None = None) -> None:
         self._tokenizer = tokenizers.Tokenizer.from_file(str(checkpoint.folder / TOKENIZER))
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(checkpoint.max_tokens)
@@ -37,10 +43,16 @@ class PlainOriginal:
         self._pooling = checkpoint.pooling
 
     def answer(self, text: str) -> Arrays:
-        """Return ``embedding`` of shape ``(h,)`` and ``norm`` of shape ``()``, or ``logits``, one for each label."""
+        """Return ``embedding`` of shape ``(h,)`` and ``norm`` of shape ``()``, or scores for each label.
+
+        Those of a text are ``logits``, shape ``(labels,)``, those of its tokens ``token_logits``, ``(s, labels)``.
+        """
         states = encode(self._encoder, np.array(self._tokenizer.encode(text).ids, dtype=np.int64))
-        if self._head is not None:
-            return {"logits": classify(states, self._head)}
+        match self._head:
+            case Head():
+                return {"logits": classify(states, self._head)}
+            case Linear():
+                return {"token_logits": tag(states, self._head)}
         pooled = pool(states, self._pooling)
         norm = np.linalg.norm(pooled)
         return {"embedding": pooled / max(norm, np.float32(MIN_NORM)), "norm": np.asarray(norm)}
@@ -72,6 +84,11 @@ def classify(states: FloatArray, head: Head) -> FloatArray:
     inner = _linear(states[0], head.inner)
     active = np.tanh(inner) if head.activation == "tanh" else _activate(inner, head.activation)
     return _linear(active, head.outer)
+
+
+def tag(states: FloatArray, head: Linear) -> FloatArray:
+    """Return a score for each token and label, shape ``(s, labels)``."""
+    return _linear(states, head)
 
 
 def _linear(states: FloatArray, weights: Linear) -> FloatArray:

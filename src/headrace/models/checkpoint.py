@@ -41,6 +41,7 @@ MODEL_TYPES: Final = frozenset(
 # 514 positions are a window of 512.
 _OFFSET_POSITIONS: Final = frozenset({"camembert", "mpnet", "roberta", "xlm-roberta"})
 _CLASSIFIER: Final = "ForSequenceClassification"
+_TAGGER: Final = "ForTokenClassification"
 _MAX_LABEL: Final = 256  # characters of a label's name
 _LICENSE: Final = re.compile(r"^license:[ \t]*['\"]?([A-Za-z0-9][A-Za-z0-9 ._+-]{0,63})", re.MULTILINE)
 _FRONT_MATTER: Final = re.compile(r"\A---\n(.*?)\n---", re.DOTALL)
@@ -53,7 +54,7 @@ class Checkpoint:
     Attributes:
         config: The content of ``config.json``.
         architecture: Name of its class in transformers.
-        labels: Of a classifier, in the order of its scores.
+        labels: Of a classifier of texts or of tokens, in the order of its scores.
         function: What turns its scores into probabilities.
         max_tokens: The window in tokens, special tokens included.
         license: As its model card says, if it has one.
@@ -89,7 +90,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     _check_tokenizer(folder, modules)
     architecture = _read_architecture(config)
     task = _find_task(folder, architecture, config)
-    labels = _read_labels(config) if task == "classify" else ()
+    labels = _read_labels(config) if task in {"classify", "extract"} else ()
     return Checkpoint(
         folder=folder,
         config=config,
@@ -138,9 +139,9 @@ def _read_architecture(config: Mapping[str, Any]) -> str:
         )
     names = config.get("architectures") or [f"{kind} encoder"]
     name = str(names[0])
-    if re.search(r"For(?!MaskedLM|PreTraining|SequenceClassification)", name):
+    if re.search(r"For(?!MaskedLM|PreTraining|SequenceClassification|TokenClassification)", name):
         raise SourceUnsupported(
-            f"{name!r} is made for another task than embedding, classifying or regression, and its head would be lost",
+            f"{name!r} is made for a task that is not served here, and without its head it would be another model",
             field="architectures",
         )
     for key in ("is_decoder", "is_encoder_decoder", "quantization_config"):
@@ -150,13 +151,15 @@ def _read_architecture(config: Mapping[str, Any]) -> str:
 
 
 def _find_task(folder: Path, architecture: str, config: Mapping[str, Any]) -> TaskName:
-    if not architecture.endswith(_CLASSIFIER):
+    if not architecture.endswith((_CLASSIFIER, _TAGGER)):
         return "embed"
     if require_plain(folder, MODULES) is not None:
         raise SourceUnsupported(
             f"{CONFIG} says {architecture!r} and {MODULES} makes it an embedding model; remove the one that is wrong",
             field=MODULES,
         )
+    if architecture.endswith(_TAGGER):
+        return "extract"
     if config.get("problem_type") != "regression":
         return "classify"
     if (count := len(_read_labels(config))) > 1:

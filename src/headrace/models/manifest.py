@@ -100,6 +100,11 @@ class Manifest(_Frozen):
     gate: GateReport
 
     @property
+    def is_per_token(self) -> bool:
+        """Whether the graph says something of each token."""
+        return any("length" in output.shape for output in self.outputs)
+
+    @property
     def traits(self) -> Traits:
         """What the task must know of the model."""
         return Traits(labels=self.labels, function=self.function or "softmax")

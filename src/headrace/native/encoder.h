@@ -1,4 +1,5 @@
-// A text encoder of the BERT kind: token ids in, one vector for each text out. The only functions that Python calls.
+// A text encoder of the BERT kind: token ids in, one vector for each text or token out. The only functions that Python
+// calls.
 #ifndef HEADRACE_ENCODER_H
 #define HEADRACE_ENCODER_H
 
@@ -10,7 +11,7 @@
 typedef struct {
     int32_t hidden, heads, inner, layers, vocabulary, window;
     int32_t activation;  // 0 GELU, 1 GELU by tanh, 2 ReLU
-    int32_t pooling;     // 0 mean, 1 first token, 2 maximum
+    int32_t pooling;     // 0 mean, 1 first token, 2 maximum, 3 none: a vector for each token
     int32_t is_int8;     // what the linear layers compute in; else bfloat16
     int32_t cores;       // most threads that compute at a time
     float epsilon;
@@ -41,8 +42,9 @@ EXPORT int32_t session_begin(session *session, const int64_t *ids, const int64_t
                              int32_t stride, float *embedding, float *norm);
 
 // Computes some layers, at least one, and returns how many are left. With the last one it writes vectors of length 1 to
-// the `embedding` [texts][hidden] that was given, and the lengths they had to `norm` [texts]. After a session_begin
-// that returned 0, and until nothing is left. A session may rest in between while others compute. One call at a time.
+// the `embedding` [texts][hidden] that was given, and the lengths they had to `norm` [texts]; without pooling those of
+// all tokens as they are to `embedding` [sum of lengths][hidden], and no lengths. After a session_begin that returned
+// 0, and until nothing is left. A session may rest in between while others compute. One call at a time.
 EXPORT int32_t session_step(session *session, int32_t layers);
 
 #endif

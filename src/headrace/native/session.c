@@ -1,12 +1,14 @@
 // Computes batches: what happens to the rows of texts from layer to layer.
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "encoder.h"
 #include "model.h"
 
 #define TASKS_PER_CORE 4  // so that a thread which is held up leaves its share to the others
 #define LEAST_NORM 1e-12f
+#define POOL_NONE 3
 
 // A product of some rows with a layer.
 typedef struct {
@@ -230,6 +232,12 @@ static void pool_text(void *context, int task, void *memory) {
     session *session = context;
     const encoder *encoder = session->encoder;
     const int hidden = encoder->shape.hidden, start = session->starts[task];
+    if (encoder->shape.pooling == POOL_NONE) {
+        const size_t tokens = (size_t)(session->starts[task + 1] - start);
+        memcpy(session->embedding + (size_t)start * hidden, session->states + (size_t)start * hidden,
+               tokens * hidden * sizeof(float));
+        return;
+    }
     float *vector = session->embedding + (size_t)task * hidden;
     __m512 squares = _mm512_setzero_ps();
     for (int i = 0; i < hidden; i += LANES) {

@@ -3,11 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from headrace.tasks import classify, embed, regress
+from headrace.tasks import classify, embed, extract, regress
 from headrace.tasks.base import Task
 from headrace.types import Result, TaskName
 
-TASKS: Final[Mapping[TaskName, Task]] = {task.name: task for task in (classify.TASK, embed.TASK, regress.TASK)}
+TASKS: Final[Mapping[TaskName, Task]] = {
+    task.name: task for task in (classify.TASK, embed.TASK, extract.TASK, regress.TASK)
+}
 
 
 def spell(task: TaskName, result: Result) -> dict[str, Any]:

@@ -12,7 +12,7 @@ class Task:
     """The pure functions of one task.
 
     Attributes:
-        finish: Makes a result of the windows of one text (at least one), of whether it was cut, of what the caller
+        finish: Makes a result of one text and its windows (at least one), of whether it was cut, of what the caller
             chose, and of what the model is.
         pack: Turns a result of this task into bytes for the cache.
         unpack: Turns the bytes back, exactly.
@@ -20,7 +20,7 @@ class Task:
     """
 
     name: TaskName
-    finish: Callable[[Sequence[Window], bool, Options, Traits], Result]
+    finish: Callable[[str, Sequence[Window], bool, Options, Traits], Result]
     pack: Callable[[Any], bytes]
     unpack: Callable[[bytes], Result]
     spell: Callable[[Any], dict[str, Any]]

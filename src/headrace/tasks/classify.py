@@ -15,7 +15,7 @@ _HEADER: Final = struct.Struct("<II?")  # tokens, windows, truncated
 _Scores = NDArray[np.float64]
 
 
-def finish(windows: Sequence[Window], truncated: bool, options: Options, traits: Traits) -> Classification:
+def finish(_text: str, windows: Sequence[Window], truncated: bool, options: Options, traits: Traits) -> Classification:
     """Return the labels of one text, the best first.
 
     For each window the graph gives ``logits``, shape ``(labels,)``, in the order of the model's labels.

@@ -14,7 +14,7 @@ _HEADER: Final = struct.Struct("<II?3x")
 _TINY: Final = 1e-12  # keeps windows that cancel each other out from dividing by 0
 
 
-def finish(windows: Sequence[Window], truncated: bool, options: Options, traits: Traits) -> Embedding:  # noqa: ARG001 - as every task
+def finish(_text: str, windows: Sequence[Window], truncated: bool, options: Options, traits: Traits) -> Embedding:  # noqa: ARG001 - as every task
     """Return the embedding of one text.
 
     For each window the graph gives ``embedding`` of length 1, shape ``(d,)``, and ``norm``, its length before that,

@@ -12,7 +12,7 @@ from headrace.types import Options, Regression, Traits, Window
 _PACKED: Final = struct.Struct("<II?d")  # tokens, windows, truncated, value
 
 
-def finish(windows: Sequence[Window], truncated: bool, _options: Options, _traits: Traits) -> Regression:
+def finish(_text: str, windows: Sequence[Window], truncated: bool, _options: Options, _traits: Traits) -> Regression:
     """Return the number of one text; of several windows their mean, weighted by the tokens.
 
     For each window the graph gives ``logits``, shape ``(1,)``.

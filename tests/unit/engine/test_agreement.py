@@ -53,6 +53,15 @@ def test_scores_are_compared_beside_a_score_of_one(wanted: list[float], given: l
     assert agreement.reaches(REQUIRED["bf16"]) is is_close
 
 
+def test_a_reference_with_scores_of_tokens_comes_back_text_by_text(tmp_path: Path):
+    written = [np.arange(2 * tokens, dtype=np.float32).reshape(tokens, 2) for tokens in (3, 1, 4)]
+    reference = Reference(("a", "b", "c"), tuple({"token_logits": scores} for scores in written))
+    write_reference(tmp_path / "reference.json", reference)
+    found = read_reference(tmp_path / "reference.json")
+    for arrays, scores in zip(found.arrays, written, strict=True):
+        np.testing.assert_array_equal(arrays["token_logits"], scores)
+
+
 @pytest.mark.parametrize(
     "content",
     [
@@ -64,6 +73,8 @@ def test_scores_are_compared_beside_a_score_of_one(wanted: list[float], given: l
         '{"texts": ["a"], "outputs": {"e": {"shape": [1, 1], "data": "!"}}}',
         '{"texts": ["a"], "outputs": {"e": {"shape": [1, 2], "data": "AACAPw=="}}}',
         '{"texts": ["a", "b"], "outputs": {"e": {"shape": [1, 1], "data": "AACAPw=="}}}',
+        '{"texts": ["a"], "outputs": {"e": {"shape": [1, 1], "lengths": [2], "data": "AACAPw=="}}}',
+        '{"texts": ["a", "b"], "outputs": {"e": {"shape": [1, 1], "lengths": [1], "data": "AACAPw=="}}}',
     ],
 )
 def test_what_is_no_reference_is_corrupt(tmp_path: Path, content: str):

@@ -19,7 +19,8 @@ from headrace.engine.native import NativeBackend, NativeModel
 from headrace.engine.onnx import OnnxBackend
 from headrace.engine.plan import Precision
 from headrace.errors import EngineFailed, ModelCorrupt, RuntimeUnfit
-from headrace.export.architecture import Activation
+from headrace.export.architecture import Activation, Linear
+from headrace.export.builder import build_tagger
 from headrace.models.manifest import Pooling
 
 pytestmark = needs.native
@@ -67,6 +68,23 @@ def test_it_computes_what_the_graph_says(tmp_path: Path, activation: Activation,
     path = write_encoder(tmp_path / "model.onnx", encoder, pooling)
     batch = texts(LENGTHS)
     assert_agree(NativeModel(path, 2, "bf16").session().run(batch), OnnxBackend(path, 2).run(batch))
+
+
+@pytest.mark.parametrize(("precision", "most"), [("bf16", 0.1), ("int8", 0.4)])
+def test_each_token_gets_scores_where_the_model_gives_them(tmp_path: Path, precision: Precision, most: float):
+    chooser = np.random.default_rng(3)
+    head = Linear(weight=chooser.normal(size=(64, 5), scale=0.2).astype(np.float32), bias=np.ones(5, np.float32))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(build_tagger(random_encoder(), head).SerializeToString())
+    batch = texts(LENGTHS)
+    session, is_token = NativeModel(path, 2, precision).session(), batch.attention_mask == 1
+    found, wanted = session.run(batch)["token_logits"], OnnxBackend(path, 2).run(batch)["token_logits"]
+    assert found.shape == wanted.shape == (*batch.input_ids.shape, 5)
+    np.testing.assert_allclose(found[is_token], wanted[is_token], atol=most)
+    assert np.abs(wanted[is_token]).max() > 1  # else anything would be close
+    for index in (0, 4):
+        alone = session.run(row(batch, index))["token_logits"][0]
+        np.testing.assert_allclose(alone, found[index][is_token[index]], atol=1e-5)
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])

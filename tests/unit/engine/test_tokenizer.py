@@ -16,6 +16,7 @@ from headrace.engine import tokenizer as tokenizer_module
 from headrace.engine.base import Encoding
 from headrace.engine.prefix import find_cut
 from headrace.engine.tokenizer import FastTokenizer
+from headrace.engine.windows import Body
 from headrace.errors import HeadraceError, InputTooLong, ModelCorrupt, RequestInvalid
 from headrace.types import Truncate
 
@@ -69,7 +70,7 @@ class Spy:
         self._tokenize = tokenizer._tokenize
         tokenizer._tokenize = self  # type: ignore[method-assign]
 
-    def __call__(self, texts: list[str]) -> list[list[int]]:
+    def __call__(self, texts: list[str]) -> list[Body]:
         self.chars.append(sum(map(len, texts)))
         return self._tokenize(texts)
 

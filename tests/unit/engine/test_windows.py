@@ -1,9 +1,10 @@
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.engine.base import Encoding
-from headrace.engine.windows import WindowLayout
+from headrace.engine.windows import Body, WindowLayout
 from headrace.errors import InputTooLong
 from headrace.types import Truncate
 
@@ -11,7 +12,7 @@ LAYOUT = WindowLayout(before=(901, 902), after=(903,), max_tokens=19)  # room fo
 
 
 def windows(layout: WindowLayout, length: int, truncate: Truncate) -> tuple[Encoding, ...]:
-    found = layout.lay_out(range(length), truncate)
+    found = layout.lay_out(Body(range(length)), truncate)
     assert isinstance(found, tuple)
     return found
 
@@ -31,7 +32,7 @@ def test_a_text_that_is_too_long_is_cut_and_says_so():
 
 
 def test_a_text_that_is_too_long_is_refused_with_the_window_and_what_to_do():
-    error = LAYOUT.lay_out(range(17), "error")
+    error = LAYOUT.lay_out(Body(range(17)), "error")
     assert isinstance(error, InputTooLong)
     assert "more than 19 tokens" in error.message
     assert "'chunk'" in error.message
@@ -54,3 +55,16 @@ def test_windows_hold_every_token_and_their_weights_count_each_once(room: int, l
     assert all(len(window.ids) == layout.max_tokens for window in found[:-1])
     assert all(window.weight > 0 for window in found[1:])
     assert not any(window.truncated for window in found)
+
+
+@given(st.integers(1, 40), st.integers(0, 400))
+def test_every_window_has_the_spans_of_its_tokens(room: int, length: int):
+    layout = WindowLayout(before=(901,), after=(902, 903), max_tokens=room + 3)
+    spans = np.arange(3 * length, dtype=np.int32).reshape(-1, 3)
+    found = layout.lay_out(Body(range(length), spans), "chunk")
+    assert isinstance(found, tuple)
+    for window in found:
+        assert window.spans is not None
+        assert window.spans.dtype == np.int32
+        expected = [[0, 0, -1] if id_ > 900 else spans[id_].tolist() for id_ in window.ids]
+        assert window.spans.tolist() == expected

@@ -12,9 +12,9 @@ import torch
 import transformers
 
 from headrace.errors import HeadraceError, SourceInvalid, SourceUnsupported
-from headrace.export.builder import build_classifier, build_graph
-from headrace.export.families import is_known, read_classifier, read_encoder, relative_buckets
-from headrace.export.plain import classify, encode
+from headrace.export.builder import build_classifier, build_graph, build_tagger
+from headrace.export.families import is_known, read_classifier, read_encoder, read_tagger, relative_buckets
+from headrace.export.plain import classify, encode, tag
 from headrace.export.pytorch import TextEncoder, quiet_libraries
 from headrace.export.tensors import read_tensors
 from headrace.types import FloatArray
@@ -114,6 +114,31 @@ def test_classifiers_of_a_family_agree_with_transformers(config: transformers.Pr
     np.testing.assert_allclose(found, wanted, atol=2e-5)
     plain = [classify(encode(encoder, row), head) for row in ids]
     np.testing.assert_allclose(np.stack(plain), wanted, atol=2e-5)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_taggers_of_a_family_agree_with_transformers(config: transformers.PretrainedConfig, tmp_path: Path):
+    torch.manual_seed(0)
+    own = copy.deepcopy(config)
+    own.num_labels = 3
+    with quiet_libraries():
+        model = transformers.AutoModelForTokenClassification.from_config(own).eval()
+    encoder, head = read_tagger(*save(model, tmp_path), MAX_TOKENS, 3)
+    session = onnxruntime.InferenceSession(
+        build_tagger(encoder, head).SerializeToString(), providers=["CPUExecutionProvider"]
+    )
+    ids = np.random.default_rng(0).integers(4, 50, (3, 20))
+    mask = (np.arange(20) < np.array([[20], [1], [13]])).astype(np.int64)
+    ids[mask == 0] = config.pad_token_id
+    (found,) = session.run(["token_logits"], {"input_ids": ids, "attention_mask": mask})
+    with torch.inference_mode():
+        wanted = model(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).logits.numpy()
+    assert found.shape == (3, 20, 3)
+    assert np.ptp(wanted, axis=(0, 1)).min() > 0.01  # else any text would do
+    np.testing.assert_allclose(found[mask == 1], wanted[mask == 1], atol=2e-5)
+    for row, own_mask, scores in zip(ids, mask, wanted, strict=True):
+        plain = tag(encode(encoder, row[own_mask == 1]), head)
+        np.testing.assert_allclose(plain, scores[own_mask == 1], atol=2e-5)
 
 
 @pytest.fixture

@@ -29,24 +29,24 @@ def test_what_is_packed_comes_back_to_the_bit(values: np.ndarray, tokens: int, w
 
 def test_the_length_is_kept_or_made_one():
     windows = [window([3, 4], weight=0)]
-    np.testing.assert_allclose(finish(windows, False, UNIT, TRAITS).values, [0.6, 0.8])
-    raw = finish(windows, True, RAW, TRAITS)
+    np.testing.assert_allclose(finish("", windows, False, UNIT, TRAITS).values, [0.6, 0.8])
+    raw = finish("", windows, True, RAW, TRAITS)
     np.testing.assert_allclose(raw.values, [3, 4], rtol=1e-6)
     assert (raw.tokens, raw.truncated, raw.windows, raw.values.dtype) == (3, True, 1, np.dtype(np.float32))
 
 
 def test_windows_are_pooled_by_their_tokens_and_as_long_as_the_model_made_them():
     windows = [window([3, 4], weight=6, tokens=8), window([10, 0], weight=2, tokens=5)]
-    raw = finish(windows, False, RAW, TRAITS)
+    raw = finish("", windows, False, RAW, TRAITS)
     np.testing.assert_allclose(raw.values, [(6 * 3 + 2 * 10) / 8, 6 * 4 / 8], rtol=1e-6)
     assert (raw.tokens, raw.truncated, raw.windows, raw.values.dtype) == (13, False, 2, np.dtype(np.float32))
-    unit = finish(windows, False, UNIT, TRAITS)
+    unit = finish("", windows, False, UNIT, TRAITS)
     np.testing.assert_allclose(unit.values, raw.values / np.linalg.norm(raw.values), rtol=1e-6)
 
 
 @pytest.mark.parametrize("options", [UNIT, RAW])
 def test_windows_that_cancel_each_other_out_are_a_zero_and_no_error(options: Options):
-    merged = finish([window([1, 0]), window([-1, 0])], False, options, TRAITS)
+    merged = finish("", [window([1, 0]), window([-1, 0])], False, options, TRAITS)
     np.testing.assert_array_equal(merged.values, [0, 0])
 
 

@@ -20,13 +20,13 @@ def test_what_is_packed_comes_back_exactly(tokens: int, windows: int, truncated:
 
 
 def test_the_number_is_the_models_own():
-    result = finish([window(-7.5, weight=0)], True, Options(), Traits())
+    result = finish("", [window(-7.5, weight=0)], True, Options(), Traits())
     assert (result.value, result.tokens, result.truncated, result.windows) == (-7.5, 3, True, 1)
     assert spell(result) == {"value": -7.5}
 
 
 def test_of_several_windows_it_is_the_mean_by_their_tokens():
-    result = finish([window(1, weight=3), window(5, weight=1, tokens=9)], False, Options(), Traits())
+    result = finish("", [window(1, weight=3), window(5, weight=1, tokens=9)], False, Options(), Traits())
     assert result.value == pytest.approx(2)
     assert (result.tokens, result.windows) == (12, 2)
 

@@ -19,6 +19,8 @@ from headrace.api.rest.schemas import (
     ClassifyResponse,
     EmbedRequest,
     EmbedResponse,
+    ExtractRequest,
+    ExtractResponse,
     Inputs,
     Model,
     Models,
@@ -52,6 +54,9 @@ class _Endpoint:
 _ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
     "classify": _Endpoint("Classify texts", "Say which labels texts have", ClassifyRequest, ClassifyResponse),
     "embed": _Endpoint("Embed texts", "Turn texts into vectors", EmbedRequest, EmbedResponse),
+    "extract": _Endpoint(
+        "Extract entities", "Find the spans of texts that have labels", ExtractRequest, ExtractResponse
+    ),
     "regress": _Endpoint("Read a number from texts", "Turn texts into numbers", RegressRequest, RegressResponse),
 }
 

@@ -5,7 +5,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.service import ServedModel
-from headrace.types import Truncate
+from headrace.types import Aggregation, Truncate
 
 
 class _Shape(BaseModel):
@@ -65,6 +65,26 @@ class ClassifyRequest(_Texts):
     options: ClassifyOptions = ClassifyOptions()
 
 
+class ExtractOptions(_Shape):
+    """What may be chosen about an extraction."""
+
+    truncate: Truncate = _truncate("read all of it in windows; what stands at the border of two is found whole")
+    aggregation: Aggregation = Field(
+        default="simple",
+        description="How the labels of tokens become spans: neighbours of one label together (simple), words first, by"
+        " their first token, by the mean of their tokens or by the surest of them, or each token alone (none).",
+    )
+    threshold: float | None = Field(
+        default=None, allow_inf_nan=False, description="Leave out entities with a lower score; by default none."
+    )
+
+
+class ExtractRequest(_Texts):
+    """Texts to find entities in."""
+
+    options: ExtractOptions = ExtractOptions()
+
+
 class RegressOptions(_Shape):
     """What may be chosen about a regression."""
 
@@ -102,6 +122,22 @@ class ClassifyResult(_Result):
     """The labels of one text."""
 
     labels: list[LabelScore] = Field(description="The best first.")
+
+
+class EntitySpan(_Shape):
+    """A span of a text and its label."""
+
+    label: str
+    score: float = Field(description="A probability: the mean over the tokens or words of the span.")
+    start: int = Field(description="Index of its first character, counted in Unicode code points.")
+    end: int = Field(description="Index after its last character.")
+    text: str = Field(description="The input from start to end.")
+
+
+class ExtractResult(_Result):
+    """The entities of one text."""
+
+    entities: list[EntitySpan] = Field(description="In the order of the text.")
 
 
 class RegressResult(_Result):
@@ -149,6 +185,13 @@ class ClassifyResponse(_Response):
     results: list[ClassifyResult]
 
 
+class ExtractResponse(_Response):
+    """One result for each input, in the order of the inputs."""
+
+    task: Literal["extract"]
+    results: list[ExtractResult]
+
+
 class RegressResponse(_Response):
     """One result for each input, in the order of the inputs."""
 
@@ -156,7 +199,7 @@ class RegressResponse(_Response):
     results: list[RegressResult]
 
 
-Inputs = ClassifyRequest | EmbedRequest | RegressRequest
+Inputs = ClassifyRequest | EmbedRequest | ExtractRequest | RegressRequest
 """What a task is asked with."""
 
 
@@ -168,8 +211,10 @@ class Model(_Shape):
     task: str
     runtime: str = Field(description="Library that computes.")
     precision: str = Field(description="What it computes in; answers are float32 always.")
-    dimensions: int = Field(description="Numbers that it gives for a text: of a classifier, one for each label.")
-    labels: list[str] = Field(description="Of a classifier, in the order of its scores.")
+    dimensions: int = Field(
+        description="Numbers that it gives for a text or a token: where it has labels, one for each."
+    )
+    labels: list[str] = Field(description="Of a classifier of texts or tokens, in the order of its scores.")
     max_tokens: int
     pooling: str
     normalize: bool

@@ -1,0 +1,40 @@
+"""``headrace extract``: entities in the lines of a file."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import typer
+
+from headrace.cli.flags import with_settings
+from headrace.cli.texts import TextArguments, answer_file
+from headrace.settings import LoadedSettings
+
+# As ``types.Aggregation``; importing that would load NumPy.
+AggregationFlag = Annotated[
+    Literal["none", "simple", "first", "average", "max"],
+    typer.Option(
+        "--aggregation",
+        help="How tokens become spans: neighbours of one label (simple), words by their first token, the mean or the"
+        " surest of them, or each token alone (none).",
+    ),
+]
+ThresholdFlag = Annotated[
+    float | None, typer.Option("--threshold", help="Leave out entities with a lower score; default: none.")
+]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExtractArguments(TextArguments):
+    """What ``headrace extract`` is called with."""
+
+    aggregation: AggregationFlag = "simple"
+    threshold: ThresholdFlag = None
+
+
+@with_settings("engine", "store", "limits")
+def extract(loaded: LoadedSettings, asked: ExtractArguments) -> None:
+    """Find entities in the lines of a file; prints one JSON object for each: index, entities, tokens, and so on."""
+    from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
+
+    options = Options(truncate=asked.truncate, aggregation=asked.aggregation, threshold=asked.threshold)
+    answer_file(loaded, asked, "extract", options)

@@ -1,0 +1,174 @@
+"""``extract``: spans of a text get labels, such as the names of people and places in it.
+
+The model gives scores of labels for each token. Labels are read as BIO, and as BILOU or BIOES where a model has those
+letters; what the aggregations do is what transformers' pipeline does.
+"""
+
+import json
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby, pairwise
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from headrace.tasks.base import Task
+from headrace.types import Aggregation, Entity, Extraction, Options, Traits, Window
+
+_HEADER: Final = struct.Struct("<II?")  # tokens, windows, truncated
+_OUTSIDE: Final = "O"
+_FIRST: Final = frozenset("BUS")  # begins a span: begin, unit, single
+_LAST: Final = frozenset("LEUS")  # ends one: last, end, unit, single
+_LETTERS: Final = _FIRST | _LAST | {"I"}
+_INSIDE: Final = "I"
+
+_Scores = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class _Tokens:
+    """The tokens of a text, those of all its windows, each once.
+
+    Attributes:
+        scores: Probabilities of the labels, shape ``(n, labels)``.
+        spans: As of ``Window``, shape ``(n, 3)``.
+    """
+
+    scores: _Scores
+    spans: NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A token or a word with its best label."""
+
+    label: str
+    score: float
+    start: int
+    end: int
+
+
+def finish(text: str, windows: Sequence[Window], truncated: bool, options: Options, traits: Traits) -> Extraction:
+    """Return the entities of one text, in its order.
+
+    For each window the graph gives ``token_logits``, shape ``(s, labels)``, and the tokenizer ``spans``.
+    """
+    pieces = list(_pieces(_join(windows), options.aggregation, traits.labels))
+    groups = ([piece] for piece in pieces) if options.aggregation == "none" else _group(pieces)
+    entities = [_entity(text, group, is_whole=options.aggregation != "none") for group in groups]
+    least = -1.0 if options.threshold is None else options.threshold
+    return Extraction(
+        entities=tuple(each for each in entities if each.label != _OUTSIDE and each.text and each.score >= least),
+        tokens=sum(window.tokens for window in windows),
+        truncated=truncated,
+        windows=len(windows),
+    )
+
+
+def _join(windows: Sequence[Window]) -> _Tokens:
+    """Put the windows of a text together.
+
+    What two windows share is cut in the middle: each token is taken from the window that shows more of what is around
+    it. So an entity at the border of a window is whole.
+    """
+    logits, spans = [], []
+    for window, after in zip(windows, (*windows[1:], None), strict=True):
+        own = np.flatnonzero(np.asarray(window.arrays["spans"])[:, 2] >= 0)
+        first = (len(own) - window.weight) // 2
+        last = len(own) if after is None else len(own) - (_repeated(after) - _repeated(after) // 2)
+        kept = own[first:last]
+        logits.append(np.asarray(window.arrays["token_logits"], dtype=np.float64)[kept])
+        spans.append(np.asarray(window.arrays["spans"])[kept])
+    rows = np.concatenate(logits)
+    powers = np.exp(rows - rows.max(axis=1, keepdims=True))
+    return _Tokens(powers / powers.sum(axis=1, keepdims=True), np.concatenate(spans))
+
+
+def _repeated(window: Window) -> int:
+    """Return how many of a window's tokens were in the one before."""
+    return int((np.asarray(window.arrays["spans"])[:, 2] >= 0).sum()) - window.weight
+
+
+def _pieces(tokens: _Tokens, aggregation: Aggregation, labels: Sequence[str]) -> Iterator[_Piece]:
+    """Yield what gets a label of its own: tokens, or words."""
+    is_token = aggregation in {"none", "simple"}
+    parts = range(len(tokens.spans)) if is_token else tokens.spans[:, 2]
+    for _, members in groupby(range(len(tokens.spans)), key=lambda index: int(parts[index])):
+        place = list(members)
+        scores = _merge(tokens.scores[place], aggregation)
+        best = int(scores.argmax())
+        start, end = int(tokens.spans[place[0], 0]), int(tokens.spans[place[-1], 1])
+        yield _Piece(labels[best], float(scores[best]), start, end)
+
+
+def _merge(scores: _Scores, aggregation: Aggregation) -> _Scores:
+    """Return the scores of a word, of those of its tokens."""
+    if aggregation == "average":
+        return np.asarray(scores.mean(axis=0))
+    surest = int(scores.max(axis=1).argmax()) if aggregation == "max" else 0
+    return np.asarray(scores[surest])
+
+
+def _group(pieces: Sequence[_Piece]) -> Iterator[list[_Piece]]:
+    """Yield the pieces of each span together, and those of what is outside."""
+    if not pieces:
+        return
+    group = [pieces[0]]
+    for before, piece in pairwise(pieces):
+        if _is_next(before.label, piece.label):
+            group.append(piece)
+        else:
+            yield group
+            group = [piece]
+    yield group
+
+
+def _is_next(before: str, label: str) -> bool:
+    (last, kind), (letter, own) = _read(before), _read(label)
+    return kind == own and letter not in _FIRST and last not in _LAST
+
+
+def _read(label: str) -> tuple[str, str]:
+    """Return the letter of a label and what it stands for; a label without a letter goes on like one with I."""
+    letter, dash, kind = label.partition("-")
+    return (letter, kind) if dash and letter in _LETTERS else (_INSIDE, label)
+
+
+def _entity(text: str, pieces: Sequence[_Piece], *, is_whole: bool) -> Entity:
+    start, end = pieces[0].start, pieces[-1].end
+    # Tokenizers for which a space belongs to the word after it may count it to the span.
+    span = text[start:end]
+    start += len(span) - len(span.lstrip())
+    own = span.strip()
+    label = _read(pieces[0].label)[1] if is_whole else pieces[0].label
+    score = sum(piece.score for piece in pieces) / len(pieces)
+    return Entity(label=label, score=score, start=start, end=start + len(own), text=own)
+
+
+def pack(result: Extraction) -> bytes:
+    """Turn an extraction into bytes: a header, then JSON, whose numbers come back exactly."""
+    header = _HEADER.pack(result.tokens, result.windows, result.truncated)
+    rows = [[each.label, each.score, each.start, each.end, each.text] for each in result.entities]
+    return header + json.dumps(rows).encode()
+
+
+def unpack(data: bytes) -> Extraction:
+    """Turn the bytes of ``pack`` back into the extraction."""
+    tokens, windows, truncated = _HEADER.unpack_from(data)
+    entities = tuple(Entity(*row) for row in json.loads(data[_HEADER.size :]))
+    return Extraction(entities=entities, tokens=tokens, truncated=truncated, windows=windows)
+
+
+def spell(result: Extraction) -> dict[str, Any]:
+    """Return the fields of an extraction."""
+    return {
+        "entities": [
+            {"label": each.label, "score": each.score, "start": each.start, "end": each.end, "text": each.text}
+            for each in result.entities
+        ]
+    }
+
+
+TASK: Final = Task(name="extract", finish=finish, pack=pack, unpack=unpack, spell=spell)

@@ -1,0 +1,94 @@
+"""Checkpoints of tiny models with heads, and what the service answers with them."""
+
+import contextlib
+import json
+import time
+from collections.abc import AsyncIterator, Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import tokenizers
+import torch
+import transformers
+from tests.unit.export.conftest import Silent, make_tokenizer, tiny_bert
+
+from headrace.api.rest.app import build_app
+from headrace.api.rest.context import Context
+from headrace.app import open_service
+from headrace.auth.loopback import LoopbackGuard
+from headrace.export.importer import ImportRequest, import_model
+from headrace.export.pytorch import quiet_libraries
+from headrace.models.store import LocalStore
+from headrace.observe.base import Observers
+from headrace.observe.metrics import Metrics
+from headrace.settings import LoadedSettings, load_settings
+from headrace.types import Answer, Caller, Options, Request, Scope, TaskName
+
+NAME: Final = "mills"
+WINDOW: Final = 40
+TEXTS: Final = ("the water wheel", "a", "", "wheel water the wheel", "the " * 60)
+_CALLER: Final = Caller("tester", frozenset(Scope))
+
+
+def write_headed(
+    folder: Path,
+    head: type[transformers.PreTrainedModel],
+    labels: Mapping[int, str],
+    *,
+    tokenizer: tokenizers.Tokenizer | None = None,
+    seed: int = 0,
+    **config: Any,
+) -> Path:
+    """Write a random BERT with a head; ``config`` changes its configuration."""
+    torch.manual_seed(seed)
+    tokenizer = tokenizer or make_tokenizer()
+    tokenizer.no_padding()
+    tokenizer.no_truncation()
+    sizes = tiny_bert(id2label=dict(labels), **config)
+    sizes.vocab_size = max(sizes.vocab_size, tokenizer.get_vocab_size())
+    with quiet_libraries():
+        head(sizes).save_pretrained(folder)
+    tokenizer.save(str(folder / "tokenizer.json"))
+    unknown = {"unk_token": "[UNK]"} if tokenizer.token_to_id("[UNK]") is not None else {}
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": WINDOW, **unknown})
+    )
+    return folder
+
+
+def import_into(home: Path, checkpoint: Path) -> None:
+    """Import a checkpoint as a model of the store in a folder."""
+    import_model(ImportRequest(source=str(checkpoint), name=NAME), LocalStore(home / "models"), Silent())
+
+
+async def ask(home: Path, texts: tuple[str, ...], task: TaskName, **options: Any) -> Answer:
+    """Return what the service answers with the model of a store."""
+    async with open_service(_settings(home), [NAME]) as service:
+        return await service.run(
+            Request(
+                task=task,
+                inputs=texts,
+                caller=_CALLER,
+                request_id="test",
+                deadline=time.monotonic() + 60,
+                options=Options(**options),
+            )
+        )
+
+
+@contextlib.asynccontextmanager
+async def rest_client(home: Path) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of the REST application with the model of a store."""
+    loaded = _settings(home)
+    async with open_service(loaded, [NAME]) as service:
+        context = Context(
+            service=service, guard=LoopbackGuard(), settings=loaded.settings, observer=Observers([]), metrics=Metrics()
+        )
+        transport = httpx.ASGITransport(build_app(context, local_hosts_only=True))
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            yield client
+
+
+def _settings(home: Path) -> LoadedSettings:
+    return load_settings({"store.home": str(home), "engine.isolation": "none", "engine.tune": False})
