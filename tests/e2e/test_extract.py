@@ -2,12 +2,14 @@
 
 import asyncio
 import json
+import shutil
 import subprocess
 import sys
 import unicodedata
 from pathlib import Path
 from typing import Any, Final, cast
 
+import onnx
 import pytest
 import tokenizers
 import transformers
@@ -193,3 +195,18 @@ async def test_texts_side_by_side_do_not_change_each_other(homes: dict[str, Path
     for one, other in zip(alone, together, strict=False):
         pairs = zip(cast("Any", one.results[0]).entities, cast("Any", other).entities, strict=True)
         assert all(a.text == b.text and a.score == pytest.approx(b.score, abs=1e-6) for a, b in pairs)
+
+
+async def test_a_checkpoint_with_a_graph_alone_answers_as_the_one_with_weights(homes: dict[str, Path], tmp_path: Path):
+    checkpoint = tmp_path / "checkpoint"
+    shutil.copytree(homes["unigram"] / "checkpoint", checkpoint)
+    (checkpoint / "model.safetensors").unlink()
+    (checkpoint / "onnx").mkdir()
+    graph = onnx.load(LocalStore(homes["unigram"] / "models").open("mills").path / "model.onnx")
+    graph.graph.output[0].name = graph.graph.node[-1].output[0] = "logits"
+    onnx.save(graph, checkpoint / "onnx/model.onnx")
+    await asyncio.to_thread(import_into, tmp_path, checkpoint)
+    shipped = (await ask(tmp_path, TEXTS, "extract")).results
+    for one, other in zip(shipped, (await ask(homes["unigram"], TEXTS, "extract")).results, strict=True):
+        pairs = zip(cast("Any", one).entities, cast("Any", other).entities, strict=True)
+        assert all((a.text, a.score) == (b.text, pytest.approx(b.score, abs=1e-6)) for a, b in pairs)

@@ -59,7 +59,12 @@ def write_headed(
 
 def import_into(home: Path, checkpoint: Path) -> None:
     """Import a checkpoint as a model of the store in a folder."""
-    import_model(ImportRequest(source=str(checkpoint), name=NAME), LocalStore(home / "models"), Silent())
+    import_source(home, str(checkpoint))
+
+
+def import_source(home: Path, source: str, sha256: str | None = None) -> None:
+    """Import from any source, as ``import_into`` does."""
+    import_model(ImportRequest(source=source, name=NAME, sha256=sha256), LocalStore(home / "models"), Silent())
 
 
 async def ask(home: Path, texts: tuple[str, ...], task: TaskName, **options: Any) -> Answer:

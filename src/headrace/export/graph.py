@@ -9,7 +9,7 @@ import onnx
 
 from headrace.engine.base import PER_TOKEN
 from headrace.errors import SourceUnsupported
-from headrace.models.manifest import Tensor
+from headrace.models.manifest import Precision, Tensor
 from headrace.types import TaskName
 
 OPSET: Final = 20
@@ -22,6 +22,9 @@ OUTPUTS: Final[Mapping[TaskName, tuple[str, ...]]] = {
     "extract": ("token_logits",),
     "regress": ("logits",),
 }
+_QUANTIZED: Final = frozenset(
+    {"DequantizeLinear", "GatherBlockQuantized", "MatMulInteger", "MatMulNBits", "QLinearMatMul"}
+)
 _MAX_FILE_BYTES: Final = (2 << 30) - 1  # protobuf's limit; larger weights would have to lie beside the graph
 _DTYPES: Final[dict[int, Literal["int64", "float32"]]] = {
     onnx.TensorProto.INT64: "int64",
@@ -31,9 +34,14 @@ _DTYPES: Final[dict[int, Literal["int64", "float32"]]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Graph:
-    """What an exported file takes and gives."""
+    """What an exported file takes and gives.
+
+    Attributes:
+        precision: What its weights are in.
+    """
 
     opset: int
+    precision: Precision
     dimensions: int
     inputs: tuple[Tensor, ...]
     outputs: tuple[Tensor, ...]
@@ -70,7 +78,17 @@ def _describe(model: onnx.ModelProto, task: TaskName) -> Graph:
     )
     if inputs != expected_in or outputs != expected_out or not isinstance(dimensions, int):
         raise SourceUnsupported(f"the exporter made a graph with {inputs} and {outputs}; try other versions of it")
-    return Graph(opset=OPSET, dimensions=dimensions, inputs=inputs, outputs=outputs)
+    opset = next(each.version for each in model.opset_import if not each.domain)
+    return Graph(
+        opset=opset, precision=_find_precision(model.graph), dimensions=dimensions, inputs=inputs, outputs=outputs
+    )
+
+
+def _find_precision(graph: onnx.GraphProto) -> Precision:
+    if any(node.op_type in _QUANTIZED for node in graph.node):
+        return "quantized"
+    is_half = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in graph.initializer)
+    return "fp16" if is_half else "fp32"
 
 
 def _read_tensor(value: onnx.ValueInfoProto) -> Tensor:

@@ -140,6 +140,11 @@ class _Original:
 
 def _load(checkpoint: Checkpoint) -> _Original:
     """Load a checkpoint: by NumPy if it is of a family we know, else by PyTorch, which takes seconds to load itself."""
+    if checkpoint.weights != WEIGHTS:
+        from headrace.export.shipped import ShippedOriginal  # noqa: PLC0415 - loads onnx and its runtime
+
+        shipped = ShippedOriginal(checkpoint)
+        return _Original(shipped.answer, shipped.adapt, BUILDING)
     if is_known(checkpoint.config):
         return _load_known(checkpoint)
     if checkpoint.task != "embed":
@@ -205,7 +210,7 @@ def _describe(
     lineage = Lineage(
         source=source.spec.label,
         source_revision=source.revision,
-        weights_sha256=describe_file(checkpoint.folder / WEIGHTS).sha256,
+        weights_sha256=describe_file(checkpoint.folder / checkpoint.weights).sha256,
         architecture=checkpoint.architecture,
         license=checkpoint.license,
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
@@ -222,6 +227,7 @@ def _describe(
         pooling=checkpoint.pooling,
         normalize=checkpoint.normalize,
         prompts=dict(checkpoint.prompts),
+        precision=graph.precision,
         opset=graph.opset,
         inputs=graph.inputs,
         outputs=graph.outputs,

@@ -5,6 +5,7 @@ read: the shapes are (s tokens, h wide). That it agrees with transformers is tes
 """
 
 import math
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -35,9 +36,7 @@ class PlainOriginal:
     """
 
     def __init__(self, checkpoint: Checkpoint, encoder: Encoder, head: Head | Linear | None = None) -> None:
-        self._tokenizer = tokenizers.Tokenizer.from_file(str(checkpoint.folder / TOKENIZER))
-        self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(checkpoint.max_tokens)
+        self._tokenize = load_tokenizer(checkpoint)
         self._encoder = encoder
         self._head = head
         self._pooling = checkpoint.pooling
@@ -47,7 +46,7 @@ class PlainOriginal:
 
         Those of a text are ``logits``, shape ``(labels,)``, those of its tokens ``token_logits``, ``(s, labels)``.
         """
-        states = encode(self._encoder, np.array(self._tokenizer.encode(text).ids, dtype=np.int64))
+        states = encode(self._encoder, self._tokenize(text))
         match self._head:
             case Head():
                 return {"logits": classify(states, self._head)}
@@ -56,6 +55,14 @@ class PlainOriginal:
         pooled = pool(states, self._pooling)
         norm = np.linalg.norm(pooled)
         return {"embedding": pooled / max(norm, np.float32(MIN_NORM)), "norm": np.asarray(norm)}
+
+
+def load_tokenizer(checkpoint: Checkpoint) -> Callable[[str], NDArray[np.int64]]:
+    """Return what makes the ids of a text, special tokens included, cut to the window."""
+    tokenizer = tokenizers.Tokenizer.from_file(str(checkpoint.folder / TOKENIZER))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(checkpoint.max_tokens)
+    return lambda text: np.array(tokenizer.encode(text).ids, dtype=np.int64)
 
 
 def encode(encoder: Encoder, ids: NDArray[np.int64]) -> FloatArray:

@@ -16,7 +16,7 @@ from headrace.errors import SourceInvalid, SourceUnsafe, SourceUnsupported
 from headrace.models.files import read_object, require_plain
 from headrace.models.manifest import MAX_WINDOW, Pooling
 from headrace.models.modules import ENCODERS, MIN_WINDOW, MODULES, PROMPTS, Modules, read_modules
-from headrace.models.weights import SHARDS, WEIGHTS, read_header, require_weights
+from headrace.models.weights import GRAPH_DATA, SHARDS, WEIGHTS, find_weights, read_header
 from headrace.types import ScoreFunction, TaskName
 
 CONFIG: Final = "config.json"
@@ -24,11 +24,22 @@ TOKENIZER: Final = "tokenizer.json"
 TOKENIZER_CONFIG: Final = "tokenizer_config.json"
 README: Final = "README.md"
 FILES: Final = (
-    *(CONFIG, WEIGHTS, SHARDS, TOKENIZER, TOKENIZER_CONFIG, README, MODULES, PROMPTS, *ENCODERS),
+    *(CONFIG, SHARDS, TOKENIZER, TOKENIZER_CONFIG, README, MODULES, PROMPTS, *ENCODERS),
     *("special_tokens_map.json", "added_tokens.json", "vocab.txt", "vocab.json", "merges.txt"),
     *(f"{place}_{step}/config.json" for place in ("[0-9]", "[0-9][0-9]") for step in ("Pooling", "Normalize")),
 )
-"""Patterns of the files that an import needs; no other is downloaded or unpacked."""
+"""Patterns of the files that an import needs beside the weights; no other is downloaded or unpacked."""
+
+
+def wanted_files(weights: str) -> tuple[str, ...]:
+    """Return patterns of all files that an import needs.
+
+    Args:
+        weights: The one that holds the weights.
+    """
+    data = () if weights == WEIGHTS else tuple(weights + end for end in GRAPH_DATA)
+    return (*FILES, weights, *data)
+
 
 ADAPTER: Final = "adapter_config.json"
 MODEL_TYPES: Final = frozenset(
@@ -54,6 +65,7 @@ class Checkpoint:
     Attributes:
         config: The content of ``config.json``.
         architecture: Name of its class in transformers.
+        weights: Name of the file that holds them: safetensors, or an ONNX graph that was shipped.
         labels: Of a classifier of texts or of tokens, in the order of its scores.
         function: What turns its scores into probabilities.
         max_tokens: The window in tokens, special tokens included.
@@ -61,6 +73,7 @@ class Checkpoint:
     """
 
     folder: Path
+    weights: str
     config: Mapping[str, Any]
     architecture: str
     task: TaskName
@@ -83,9 +96,10 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     """
     _refuse_links(folder)
     config = _read_config(folder)
-    require_weights([path.name for path in folder.iterdir()])
-    require_plain(folder, WEIGHTS)
-    read_header(folder / WEIGHTS)
+    weights = find_weights(_list_names(folder))
+    require_plain(folder, weights)
+    if weights == WEIGHTS:
+        read_header(folder / weights)
     modules = read_modules(folder)
     _check_tokenizer(folder, modules)
     architecture = _read_architecture(config)
@@ -93,6 +107,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     labels = _read_labels(config) if task in {"classify", "extract"} else ()
     return Checkpoint(
         folder=folder,
+        weights=weights,
         config=config,
         architecture=architecture,
         task=task,
@@ -116,6 +131,13 @@ def _refuse_links(folder: Path) -> None:
                 " files",
                 field=entry.name,
             )
+
+
+def _list_names(folder: Path) -> list[str]:
+    """Return the names of the files at the top, and of those in a folder of graphs."""
+    graphs = folder / "onnx"
+    beside = graphs.iterdir() if graphs.is_dir() and not graphs.is_symlink() else ()
+    return [path.relative_to(folder).as_posix() for path in (*folder.iterdir(), *beside)]
 
 
 def _read_config(folder: Path) -> dict[str, Any]:

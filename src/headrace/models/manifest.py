@@ -22,6 +22,8 @@ MAX_MANIFEST_BYTES: Final = 1 << 20
 MAX_WINDOW: Final = 131_072
 
 Pooling = Literal["mean", "cls", "max"]
+Precision = Literal["fp32", "fp16", "quantized"]
+"""What the weights of a graph are in: ``quantized`` if some have fewer bits, as the graph was shipped."""
 # Not part of the revision: they say where a model came from and how it did, not what it answers.
 _NOT_CONTENT: Final = {"revision", "name", "lineage", "gate"}
 
@@ -84,7 +86,7 @@ class Manifest(_Frozen):
     name: str = Field(pattern=f"^{MODEL_NAME.pattern}$")
     revision: str = Field(pattern=r"^[0-9a-f]{64}$")
     task: TaskName
-    precision: Literal["fp32"] = "fp32"
+    precision: Precision = "fp32"
     dimensions: int = Field(ge=1, le=65536)
     max_tokens: int = Field(ge=1, le=MAX_WINDOW)
     pooling: Pooling

@@ -7,6 +7,7 @@ Format: https://huggingface.co/docs/safetensors/index#format
 
 import json
 import math
+import re
 import struct
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
@@ -16,9 +17,14 @@ from typing import Any, Final
 from headrace.errors import SourceInvalid, SourceUnsafe, SourceUnsupported
 
 WEIGHTS: Final = "model.safetensors"
+GRAPHS: Final = ("onnx/model.onnx", "model.onnx")
+"""Where a checkpoint that carries a graph has it, the usual place first."""
+GRAPH_DATA: Final = ("_data", ".data")
+"""What is added to a graph's name for the file that holds its weights, if it does not hold them itself."""
 SHARDS: Final = "model.safetensors.index.json"
 PICKLES: Final = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5"})
 
+_GRAPH: Final = re.compile(r"(onnx/)?[^/]+\.onnx")
 _LENGTH_BYTES: Final = 8
 _MAX_HEADER_BYTES: Final = 100_000_000  # the format's own limit
 _ITEM_BYTES: Final = {
@@ -27,18 +33,29 @@ _ITEM_BYTES: Final = {
 }  # fmt: skip
 
 
-def require_weights(names: Collection[str]) -> None:
-    """Look at a checkpoint's file names and refuse all but one safetensors file.
+def find_weights(names: Collection[str]) -> str:
+    """Look at a checkpoint's file names, and return the one that holds its weights.
 
-    A pickle that lies beside it is let be: it is never read.
+    That is a safetensors file, or if there is none, an ONNX graph. A pickle that lies beside it is let be: it is never
+    read.
 
     Raises:
         SourceUnsafe: There are only pickles; the message says how to convert them.
-        SourceUnsupported: The weights are in several files.
+        SourceUnsupported: The weights are in several files, or there are several graphs and none has the usual name.
         SourceInvalid: There are no weights.
     """
     if WEIGHTS in names:
-        return
+        return WEIGHTS
+    graphs = sorted(name for name in names if _GRAPH.fullmatch(name))
+    usual = [name for name in GRAPHS if name in graphs]
+    if usual or len(graphs) == 1:
+        return (usual or graphs)[0]
+    if graphs:
+        raise SourceUnsupported(
+            f"there are {len(graphs)} graphs ({', '.join(graphs)[:200]}) and no {WEIGHTS}; keep one, or call one"
+            f" {GRAPHS[0]}",
+            field=graphs[0],
+        )
     if SHARDS in names:
         raise SourceUnsupported(f"{SHARDS} splits the weights into several files; save them as one {WEIGHTS}")
     pickle = _first_pickle(names)
@@ -49,7 +66,7 @@ def require_weights(names: Collection[str]) -> None:
             " AutoModel.from_pretrained('FOLDER').save_pretrained('FOLDER')\"",
             field=pickle,
         )
-    raise SourceInvalid(f"{WEIGHTS} is missing; a checkpoint needs it", field=WEIGHTS)
+    raise SourceInvalid(f"{WEIGHTS} is missing, and so is {GRAPHS[0]}; a checkpoint needs one", field=WEIGHTS)
 
 
 def _first_pickle(names: Iterable[str]) -> str | None:

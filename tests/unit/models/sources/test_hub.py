@@ -47,6 +47,16 @@ def test_the_files_of_a_checkpoint_are_downloaded_and_no_others(hub: StandIn, he
     assert not any(name in request for request in hub.requests for name in others if name != "a/config.json")
 
 
+def test_of_the_graphs_of_a_checkpoint_the_usual_one_is_downloaded(hub: StandIn, heard: Heard):
+    graphs = {"onnx/model.onnx": b"graph", "onnx/model.onnx_data": b"weights"}
+    kept = {name: content for name, content in CHECKPOINT_FILES.items() if name != "model.safetensors"} | graphs
+    hub.files = kept | {"onnx/model_int8.onnx": b"other", "pytorch_model.bin": b"pickle"}
+    with download_repository(TINY, heard, endpoint=hub.url) as source:
+        assert read_checkpoint(source.folder).weights == "onnx/model.onnx"
+        visible = {path.relative_to(source.folder).as_posix() for path in source.folder.rglob("*") if path.is_file()}
+    assert {name for name in visible if not name.startswith(".")} == set(kept)
+
+
 def test_the_bytes_that_arrive_are_told(hub: StandIn, heard: Heard):
     hub.files = dict(CHECKPOINT_FILES)
     with download_repository(TINY, heard, endpoint=hub.url):

