@@ -31,7 +31,7 @@ from headrace.models.manifest import Manifest
 from headrace.observe.base import Observer, RequestFinished
 from headrace.settings import LimitSettings
 from headrace.tasks import TASKS
-from headrace.tasks.base import Task
+from headrace.tasks.base import Item, Task
 from headrace.types import Answer, Caller, Options, Request, Result, Scope, Timings
 
 # From the head of a request to its run are 1 to 20 ms on a busy machine. One that takes longer has a slow client or is
@@ -53,12 +53,13 @@ class _Work:
 
     Attributes:
         options: As the caller chose them, and the model's own where the caller did not.
+        items: The texts that the model has to read.
     """
 
     model: LoadedModel
     task: Task
     options: Options
-    inputs: tuple[str, ...]
+    items: tuple[Item, ...]
     deadline: float
 
 
@@ -103,19 +104,21 @@ class Service:
         with self._observed(request, started) as seen:
             require(request.caller, Scope.INFER)  # authorise
             await self._limiter.acquire(request.caller.name)  # limit
-            model = self._models.choose(request.model, request.task)  # look up the model
+            model = self._models.choose(request.model, TASKS[request.task].model)  # look up the model
             seen.model = model.name
             work = self._prepare(request, model)  # prepare
             keys = _keys(work)
             known = await self._recall(keys, work.task)  # look up what is remembered
             fresh, runs = await self._compute(work, keys, known)  # run, finish and store
             found = {**known, **fresh}
+            results = [found[key] for key in keys]
             seen.answer = Answer(  # observe: on leaving the block
                 model=model.name,
                 revision=model.manifest.revision,
                 task=request.task,
-                results=tuple(found[key] for key in keys),
+                results=work.task.combine(results),
                 timings=_longest(runs, time.monotonic() - started),
+                tokens=sum([result.tokens for result in results]),
                 cached=sum(key in known for key in keys),
             )
             return seen.answer
@@ -168,7 +171,8 @@ class Service:
 
     def _prepare(self, request: Request, model: LoadedModel) -> _Work:
         """Check what every door must check alike, and settle what the caller left open."""
-        if model.manifest.task != request.task:
+        task = TASKS[request.task]
+        if model.manifest.task != task.model:
             raise TaskUnsupported(
                 f"{model.name!r} does {model.manifest.task!r}, not {request.task!r}; name another model", field="model"
             )
@@ -180,14 +184,15 @@ class Service:
                 f"{count} inputs are more than the {self._bounds.max_inputs} of one request; send several requests",
                 field="inputs",
             )
-        for index, text in enumerate(request.inputs):
-            if len(text) > longest:
+        items = task.expand(request)
+        for item in items:
+            if len(item.text) > longest:
                 raise RequestTooLarge(
-                    f"the text has {len(text)} characters and at most {longest} are read; send less of it",
-                    field=f"inputs[{index}]",
+                    f"the text has {len(item.text)} characters and at most {longest} are read; send less of it",
+                    field=item.field,
                 )
         options = request.options.resolved(normalize=model.manifest.normalize)
-        return _Work(model, TASKS[request.task], options, request.inputs, request.deadline)
+        return _Work(model, task, options, items, request.deadline)
 
     async def _recall(self, keys: list[bytes], task: Task) -> dict[bytes, Result]:
         entries = await self._cache.get_many(keys)
@@ -203,7 +208,7 @@ class Service:
         cost nothing. A text that another request computes is no remembered one: it was waited for. The times are those
         of the texts that ran for this request; waiting for another's shows in the total alone.
         """
-        missing = {key: text for key, text in zip(keys, work.inputs, strict=True) if key not in known}
+        missing = {key: item.text for key, item in zip(keys, work.items, strict=True) if key not in known}
         runs: list[Timings] = []
 
         async def compute(led: Sequence[bytes]) -> dict[bytes, Result | HeadraceError]:
@@ -217,7 +222,7 @@ class Service:
         for key in missing:
             outcome = outcomes[key]
             if isinstance(outcome, HeadraceError):
-                raise outcome.at(f"inputs[{keys.index(key)}]") from outcome
+                raise outcome.at(work.items[keys.index(key)].field) from outcome
             values[key] = outcome
         return values, runs
 
@@ -276,8 +281,8 @@ def _keys(work: _Work) -> list[bytes]:
     # The precision: whoever asked for fp32 must not be given what another replica computed in bf16.
     options = f"{work.options.canonical()},precision={work.model.plan.precision}"
     return [
-        make_key(revision=manifest.revision, task=manifest.task, options=options, scope="", text=text)
-        for text in work.inputs
+        make_key(revision=manifest.revision, task=manifest.task, options=options, scope="", text=item.text)
+        for item in work.items
     ]
 
 

@@ -17,7 +17,11 @@ FloatArray = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[Any]]
 """Named arrays of one text: the model's outputs with the batch axis taken away."""
 
-TaskName = Literal["classify", "embed", "extract", "regress"]
+ModelTask = Literal["classify", "embed", "extract", "regress"]
+"""What a model does by itself."""
+
+TaskName = Literal[ModelTask, "similarity"]
+"""What can be asked for: what a model does, or what is made of several of its results."""
 ScoreFunction = Literal["softmax", "sigmoid"]
 """What turns a classifier's scores into probabilities: of one label among all, or of each label by itself."""
 
@@ -98,6 +102,7 @@ class Request:
     """One call, whichever way it came in.
 
     Attributes:
+        query: What the inputs are compared with, for a task that compares.
         deadline: Point on the monotonic clock after which nobody waits for the answer any more.
     """
 
@@ -107,6 +112,7 @@ class Request:
     request_id: str
     deadline: float
     model: str | None = None
+    query: str | None = None
     options: Options = field(default_factory=Options)
 
 
@@ -206,6 +212,17 @@ class Regression(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Similarity(Result):
+    """How near one text is to the query.
+
+    Attributes:
+        score: Cosine of the angle between their embeddings.
+    """
+
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
     """Where the time of one request went, in seconds.
 
@@ -221,16 +238,17 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a request gets back: one result for each input, in the order of the inputs."""
+    """What a request gets back: one result for each input, in the order of the inputs.
+
+    Attributes:
+        tokens: Of all that had to be read, the query and what the cache had included.
+        cached: How many texts the cache had.
+    """
 
     model: str
     revision: str
     task: TaskName
     results: tuple[Result, ...]
     timings: Timings
+    tokens: int
     cached: int
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of all results together, those from the cache included."""
-        return sum(result.tokens for result in self.results)

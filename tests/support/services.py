@@ -16,7 +16,7 @@ from headrace.engine.registry import LoadedModel, Registry
 from headrace.limits.memory import MemoryLimiter
 from headrace.service import Service
 from headrace.settings import EngineSettings, LimitSettings
-from headrace.types import Caller, Embedding, FloatArray, Options, Request, Result, Scope
+from headrace.types import Caller, Embedding, FloatArray, Options, Request, Result, Scope, TaskName
 
 PLAN = Plan(runtime="onnxruntime", precision="fp32", threads=1, sessions=1, token_budget=1024)
 CALLER = Caller("tester", frozenset(Scope))
@@ -64,11 +64,18 @@ def values(result: Result) -> FloatArray:
 
 
 def ask(
-    *inputs: str, model: str | None = None, caller: Caller = CALLER, seconds: float = 30, options: Options | None = None
+    *inputs: str,
+    task: TaskName = "embed",
+    model: str | None = None,
+    query: str | None = None,
+    caller: Caller = CALLER,
+    seconds: float = 30,
+    options: Options | None = None,
 ) -> Request:
     """Return a request."""
     return Request(
-        task="embed",
+        task=task,
+        query=query,
         inputs=inputs,
         model=model,
         caller=caller,

@@ -18,7 +18,7 @@ from headrace.errors import (
     RequestTooLarge,
 )
 from headrace.observe.base import RequestFinished
-from headrace.types import Caller, Options, Scope
+from headrace.types import Caller, Options, Scope, Similarity
 
 
 def finished(recorder: Recorder) -> list[tuple[str, str]]:
@@ -215,3 +215,34 @@ async def test_models_are_listed_and_shown():
         shown = it.service.show_model(caller, "fake")
         assert (shown.manifest.dimensions, shown.plan) == (8, PLAN)
         assert it.service.is_ready
+
+
+async def test_texts_that_are_compared_share_their_embeddings_with_those_that_are_asked_for():
+    async with service_under_test() as it:
+        query, one, two = [values(result) for result in (await it.service.run(ask("q", "a", "b"))).results]
+        compared = await it.service.run(ask("a", "b", "q", task="similarity", query="q"))
+        assert (compared.task, compared.model, compared.cached, len(it.backend.batches)) == ("similarity", "fake", 4, 1)
+        assert all(isinstance(result, Similarity) for result in compared.results)
+        scores = [result.score for result in compared.results if isinstance(result, Similarity)]
+        assert scores == pytest.approx([float(one @ query), float(two @ query), 1.0], abs=1e-6)
+        assert compared.tokens == 4 * 3
+
+
+@pytest.mark.parametrize(
+    ("inputs", "query", "options", "error", "field"),
+    [
+        (("a",), None, Options(), RequestInvalid, "query"),
+        ((), "a", Options(), RequestInvalid, "inputs"),
+        (("a",), "b" * 101, Options(), RequestTooLarge, "query"),
+        (("a", "b" * 101), "a", Options(), RequestTooLarge, "inputs[1]"),
+        (("a",), "b " * 20, Options(truncate="error"), InputTooLong, "query"),
+        (("a", "b " * 20), "a", Options(truncate="error"), InputTooLong, "inputs[1]"),
+    ],
+)
+async def test_what_cannot_be_compared_is_named(
+    inputs: tuple[str, ...], query: str | None, options: Options, error: type[HeadraceError], field: str
+):
+    async with service_under_test() as it:
+        with pytest.raises(error) as caught:
+            await it.service.run(ask(*inputs, task="similarity", query=query, options=options))
+        assert caught.value.field == field

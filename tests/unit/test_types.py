@@ -2,11 +2,10 @@ import dataclasses
 import itertools
 from typing import get_args
 
-import numpy as np
 import pytest
 
 from headrace import types
-from headrace.types import MODEL_NAME, Answer, Embedding, Options, Timings, Truncate
+from headrace.types import MODEL_NAME, Options, Truncate
 
 VALUES = [value for value in vars(types).values() if isinstance(value, type) and dataclasses.is_dataclass(value)]
 
@@ -39,9 +38,3 @@ def test_an_open_option_becomes_the_models_choice(default: bool) -> None:
     assert Options().resolved(normalize=default) == Options(normalize=default)
     assert Options(normalize=True).resolved(normalize=default) == Options(normalize=True)
     assert Options(normalize=False).resolved(normalize=default) == Options(normalize=False)
-
-
-def test_an_answer_adds_up_its_tokens() -> None:
-    results = tuple(Embedding(values=np.zeros(2, np.float32), tokens=tokens, truncated=False) for tokens in (3, 4))
-    answer = Answer(model="m", revision="r", task="embed", results=results, timings=Timings(), cached=0)
-    assert answer.tokens == 7

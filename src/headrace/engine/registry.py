@@ -12,7 +12,7 @@ from headrace.engine.base import SPANS, Engine, Job
 from headrace.engine.plan import Plan
 from headrace.errors import HeadraceError, ModelCorrupt, ModelUnknown, PrecisionUnfit
 from headrace.models.manifest import Manifest
-from headrace.types import TaskName
+from headrace.types import ModelTask
 
 _LIMIT_S: Final = 60.0
 
@@ -79,7 +79,7 @@ class Registry:
             raise ModelUnknown(f"no model {name[:80]!r} is served here; ask for the list of models", field="model")
         return model
 
-    def choose(self, name: str | None, task: TaskName) -> LoadedModel:
+    def choose(self, name: str | None, task: ModelTask) -> LoadedModel:
         """Return the model that was named, else the first that does a task, else the first.
 
         Raises:

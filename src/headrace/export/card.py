@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from headrace.models.manifest import Manifest
-from headrace.types import TaskName
+from headrace.types import ModelTask
 
 _TEMPLATE = """\
 # {name}
@@ -38,7 +38,7 @@ The text that differed most: {worst_text}.
 """
 
 
-_KINDS: Final[Mapping[TaskName, str]] = {
+_KINDS: Final[Mapping[ModelTask, str]] = {
     "classify": "A text classifier",
     "embed": "A text embedding model",
     "extract": "A model that finds entities in a text",

@@ -10,13 +10,13 @@ import onnx
 from headrace.engine.base import PER_TOKEN
 from headrace.errors import SourceUnsupported
 from headrace.models.manifest import Precision, Tensor
-from headrace.types import TaskName
+from headrace.types import ModelTask
 
 OPSET: Final = 20
 """The first with Gelu as one operator, which runtimes run as one kernel; older ones spell it out in five."""
 
 INPUTS: Final = ("input_ids", "attention_mask")
-OUTPUTS: Final[Mapping[TaskName, tuple[str, ...]]] = {
+OUTPUTS: Final[Mapping[ModelTask, tuple[str, ...]]] = {
     "classify": ("logits",),
     "embed": ("embedding", "norm"),
     "extract": ("token_logits",),
@@ -47,7 +47,7 @@ class Graph:
     outputs: tuple[Tensor, ...]
 
 
-def write_graph(model: onnx.ModelProto, task: TaskName, target: Path) -> Graph:
+def write_graph(model: onnx.ModelProto, task: ModelTask, target: Path) -> Graph:
     """Check the graph of a task and write it.
 
     Raises:
@@ -64,7 +64,7 @@ def write_graph(model: onnx.ModelProto, task: TaskName, target: Path) -> Graph:
     return graph
 
 
-def _describe(model: onnx.ModelProto, task: TaskName) -> Graph:
+def _describe(model: onnx.ModelProto, task: ModelTask) -> Graph:
     """Read the graph's inputs and outputs back from the file, and hold them against what serving relies on."""
     inputs = tuple(_read_tensor(value) for value in model.graph.input)
     outputs = tuple(_read_tensor(value) for value in model.graph.output)

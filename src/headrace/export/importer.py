@@ -36,7 +36,7 @@ from headrace.models.store import LocalStore, StoredModel
 from headrace.models.weights import WEIGHTS
 from headrace.observe.base import Observers
 from headrace.settings import EngineSettings
-from headrace.types import Arrays, TaskName
+from headrace.types import Arrays, ModelTask
 
 if TYPE_CHECKING:
     import onnx
@@ -179,7 +179,7 @@ def _load_known(checkpoint: Checkpoint) -> _Original:
     return _Original(original.answer, graph, BUILDING)
 
 
-def _export(original: _Original, task: TaskName, target: Path) -> "Graph":
+def _export(original: _Original, task: ModelTask, target: Path) -> "Graph":
     from headrace.export.graph import write_graph  # noqa: PLC0415 - loads onnx
 
     return write_graph(original.make_graph(), task, target)

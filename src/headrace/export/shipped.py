@@ -22,7 +22,7 @@ from headrace.export.plain import load_tokenizer, pool
 from headrace.models.checkpoint import CONFIG, Checkpoint
 from headrace.models.files import require_plain
 from headrace.models.weights import GRAPH_DATA
-from headrace.types import Arrays, TaskName
+from headrace.types import Arrays, ModelTask
 
 _TYPES: Final = "token_type_ids"
 _MAX_BYTES: Final = (2 << 30) - 1  # protobuf's limit, of a graph with its weights
@@ -54,7 +54,7 @@ _OPERATORS: Final[Mapping[str, frozenset[str]]] = {
 _SHARED_SCALES: Final = frozenset({"DynamicQuantizeLinear", "DynamicQuantizeMatMul", "QAttention"})
 
 # What a graph may call the output that a task needs, and how many axes that has.
-_OUTPUTS: Final[Mapping[TaskName, Mapping[str, int]]] = {
+_OUTPUTS: Final[Mapping[ModelTask, Mapping[str, int]]] = {
     "classify": {"logits": 2},
     "embed": {"sentence_embedding": 2, "last_hidden_state": 3, "token_embeddings": 3},
     "extract": {"logits": 3},

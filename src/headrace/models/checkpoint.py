@@ -17,7 +17,7 @@ from headrace.models.files import read_object, require_plain
 from headrace.models.manifest import MAX_WINDOW, Pooling
 from headrace.models.modules import ENCODERS, MIN_WINDOW, MODULES, PROMPTS, Modules, read_modules
 from headrace.models.weights import GRAPH_DATA, SHARDS, WEIGHTS, find_weights, read_header
-from headrace.types import ScoreFunction, TaskName
+from headrace.types import ModelTask, ScoreFunction
 
 CONFIG: Final = "config.json"
 TOKENIZER: Final = "tokenizer.json"
@@ -76,7 +76,7 @@ class Checkpoint:
     weights: str
     config: Mapping[str, Any]
     architecture: str
-    task: TaskName
+    task: ModelTask
     labels: tuple[str, ...]
     function: ScoreFunction | None
     pooling: Pooling
@@ -172,7 +172,7 @@ def _read_architecture(config: Mapping[str, Any]) -> str:
     return name
 
 
-def _find_task(folder: Path, architecture: str, config: Mapping[str, Any]) -> TaskName:
+def _find_task(folder: Path, architecture: str, config: Mapping[str, Any]) -> ModelTask:
     if not architecture.endswith((_CLASSIFIER, _TAGGER)):
         return "embed"
     if require_plain(folder, MODULES) is not None:

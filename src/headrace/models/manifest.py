@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from headrace.errors import ModelCorrupt
-from headrace.types import MODEL_NAME, ScoreFunction, TaskName, Traits
+from headrace.types import MODEL_NAME, ModelTask, ScoreFunction, Traits
 
 FILE_NAME: Final = "manifest.json"
 CARD: Final = "card.md"
@@ -85,7 +85,7 @@ class Manifest(_Frozen):
     format: Literal[1] = 1
     name: str = Field(pattern=f"^{MODEL_NAME.pattern}$")
     revision: str = Field(pattern=r"^[0-9a-f]{64}$")
-    task: TaskName
+    task: ModelTask
     precision: Precision = "fp32"
     dimensions: int = Field(ge=1, le=65536)
     max_tokens: int = Field(ge=1, le=MAX_WINDOW)

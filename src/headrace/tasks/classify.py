@@ -78,4 +78,4 @@ def spell(result: Classification) -> dict[str, Any]:
     return {"labels": [{"label": label.name, "score": label.score} for label in result.labels]}
 
 
-TASK: Final = Task(name="classify", finish=finish, pack=pack, unpack=unpack, spell=spell)
+TASK: Final = Task(name="classify", model="classify", finish=finish, pack=pack, unpack=unpack, spell=spell)

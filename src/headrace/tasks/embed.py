@@ -63,4 +63,4 @@ def spell(result: Embedding) -> dict[str, Any]:
     return {"embedding": result.values}
 
 
-TASK: Final = Task(name="embed", finish=finish, pack=pack, unpack=unpack, spell=spell)
+TASK: Final = Task(name="embed", model="embed", finish=finish, pack=pack, unpack=unpack, spell=spell)

@@ -171,4 +171,4 @@ def spell(result: Extraction) -> dict[str, Any]:
     }
 
 
-TASK: Final = Task(name="extract", finish=finish, pack=pack, unpack=unpack, spell=spell)
+TASK: Final = Task(name="extract", model="extract", finish=finish, pack=pack, unpack=unpack, spell=spell)

@@ -43,4 +43,4 @@ def spell(result: Regression) -> dict[str, Any]:
     return {"value": result.value}
 
 
-TASK: Final = Task(name="regress", finish=finish, pack=pack, unpack=unpack, spell=spell)
+TASK: Final = Task(name="regress", model="regress", finish=finish, pack=pack, unpack=unpack, spell=spell)

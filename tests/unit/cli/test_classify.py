@@ -21,7 +21,9 @@ class FakeService:
     async def run(self, request: Request) -> Answer:
         self.requests.append(request)
         results = tuple(Classification(labels=LABELS, tokens=4, truncated=False) for _ in request.inputs)
-        return Answer(model="m", revision="0" * 64, task="classify", results=results, timings=Timings(), cached=0)
+        return Answer(
+            model="m", revision="0" * 64, task="classify", results=results, timings=Timings(), tokens=4, cached=0
+        )
 
 
 @pytest.fixture

@@ -36,7 +36,9 @@ class FakeService:
             Embedding(values=np.array([len(text), 0.1], np.float32), tokens=len(text), truncated=text == "long")
             for text in request.inputs
         )
-        return Answer(model="minilm", revision="0" * 64, task="embed", results=results, timings=Timings(), cached=0)
+        return Answer(
+            model="minilm", revision="0" * 64, task="embed", results=results, timings=Timings(), tokens=4, cached=0
+        )
 
 
 @pytest.fixture

@@ -19,7 +19,9 @@ class FakeService:
         self.requests.append(request)
         entities = (Entity("CITY", 0.75, 0, 4, "Ulm\u0308"),)
         results = tuple(Extraction(entities=entities, tokens=4, truncated=False) for _ in request.inputs)
-        return Answer(model="m", revision="0" * 64, task="extract", results=results, timings=Timings(), cached=0)
+        return Answer(
+            model="m", revision="0" * 64, task="extract", results=results, timings=Timings(), tokens=4, cached=0
+        )
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from headrace.export.graph import write_graph
 from headrace.export.shipped import ShippedOriginal
 from headrace.models.checkpoint import Checkpoint
 from headrace.models.manifest import Pooling
-from headrace.types import TaskName
+from headrace.types import ModelTask
 
 WIDTH = 3
 TEXTS = ("the water wheel", "", "a", "water")
@@ -60,7 +60,7 @@ def shipped(  # noqa: PLR0913 - each test changes one of them
 def checkpoint(
     folder: Path,
     model: onnx.ModelProto,
-    task: TaskName = "extract",
+    task: ModelTask = "extract",
     pooling: Pooling = "mean",
     labels: tuple[str, ...] = ("O", "B-A", "I-A"),
 ) -> Checkpoint:
@@ -132,7 +132,7 @@ def test_scores_of_tokens_are_those_of_the_shipped_graph(
 
 
 @pytest.mark.parametrize("task", ["classify", "regress"])
-def test_scores_of_texts_are_those_of_the_shipped_graph(tmp_path: Path, task: TaskName):
+def test_scores_of_texts_are_those_of_the_shipped_graph(tmp_path: Path, task: ModelTask):
     assert_same(tmp_path, checkpoint(tmp_path, shipped(nodes=FIRST, axes=2), task))
 
 
@@ -254,7 +254,7 @@ def test_operators_of_ones_own_are_refused(tmp_path: Path):
     ],
 )
 def test_what_does_not_fit_is_refused_by_name(
-    tmp_path: Path, changes: dict[str, Any], task: TaskName, error: type[ModelError], field: str | None
+    tmp_path: Path, changes: dict[str, Any], task: ModelTask, error: type[ModelError], field: str | None
 ):
     with pytest.raises(error) as caught:
         ShippedOriginal(checkpoint(tmp_path, shipped(**changes), task))

@@ -26,6 +26,8 @@ from headrace.api.rest.schemas import (
     Models,
     RegressRequest,
     RegressResponse,
+    SimilarityRequest,
+    SimilarityResponse,
 )
 from headrace.api.rest.timeouts import PARAMETER, within_timeout
 from headrace.tasks import spell
@@ -58,6 +60,9 @@ _ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
         "Extract entities", "Find the spans of texts that have labels", ExtractRequest, ExtractResponse
     ),
     "regress": _Endpoint("Read a number from texts", "Turn texts into numbers", RegressRequest, RegressResponse),
+    "similarity": _Endpoint(
+        "Compare texts with a query", "Say how near texts are to a query", SimilarityRequest, SimilarityResponse
+    ),
 }
 
 
@@ -71,6 +76,7 @@ def _answering(task: TaskName, shape: type[Inputs]) -> Callable[[Request], Await
             asked = ServiceRequest(
                 task=task,
                 inputs=tuple(body.inputs),
+                query=body.query if isinstance(body, SimilarityRequest) else None,
                 model=body.model,
                 options=Options(**dict(body.options)),
                 caller=caller_of(request),

@@ -97,6 +97,23 @@ class RegressRequest(_Texts):
     options: RegressOptions = RegressOptions()
 
 
+class SimilarityOptions(_Shape):
+    """What may be chosen about a comparison."""
+
+    truncate: Truncate = _truncate("embed all of it in windows and combine them")
+
+
+class SimilarityRequest(_Texts):
+    """Texts to compare with a query."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"query": "a dull film", "inputs": ["The plot was thin.", "I sold my car."]}]}
+    )
+
+    query: str = Field(description="What each of the inputs is compared with.")
+    options: SimilarityOptions = SimilarityOptions()
+
+
 class _Result(_Shape):
     """What every result says."""
 
@@ -144,6 +161,12 @@ class RegressResult(_Result):
     """The number of one text."""
 
     value: float
+
+
+class SimilarityResult(_Result):
+    """How near one text is to the query."""
+
+    score: float = Field(description="Cosine of the angle between the two embeddings.")
 
 
 class Usage(_Shape):
@@ -199,7 +222,14 @@ class RegressResponse(_Response):
     results: list[RegressResult]
 
 
-Inputs = ClassifyRequest | EmbedRequest | ExtractRequest | RegressRequest
+class SimilarityResponse(_Response):
+    """One result for each input, in the order of the inputs."""
+
+    task: Literal["similarity"]
+    results: list[SimilarityResult]
+
+
+Inputs = ClassifyRequest | EmbedRequest | ExtractRequest | RegressRequest | SimilarityRequest
 """What a task is asked with."""
 
 

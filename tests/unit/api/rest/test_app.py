@@ -20,7 +20,7 @@ from headrace.api.rest.app import build_app, build_routes
 from headrace.api.rest.body import ClientLeft
 from headrace.api.rest.context import Context, identify, open_to_all, while_connected
 from headrace.api.rest.problems import STATUS
-from headrace.api.rest.schemas import EmbedResponse, Models, Problem
+from headrace.api.rest.schemas import EmbedResponse, Models, Problem, SimilarityResponse
 from headrace.auth.base import Credentials
 from headrace.auth.loopback import LoopbackGuard
 from headrace.errors import error_classes
@@ -110,6 +110,28 @@ async def test_an_answer_has_the_documented_shape(client: httpx.AsyncClient):
     assert answer.timings_ms.total > 0
 
 
+async def test_similarities_have_the_documented_shape(client: httpx.AsyncClient):
+    response = await client.post("/api/v1/similarity", json={"query": "b", "inputs": ["a", "b"]})
+    answer = SimilarityResponse.model_validate_json(response.content, strict=True)
+    assert answer.results[0].score < answer.results[1].score == pytest.approx(1)
+    assert (answer.usage.tokens, [result.tokens for result in answer.results]) == (9, [3, 3])
+
+
+@pytest.mark.parametrize(
+    ("body", "field"),
+    [
+        ({"inputs": ["a"]}, "query"),
+        ({"query": None, "inputs": ["a"]}, "query"),
+        ({"query": ["a"], "inputs": ["a"]}, "query"),
+        ({"query": "a", "inputs": []}, "inputs"),
+        ({"query": "a", "inputs": ["a"], "options": {"normalize": True}}, "options.normalize"),
+    ],
+)
+async def test_a_comparison_that_cannot_be_made_is_refused(client: httpx.AsyncClient, body: object, field: str):
+    response = await client.post("/api/v1/similarity", json=body)
+    assert (response.status_code, response.json()["field"]) == (422, field)
+
+
 async def test_models_have_the_documented_shape(client: httpx.AsyncClient):
     assert [
         model.name for model in Models.model_validate_json((await client.get("/api/v1/models")).content).models
@@ -149,6 +171,7 @@ async def test_the_document_describes_every_route_and_resolves(client: httpx.Asy
         "/api/v1/extract",
         "/api/v1/models",
         "/api/v1/regress",
+        "/api/v1/similarity",
         "/api/v1/models/{name}",
         "/livez",
         "/readyz",

@@ -1,0 +1,54 @@
+"""``similarity``: how near texts are to a query, by the embeddings of both."""
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from headrace.errors import RequestInvalid
+from headrace.tasks import embed
+from headrace.tasks.base import Item, Task, each_input
+from headrace.types import Embedding, Request, Similarity
+
+_TINY: Final = 1e-12  # keeps a vector of zeros from dividing by its length
+
+
+def expand(request: Request) -> tuple[Item, ...]:
+    """Return the query, and then the inputs.
+
+    Raises:
+        RequestInvalid: There is no query.
+    """
+    if request.query is None:
+        raise RequestInvalid("query is missing; send the text that the inputs are compared with", field="query")
+    return (Item("query", request.query), *each_input(request))
+
+
+def combine(results: Sequence[Embedding]) -> tuple[Similarity, ...]:
+    """Return for each text the cosine of the angle between its embedding and that of the first."""
+    query, *texts = results
+    first = np.asarray(query.values, dtype=np.float64)
+    rows = np.stack([text.values for text in texts]).astype(np.float64)
+    lengths = np.linalg.norm(rows, axis=1) * np.linalg.norm(first)
+    cosines = rows @ first / np.maximum(lengths, _TINY)
+    return tuple(
+        Similarity(score=float(cosine), tokens=text.tokens, truncated=text.truncated, windows=text.windows)
+        for cosine, text in zip(cosines, texts, strict=True)
+    )
+
+
+def spell(result: Similarity) -> dict[str, Any]:
+    """Return the fields of a similarity."""
+    return {"score": result.score}
+
+
+TASK: Final = Task(
+    name="similarity",
+    model="embed",
+    finish=embed.finish,
+    pack=embed.pack,
+    unpack=embed.unpack,
+    spell=spell,
+    expand=expand,
+    combine=combine,
+)

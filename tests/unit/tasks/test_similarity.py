@@ -1,0 +1,55 @@
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from headrace.errors import RequestInvalid
+from headrace.tasks.base import Item
+from headrace.tasks.similarity import TASK, combine, expand, spell
+from headrace.types import Caller, Embedding, Request, Similarity
+
+
+def embedding(*values: float, **fields: Any) -> Embedding:
+    return Embedding(values=np.array(values, np.float32), **{"tokens": 3, "truncated": False, **fields})
+
+
+def request(*inputs: str, query: str | None) -> Request:
+    caller = Caller("tester", frozenset())
+    return Request(task="similarity", inputs=inputs, caller=caller, request_id="test", deadline=0, query=query)
+
+
+def test_the_query_is_read_before_the_inputs() -> None:
+    assert expand(request("a", "b", query="q")) == (Item("query", "q"), Item("inputs[0]", "a"), Item("inputs[1]", "b"))
+
+
+def test_a_query_may_be_empty_but_not_missing() -> None:
+    assert expand(request("a", query=""))[0] == Item("query", "")
+    with pytest.raises(RequestInvalid, match="query is missing") as caught:
+        expand(request("a", query=None))
+    assert caught.value.field == "query"
+
+
+def test_scores_are_cosines_whatever_the_lengths() -> None:
+    found = combine([embedding(2, 0), embedding(5, 0), embedding(0, 3, truncated=True), embedding(-1, 0, windows=2)])
+    assert [each.score for each in found] == pytest.approx([1, 0, -1])
+    assert [(each.tokens, each.truncated, each.windows) for each in found] == [
+        (3, False, 1),
+        (3, True, 1),
+        (3, False, 2),
+    ]
+
+
+def test_a_vector_of_zeros_is_like_nothing() -> None:
+    assert [each.score for each in combine([embedding(0, 0), embedding(1, 0)])] == [0]
+
+
+@given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=3, max_size=3), min_size=2, max_size=5))
+def test_no_score_is_beyond_one(rows: list[list[float]]) -> None:
+    assert all(abs(each.score) <= 1 + 1e-9 for each in combine([embedding(*row) for row in rows]))
+
+
+def test_it_is_spelled_with_its_score_and_made_of_embeddings() -> None:
+    assert spell(Similarity(score=0.5, tokens=1, truncated=False)) == {"score": 0.5}
+    assert (TASK.name, TASK.model) == ("similarity", "embed")
