@@ -32,7 +32,7 @@ from headrace.observe.base import Observer, RequestFinished
 from headrace.settings import LimitSettings
 from headrace.tasks import TASKS
 from headrace.tasks.base import Item, Task
-from headrace.types import Answer, Caller, Options, Request, Result, Scope, Timings
+from headrace.types import Answer, Caller, Options, Request, Result, Scope, Text, Timings, parts_of
 
 # From the head of a request to its run are 1 to 20 ms on a busy machine. One that takes longer has a slow client or is
 # refused for something else, and should not keep others out.
@@ -116,7 +116,7 @@ class Service:
                 model=model.name,
                 revision=model.manifest.revision,
                 task=request.task,
-                results=work.task.combine(results),
+                results=work.task.combine(results, work.options),
                 timings=_longest(runs, time.monotonic() - started),
                 tokens=sum([result.tokens for result in results]),
                 cached=sum(key in known for key in keys),
@@ -186,9 +186,10 @@ class Service:
             )
         items = task.expand(request)
         for item in items:
-            if len(item.text) > longest:
+            if max(map(len, parts_of(item.text))) > longest:
                 raise RequestTooLarge(
-                    f"the text has {len(item.text)} characters and at most {longest} are read; send less of it",
+                    f"the text has {max(map(len, parts_of(item.text)))} characters and at most {longest} are read; send"
+                    " less of it",
                     field=item.field,
                 )
         options = request.options.resolved(normalize=model.manifest.normalize)
@@ -227,7 +228,7 @@ class Service:
         return values, runs
 
     async def _run_texts(
-        self, work: _Work, texts: Mapping[bytes, str]
+        self, work: _Work, texts: Mapping[bytes, Text]
     ) -> tuple[dict[bytes, Result | HeadraceError], Timings]:
         """Run texts, finish their results and remember them."""
         job = Job(texts=tuple(texts.values()), truncate=work.options.truncate, deadline=work.deadline)
@@ -281,7 +282,7 @@ def _keys(work: _Work) -> list[bytes]:
     # The precision: whoever asked for fp32 must not be given what another replica computed in bf16.
     options = f"{work.options.canonical()},precision={work.model.plan.precision}"
     return [
-        make_key(revision=manifest.revision, task=manifest.task, options=options, scope="", text=item.text)
+        make_key(revision=manifest.revision, task=manifest.task, options=options, scope="", texts=parts_of(item.text))
         for item in work.items
     ]
 

@@ -17,13 +17,14 @@ FloatArray = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[Any]]
 """Named arrays of one text: the model's outputs with the batch axis taken away."""
 
-ModelTask = Literal["classify", "embed", "extract", "regress"]
+ModelTask = Literal["classify", "embed", "extract", "regress", "rerank"]
 """What a model does by itself."""
 
 TaskName = Literal[ModelTask, "similarity"]
 """What can be asked for: what a model does, or what is made of several of its results."""
-ScoreFunction = Literal["softmax", "sigmoid"]
-"""What turns a classifier's scores into probabilities: of one label among all, or of each label by itself."""
+ScoreFunction = Literal["softmax", "sigmoid", "identity"]
+"""What turns a model's scores into those that are told: probabilities of one label among all, or of each by itself, or
+what they are already."""
 
 Truncate = Literal["error", "truncate", "chunk"]
 Aggregation = Literal["none", "simple", "first", "average", "max"]
@@ -31,6 +32,15 @@ Aggregation = Literal["none", "simple", "first", "average", "max"]
 
 MODEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """The whole grammar of a model name. It has no separator of any file system or URL, so a name can be a folder."""
+
+
+Text = str | tuple[str, str]
+"""What a model reads at a time: a text, or two that it reads as one, such as a question and a passage."""
+
+
+def parts_of(text: Text) -> tuple[str, ...]:
+    """Return the text, or the two."""
+    return (text,) if isinstance(text, str) else text
 
 
 class Scope(enum.StrEnum):
@@ -62,7 +72,7 @@ class Options:
         truncate: What to do with a text over the model's window: refuse it, cut it and say so, or run all of it in
             windows that overlap and combine what comes of them.
         normalize: Scale embeddings to length 1; ``None`` means as the model was trained to be used.
-        top_k: How many labels to return, the best first; ``None`` means all.
+        top_k: How many labels or texts to return, the best first; ``None`` means all.
         threshold: Leave out labels with a lower score; ``None`` means none.
         aggregation: How the labels of tokens become those of spans.
         raw: Return scores as the model gives them instead of probabilities.
@@ -223,6 +233,19 @@ class Similarity(Result):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Ranking(Result):
+    """How well one text answers the query.
+
+    Attributes:
+        index: Its place among the inputs.
+        score: As the model was trained to give it, or its own if raw scores were asked for.
+    """
+
+    index: int = 0
+    score: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Timings:
     """Where the time of one request went, in seconds.
 
@@ -238,7 +261,7 @@ class Timings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a request gets back: one result for each input, in the order of the inputs.
+    """What a request gets back: one result for each input, in the order of the inputs; of a ranking, the best first.
 
     Attributes:
         tokens: Of all that had to be read, the query and what the cache had included.

@@ -116,7 +116,7 @@ def test_the_command_prints_labels_line_by_line(tmp_path: Path):
         ({"id2label": ["a", "b", "c"]}, SourceInvalid, "id2label"),
         ({"id2label": {"0": "a", "1": "b", "2": 7}}, SourceInvalid, "id2label"),
         ({"id2label": {"0": "a", "1": "b"}}, SourceInvalid, "classifier.weight"),
-        ({"id2label": {"0": "a"}}, SourceUnsupported, "problem_type"),
+        ({"id2label": {"0": "a"}}, SourceInvalid, "classifier.weight"),
         ({"problem_type": "ranking"}, SourceUnsupported, "problem_type"),
         ({"architectures": ["BertForQuestionAnswering"]}, SourceUnsupported, "architectures"),
         ({"hidden_act": "silu"}, SourceUnsupported, "architectures"),

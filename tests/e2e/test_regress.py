@@ -52,7 +52,7 @@ def test_the_command_prints_numbers_line_by_line(tmp_path: Path):
 
 @pytest.mark.parametrize(
     ("problem", "labels", "field"),
-    [("regression", {0: "LABEL_0", 1: "LABEL_1"}, "id2label"), (None, RATING, "problem_type")],
+    [("regression", {0: "LABEL_0", 1: "LABEL_1"}, "id2label"), ("multi_label_classification", RATING, "problem_type")],
 )
 def test_what_is_no_regression_to_one_number_is_refused(tmp_path: Path, problem: Any, labels: Any, field: str):
     checkpoint = write_classifier(tmp_path / "checkpoint", problem, labels=labels)

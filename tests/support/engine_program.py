@@ -25,13 +25,13 @@ from headrace.engine.worker import Handles, run_worker
 from headrace.errors import HeadraceError, ModelCorrupt
 from headrace.observe.base import Observer
 from headrace.settings import EngineSettings
-from headrace.types import Truncate
+from headrace.types import Text, Truncate
 
 
 class DangerousTokenizer(FakeTokenizer):
     """Hangs on a text that is ``stall``."""
 
-    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
+    def encode(self, texts: Sequence[Text], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
         while "stall" in texts:
             time.sleep(1)
         return super().encode(texts, truncate)

@@ -28,6 +28,7 @@ from headrace.types import Answer, Caller, Options, Request, Scope, TaskName
 NAME: Final = "mills"
 WINDOW: Final = 40
 TEXTS: Final = ("the water wheel", "a", "", "wheel water the wheel", "the " * 60)
+_INPUTS: Final = ("input_ids", "token_type_ids", "attention_mask")  # as the tokenizers of BERT have them
 _CALLER: Final = Caller("tester", frozenset(Scope))
 
 
@@ -50,9 +51,17 @@ def write_headed(
     with quiet_libraries():
         head(sizes).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
-    unknown = {"unk_token": "[UNK]"} if tokenizer.token_to_id("[UNK]") is not None else {}
+    special = {"unk_token": ("[UNK]",), "pad_token": ("[PAD]", "<pad>")}
+    named = {role: name for role, names in special.items() for name in names if tokenizer.token_to_id(name) is not None}
     (folder / "tokenizer_config.json").write_text(
-        json.dumps({"tokenizer_class": "PreTrainedTokenizerFast", "model_max_length": WINDOW, **unknown})
+        json.dumps(
+            {
+                "tokenizer_class": "PreTrainedTokenizerFast",
+                "model_max_length": WINDOW,
+                **named,
+                "model_input_names": list(_INPUTS),
+            }
+        )
     )
     return folder
 

@@ -23,14 +23,14 @@ class Cache(Protocol):
         ...
 
 
-def make_key(*, revision: str, task: str, options: str, scope: str, text: str) -> bytes:
+def make_key(*, revision: str, task: str, options: str, scope: str, texts: Sequence[str]) -> bytes:
     """Return the SHA-256 over all that decides an answer.
 
     Each part is preceded by its length, so no two lists of parts can spell the same key. ``scope`` keeps
     tenants apart: a shared entry would tell one caller, by its speed, what another has asked.
     """
     # A lone surrogate cannot come from JSON we accept; from Python it still gets a key of its own.
-    parts = [part.encode("utf-8", "surrogatepass") for part in (revision, task, options, scope, text)]
+    parts = [part.encode("utf-8", "surrogatepass") for part in (revision, task, options, scope, *texts)]
     return hashlib.sha256(b"".join([len(part).to_bytes(8, "big") + part for part in parts])).digest()
 
 

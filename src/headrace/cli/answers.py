@@ -3,9 +3,9 @@
 import re
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
@@ -15,7 +15,8 @@ from headrace.cli.lines import Line, chunked
 from headrace.errors import HeadraceError
 from headrace.settings import LoadedSettings
 from headrace.tasks import spell
-from headrace.types import Answer, Caller, Options, Request, Scope, TaskName
+from headrace.tasks.rerank import choose_best
+from headrace.types import Answer, Caller, Options, Ranking, Request, Scope, TaskName
 
 if TYPE_CHECKING:
     from headrace.service import Service
@@ -52,16 +53,36 @@ async def answer_lines(
         advance: Called after each chunk.
 
     Raises:
-        HeadraceError: A line or a text was refused; the message names its line, and those before it are printed.
+        HeadraceError: A line or a text was refused; the message names its line, and those before it are printed,
+            unless they are to be ranked.
     """
     loaded = _for_one_caller(loaded)
     size = min(loaded.settings.limits.max_inputs, loaded.settings.engine.max_queued_texts)
-    index = 0
+    index, ranked = 0, _Ranked(asked.options)
+    take = ranked.take if asked.task == "rerank" else _print_answer
     async with app.open_service(loaded, [asked.model]) as service:
         for chunk in chunked(lines, size):
-            await _answer_chunk(service, asked, chunk, index)
+            await _answer_chunk(service, asked, chunk, index, take)
             index += len(chunk)
             advance()
+    ranked.print()
+
+
+class _Ranked:
+    """Rankings of chunks; only at the end it is known which of all lines are the best."""
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._results: list[Ranking] = []
+
+    def take(self, answer: Answer, index: int) -> None:
+        """Take those of the chunk that begins at an index."""
+        found = [result for result in answer.results if isinstance(result, Ranking)]
+        self._results += [replace(result, index=index + result.index) for result in found]
+
+    def print(self) -> None:
+        """Print the best first."""
+        _write(_line(spell("rerank", result)) for result in choose_best(self._results, self._options))
 
 
 def _for_one_caller(loaded: LoadedSettings) -> LoadedSettings:
@@ -76,8 +97,10 @@ def _for_one_caller(loaded: LoadedSettings) -> LoadedSettings:
     return replace(loaded, settings=settings.model_copy(update={"limits": limits, "engine": engine}))
 
 
-async def _answer_chunk(service: "Service", asked: Asked, chunk: Sequence[Line], index: int) -> None:
-    """Print the answers to a chunk, and if one text is refused, of those before it.
+async def _answer_chunk(
+    service: "Service", asked: Asked, chunk: Sequence[Line], index: int, take: Callable[[Answer, int], None]
+) -> None:
+    """Give on the answers to a chunk, and if one text is refused, of those before it.
 
     Raises:
         HeadraceError: A text was refused; the message names its line.
@@ -99,21 +122,23 @@ async def _answer_chunk(service: "Service", asked: Asked, chunk: Sequence[Line],
             raise
         position = int(culprit[1])
         if position > 0:
-            await _answer_chunk(service, asked, chunk[:position], index)
+            await _answer_chunk(service, asked, chunk[:position], index, take)
         number = chunk[position].number
         raise type(error)(f"line {number}: {error.message}", field=f"line {number}") from error
-    _write(answer, index)
+    take(answer, index)
 
 
-def _write(answer: Answer, index: int) -> None:
+def _print_answer(answer: Answer, index: int) -> None:
+    _write(_line({"index": index + place, **spell(answer.task, each)}) for place, each in enumerate(answer.results))
+
+
+def _write(lines: Iterable[bytes]) -> None:
     with naming(OUTPUT):
-        for line in _lines(answer, index):
+        for line in lines:
             sys.stdout.buffer.write(line)
         sys.stdout.buffer.flush()
 
 
-def _lines(answer: Answer, index: int) -> Iterator[bytes]:
-    for offset, result in enumerate(answer.results):
-        body = {"index": index + offset, **spell(answer.task, result)}
-        # orjson writes a float32 with the digits it has; through float64 each would have some 17.
-        yield orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)
+def _line(body: Mapping[str, Any]) -> bytes:
+    # orjson writes a float32 with the digits it has; through float64 each would have some 17.
+    return orjson.dumps(body, option=orjson.OPT_SERIALIZE_NUMPY | orjson.OPT_APPEND_NEWLINE)

@@ -21,6 +21,7 @@ try:
     from headrace.cli.models import models_app
     from headrace.cli.program import run_program
     from headrace.cli.regress import regress
+    from headrace.cli.rerank import rerank
     from headrace.cli.serve import serve
     from headrace.cli.similarity import similarity
     from headrace.cli.tune import tune
@@ -65,6 +66,7 @@ app.command()(embed)
 app.command()(classify)
 app.command()(extract)
 app.command()(regress)
+app.command()(rerank)
 app.command()(similarity)
 app.add_typer(models_app, name="models")
 app.command()(doctor)

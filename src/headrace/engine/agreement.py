@@ -21,7 +21,7 @@ from headrace.engine.base import Engine, Job, Output
 from headrace.engine.plan import Precision
 from headrace.errors import HeadraceError, ModelCorrupt
 from headrace.models.disk import reading
-from headrace.types import Arrays
+from headrace.types import Arrays, Text
 
 _LIMIT_S: Final = 60.0
 _TINY: Final = 1e-30  # keeps a norm of 0 from dividing by it
@@ -75,7 +75,7 @@ results changes."""
 class Reference:
     """Texts, and what the original model gave for each."""
 
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
     arrays: tuple[Arrays, ...]
 
 
@@ -122,11 +122,18 @@ def read_reference(path: Path) -> Reference:
         data = path.read_bytes()
     try:
         content = json.loads(data)
-        texts = tuple(str(text) for text in content["texts"])
+        texts = tuple(_read_text(text) for text in content["texts"])
         outputs = {name: _decode(value, len(texts)) for name, value in content["outputs"].items()}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise ModelCorrupt(f"{path} holds no reference answers; import the model again") from error
     return Reference(texts, tuple({name: rows[i] for name, rows in outputs.items()} for i in range(len(texts))))
+
+
+def _read_text(text: Any) -> Text:
+    if not isinstance(text, list):
+        return str(text)
+    first, second = text
+    return str(first), str(second)
 
 
 def _encode(arrays: Sequence[NDArray[Any]]) -> dict[str, Any]:

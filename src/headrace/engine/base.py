@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import EngineFailed, HeadraceError, RequestInvalid
-from headrace.types import Arrays, Timings, Truncate, Window
+from headrace.types import Arrays, Text, Timings, Truncate, Window, parts_of
 
 IntArray = NDArray[np.int64]
 A = TypeVar("A")
@@ -34,7 +34,7 @@ class Job:
         number: Tells the jobs of one process apart where their texts must not be shown.
     """
 
-    texts: tuple[str, ...]
+    texts: tuple[Text, ...]
     truncate: Truncate
     deadline: float
     number: int = field(default_factory=number_job, compare=False)
@@ -174,12 +174,15 @@ class Encoding:
         ids: Token ids, special tokens included, no padding.
         weight: How many of them are the text's own and were not in the window before.
         truncated: Whether the text was cut to this window.
+        boundary: How many of them come before the second of two texts; all if there is one text, or if a tokenizer
+            does not tell them apart.
         spans: Where each token is in the text, as of ``Window``; nothing if nobody needs to know.
     """
 
     ids: Sequence[int]
     weight: int
     truncated: bool
+    boundary: int = 1 << 30
     spans: NDArray[np.int32] | None = None
 
 
@@ -190,10 +193,24 @@ class TokenBatch:
     Attributes:
         input_ids: Shape ``(n, s)``, int64, padded on the right.
         attention_mask: Shape ``(n, s)``, int64, 1 for a token and 0 for padding.
+        token_type_ids: Shape ``(n, s)``, int64, 1 for a token of the second of two texts; nothing if there are none.
     """
 
     input_ids: IntArray
     attention_mask: IntArray
+    token_type_ids: IntArray | None = None
+
+
+TYPES: Final = "token_type_ids"
+"""Input of a graph that tells two texts apart."""
+
+
+def feeds_of(batch: TokenBatch, *, has_types: bool) -> dict[str, IntArray]:
+    """Return a batch by the names of a graph's inputs."""
+    feeds = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+    if has_types:
+        feeds[TYPES] = np.zeros_like(batch.input_ids) if batch.token_type_ids is None else batch.token_type_ids
+    return feeds
 
 
 def run_native(function: Callable[[A], R], argument: A) -> R:
@@ -213,10 +230,11 @@ def run_native(function: Callable[[A], R], argument: A) -> R:
         raise EngineFailed("the model failed on this text") from error
 
 
-def unicode_error(text: str) -> RequestInvalid | None:
+def unicode_error(text: Text) -> RequestInvalid | None:
     """Return what is wrong with a text that is no Unicode: Python strings can hold lone surrogates, UTF-8 cannot."""
     try:
-        text.encode()
+        for part in parts_of(text):
+            part.encode()
     except UnicodeEncodeError as error:
         return RequestInvalid(f"the text has a lone surrogate at character {error.start}; send valid Unicode")
     return None
@@ -251,7 +269,7 @@ def complete(steps: Generator[None, None, R]) -> R:
 class Tokenizer(Protocol):
     """Turns texts into token ids; may be called from any thread."""
 
-    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
+    def encode(self, texts: Sequence[Text], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
         """Return the windows of each text, or ``InputTooLong`` for one over the window that may not be cut."""
         ...
 

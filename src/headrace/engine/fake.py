@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headrace.engine.base import Encoding, Steps, TokenBatch, in_one_go, unicode_error
 from headrace.engine.windows import Body, WindowLayout
 from headrace.errors import EngineFailed, HeadraceError
-from headrace.types import Truncate
+from headrace.types import Text, Truncate, parts_of
 
 _VOCABULARY: Final = 1 << 20
 _SPECIAL: Final = (101, 102)  # a first and a last token, as BERT has them
@@ -27,9 +27,14 @@ class FakeTokenizer:
     def __init__(self, max_tokens: int = 64) -> None:
         self._layout = WindowLayout(before=_SPECIAL[:1], after=_SPECIAL[1:], max_tokens=max_tokens)
 
-    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
+    def encode(self, texts: Sequence[Text], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
         """Return the windows of each text, or ``InputTooLong`` for one over the window that may not be cut."""
-        return [unicode_error(text) or self._layout.lay_out(Body(_ids(text)), truncate) for text in texts]
+        bodies = (" ".join(parts_of(text)) for text in texts)
+        errors = map(unicode_error, texts)
+        return [
+            error or self._layout.lay_out(Body(_ids(body)), truncate)
+            for error, body in zip(errors, bodies, strict=True)
+        ]
 
 
 class FakeBackend:

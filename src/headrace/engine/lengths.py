@@ -6,7 +6,7 @@ from typing import Final
 
 from headrace.engine.base import Output
 from headrace.errors import HeadraceError
-from headrace.types import Truncate
+from headrace.types import Text, Truncate
 
 # Bytes of UTF-8 rather than characters: English has some 0.25 tokens a character and Chinese 1 to 2, but 0.25 and
 # 0.3 to 0.7 a byte, so one ratio is nearer to both.
@@ -17,10 +17,17 @@ _NO_WINDOW: Final = 1 << 62
 _SPECIAL_TOKENS: Final = 2  # the first and the last token, as BERT has them
 
 
-def size_bytes(text: str) -> int:
+def size_bytes(text: Text) -> int:
     """Return the length of a text in UTF-8; a lone surrogate, which is refused later, counts three bytes."""
+    if not isinstance(text, str):
+        return sum(map(size_bytes, text))
     # Python knows of a string whether it is ASCII, so most texts are not looked at.
     return len(text) if text.isascii() else len(text.encode("utf-8", "surrogatepass"))
+
+
+def count_chars(text: Text) -> int:
+    """Return the length of a text in characters."""
+    return len(text) if isinstance(text, str) else sum(map(len, text))
 
 
 class TokenEstimate:
@@ -40,7 +47,7 @@ class TokenEstimate:
         whole = math.ceil(_SPECIAL_TOKENS + size * self._tokens / self._bytes)
         return whole if truncate == "chunk" else min(self._window, whole)
 
-    def learn(self, texts: Iterable[str], items: Iterable[Output | HeadraceError]) -> None:
+    def learn(self, texts: Iterable[Text], items: Iterable[Output | HeadraceError]) -> None:
         """Take the texts of a job, and what came of them; an error says nothing."""
         for text, item in zip(texts, items, strict=True):
             if not isinstance(item, Output):

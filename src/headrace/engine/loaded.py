@@ -25,6 +25,7 @@ from headrace.engine.base import (
     text_number,
 )
 from headrace.engine.batcher import Batcher, Waiting
+from headrace.engine.lengths import count_chars
 from headrace.engine.plan import Plan, make_plan, settle
 from headrace.engine.runner import Runner
 from headrace.engine.tokenizer import FastTokenizer
@@ -34,7 +35,7 @@ from headrace.models.folder import GRAPH, TOKENIZER
 from headrace.models.manifest import Manifest
 from headrace.observe.base import BatchFinished, Fact, Observer
 from headrace.settings import EngineSettings
-from headrace.types import Timings
+from headrace.types import Text, Timings
 
 _PROBE_TEXT: Final = "A probe sentence."
 _PROBE_LIMIT_S: Final = 30.0
@@ -178,7 +179,7 @@ class LoadedEngine:
 
     def _tokenize_at_once(self, tokenizer: Tokenizer, job: Job) -> list[_Encoded] | None:
         """Tokenize a job here and now; nothing if it is large, the thread is at work, or others use the loop."""
-        is_small = len(job.texts) <= _AT_ONCE_TEXTS and sum(map(len, job.texts)) <= _AT_ONCE_CHARS
+        is_small = len(job.texts) <= _AT_ONCE_TEXTS and sum(map(count_chars, job.texts)) <= _AT_ONCE_CHARS
         if not (self._has_own_loop and is_small and self._slot.acquire(blocking=False)):
             return None
         try:
@@ -194,7 +195,7 @@ class LoadedEngine:
         texts = job.texts[part.start : part.stop]
         numbers = [text_number(job.number, index) for index in part]
         # Characters stand for tokens, which are not known yet and never more by much.
-        with self._watch.running(0, numbers, sum(len(text) for text in texts)):
+        with self._watch.running(0, numbers, sum(map(count_chars, texts))):
             return run_native(partial(tokenizer.encode, texts), job.truncate)
 
     async def _compute(self, job: Job, encoded: list[_Encoded], tokenize_s: float) -> JobResult:
@@ -293,14 +294,14 @@ def backend_loader(path: Path, plan: Plan) -> Callable[[], Backend]:
     return partial(OnnxBackend, path, plan.threads)
 
 
-def slice_texts(texts: Sequence[str]) -> Iterator[range]:
+def slice_texts(texts: Sequence[Text]) -> Iterator[range]:
     """Yield the indexes of texts that are tokenized in one go: few enough characters, or a single text."""
     start = chars = 0
     for index, text in enumerate(texts):
-        if chars and chars + len(text) > _SLICE_CHARS:
+        if chars and chars + count_chars(text) > _SLICE_CHARS:
             yield range(start, index)
             start, chars = index, 0
-        chars += len(text)
+        chars += count_chars(text)
     if start < len(texts):
         yield range(start, len(texts))
 

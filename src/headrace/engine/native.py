@@ -8,7 +8,7 @@ import ctypes
 import json
 import threading
 import weakref
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -84,8 +84,8 @@ class _Encoder:
         shape = _read_shape(found, facts, path)
         shape.is_int8, shape.cores = precision == "int8", threads
         tensors = list(_tensors(found, shape))
-        # The library copies all but the first two and the bias of the scores, which are kept as long as it is.
-        self._kept = [tensors[0], tensors[1], tensors[4]]
+        # The library copies all but the embeddings' tables and the bias of the scores, which are kept as long as it is.
+        self._kept = [tensors[0], tensors[1], tensors[4], tensors[5]]
         pointers = (ctypes.c_void_p * len(tensors))(*[None if one is None else one.ctypes.data for one in tensors])
         self.handle = self.library.encoder_create(ctypes.byref(shape), pointers)
         if not self.handle:
@@ -111,12 +111,14 @@ class _Session:
         library = self._encoder.library
         texts, stride = batch.input_ids.shape
         ids = np.ascontiguousarray(batch.input_ids)
+        types = None if batch.token_type_ids is None else np.ascontiguousarray(batch.token_type_ids)
         lengths = batch.attention_mask.sum(axis=1)
         rows = int(lengths.sum()) if self._encoder.is_per_token else texts
         states = np.empty((rows, self._encoder.hidden), np.float32)
         norm = np.empty(texts, np.float32)
         status = library.session_begin(
-            *(self._handle, ids.ctypes.data, lengths.ctypes.data, texts, stride),
+            *(self._handle, ids.ctypes.data, None if types is None else types.ctypes.data),
+            *(lengths.ctypes.data, texts, stride),
             *(states.ctypes.data, norm.ctypes.data),
         )
         if status == _OUT_OF_BOUNDS:
@@ -187,7 +189,7 @@ def load_library() -> ctypes.CDLL:
     library.session_create.restype = pointer
     library.session_destroy.argtypes = [pointer]
     library.session_destroy.restype = None
-    library.session_begin.argtypes = [*[pointer] * 3, *[ctypes.c_int32] * 2, *[pointer] * 2]
+    library.session_begin.argtypes = [*[pointer] * 4, *[ctypes.c_int32] * 2, *[pointer] * 2]
     library.session_begin.restype = ctypes.c_int32
     library.session_step.argtypes = [pointer, ctypes.c_int32]
     library.session_step.restype = ctypes.c_int32
@@ -313,18 +315,20 @@ def _is_computed(shape: _Shape) -> bool:
 
 
 def _check_shapes(found: Initializers, shape: _Shape) -> None:
-    for name, wanted in _expected_shapes(shape, has_bias="attention_bias" in found.tensors):
+    for name, wanted in _expected_shapes(shape, found.tensors.keys()):
         if found.tensors[name].shape != wanted:
             raise ValueError(f"{name!r} has the shape {found.tensors[name].shape} instead of {wanted}")
 
 
-def _expected_shapes(shape: _Shape, *, has_bias: bool) -> Iterator[tuple[str, tuple[int, ...]]]:
+def _expected_shapes(shape: _Shape, names: Collection[str]) -> Iterator[tuple[str, tuple[int, ...]]]:
     hidden, inner, window = shape.hidden, shape.inner, shape.window
     yield "words", (shape.vocabulary, hidden)
     yield "positions", (1, window, hidden)
     yield "embedding_norm.scale", (hidden,)
     yield "embedding_norm.shift", (hidden,)
-    if has_bias:
+    if "segment" in names:
+        yield "segment", (hidden,)
+    if "attention_bias" in names:
         yield "attention_bias", (1, shape.heads, window, window)
     sizes = {"query": (hidden, hidden), "key": (hidden, hidden), "value": (hidden, hidden), "output": (hidden, hidden)}
     sizes |= {"inner": (hidden, inner), "outer": (inner, hidden)}
@@ -341,7 +345,7 @@ def _tensors(found: Initializers, shape: _Shape) -> Iterator[FloatArray | None]:
     """
     tensors = found.tensors
     yield tensors["words"]
-    for name in ("positions", "embedding_norm.scale", "embedding_norm.shift", "attention_bias"):
+    for name in ("positions", "embedding_norm.scale", "embedding_norm.shift", "attention_bias", "segment"):
         yield np.require(tensors[name], np.float32, ("C", "A")) if name in tensors else None
     for layer in range(shape.layers):
         for part in _LAYER:

@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engine.base import Steps, TokenBatch, in_one_go
+from headrace.engine.base import TYPES, Steps, TokenBatch, feeds_of, in_one_go
 from headrace.errors import EngineFailed, ModelCorrupt
 from headrace.settings import instruct_libraries
 
@@ -35,10 +35,11 @@ class OnnxBackend:
         except Exception as error:  # onnxruntime's errors share no base but Exception
             raise ModelCorrupt(f"ONNX Runtime cannot load {path}; import the model again") from error
         self._outputs = [output.name for output in self._session.get_outputs()]
+        self._has_types = TYPES in {given.name for given in self._session.get_inputs()}
 
     def run(self, batch: TokenBatch) -> dict[str, NDArray[Any]]:
         """Return the outputs by name; the first axis of each is the batch."""
-        feeds = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        feeds = feeds_of(batch, has_types=self._has_types)
         try:
             arrays = self._session.run(self._outputs, feeds)
         except Exception as error:  # as above

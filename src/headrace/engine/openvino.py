@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engine.base import Steps, TokenBatch, in_one_go
+from headrace.engine.base import TYPES, Steps, TokenBatch, feeds_of, in_one_go
 from headrace.engine.mapped import MappedFile
 from headrace.engine.plan import Precision
 from headrace.errors import EngineFailed, ModelCorrupt
@@ -53,6 +53,7 @@ class OpenvinoBackend:
         except RuntimeError as error:  # all that the library raises
             raise ModelCorrupt(f"OpenVINO cannot load {path}; import the model again") from error
         self._outputs = {output.get_any_name(): index for index, output in enumerate(self._compiled.outputs)}
+        self._has_types = TYPES in {given.get_any_name() for given in self._compiled.inputs}
         self._request = self._compiled.create_infer_request()
         self._runs = 0
 
@@ -61,7 +62,7 @@ class OpenvinoBackend:
         if int(batch.input_ids.max(initial=0)) >= self._rows:
             # It would be computed with zeros where ONNX Runtime fails: a wrong answer that looks like a right one.
             raise EngineFailed(f"the model has no token beyond {self._rows - 1}; import it again")
-        feeds = {"input_ids": batch.input_ids, "attention_mask": batch.attention_mask}
+        feeds = feeds_of(batch, has_types=self._has_types)
         try:
             self._request.infer(feeds, share_inputs=True, share_outputs=True)
         except RuntimeError as error:  # as above

@@ -4,6 +4,8 @@ import hashlib
 from collections import OrderedDict
 from typing import Final
 
+from headrace.types import Text
+
 _MAX_TEXTS: Final = 10_000  # some 1 MB; an attacker with more of them restarts the engine once for each, as before
 
 
@@ -17,7 +19,7 @@ class Quarantine:
     def __len__(self) -> int:
         return len(self._digests)
 
-    def __contains__(self, text: str) -> bool:
+    def __contains__(self, text: Text) -> bool:
         if not self._digests:  # nearly always: then nothing is hashed
             return False
         digest = _digest(text)
@@ -26,7 +28,7 @@ class Quarantine:
         self._digests.move_to_end(digest)
         return True
 
-    def add(self, text: str) -> str:
+    def add(self, text: Text) -> str:
         """Add a text, and return its digest in hexadecimal."""
         digest = _digest(text)
         self._digests[digest] = None
@@ -35,5 +37,7 @@ class Quarantine:
         return digest.hex()
 
 
-def _digest(text: str) -> bytes:
+def _digest(text: Text) -> bytes:
+    if not isinstance(text, str):  # of the digests, or the same letters cut elsewhere would be the same two texts
+        return hashlib.sha256(b"".join(map(_digest, text))).digest()
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()

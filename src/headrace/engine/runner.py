@@ -23,6 +23,7 @@ from headrace.engine.base import (
     UNWATCHED,
     Backend,
     Encoding,
+    IntArray,
     Output,
     Steps,
     TokenBatch,
@@ -343,7 +344,16 @@ def pad(encodings: Sequence[Encoding]) -> TokenBatch:
     for row, encoding in enumerate(encodings):
         input_ids[row, : len(encoding.ids)] = encoding.ids
         attention_mask[row, : len(encoding.ids)] = 1
-    return TokenBatch(input_ids=input_ids, attention_mask=attention_mask)
+    return TokenBatch(input_ids=input_ids, attention_mask=attention_mask, token_type_ids=_types(encodings, shape))
+
+
+def _types(encodings: Sequence[Encoding], shape: tuple[int, int]) -> IntArray | None:
+    if all(encoding.boundary >= len(encoding.ids) for encoding in encodings):
+        return None
+    types = np.zeros(shape, dtype=np.int64)
+    for row, encoding in enumerate(encodings):
+        types[row, encoding.boundary : len(encoding.ids)] = 1
+    return types
 
 
 def _is_finite(array: NDArray[Any]) -> bool:

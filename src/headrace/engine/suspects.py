@@ -12,7 +12,7 @@ from headrace.engine.quarantine import Quarantine
 from headrace.engine.remote import RemoteEngine
 from headrace.errors import EngineUnavailable, HeadraceError, InputQuarantined
 from headrace.observe.base import Observer, TextQuarantined
-from headrace.types import Timings
+from headrace.types import Text, Timings
 
 # Who sends these is not the text but an operator, or the kernel when memory is short, and that may choose anybody.
 _FROM_OUTSIDE: Final = frozenset({"SIGKILL", "SIGTERM", "SIGINT", "SIGHUP"})
@@ -38,7 +38,7 @@ class _Suspect:
     trial: int = 0
 
     @property
-    def text(self) -> str:
+    def text(self) -> Text:
         return self.accepted.job.texts[self.index]
 
     @property

@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.engine.base import Encoding, unicode_error
+from headrace.engine.pairs import PairLayout
 from headrace.engine.prefix import find_cut, may_cut
 from headrace.engine.windows import Body, WindowLayout
-from headrace.errors import HeadraceError, ModelCorrupt
+from headrace.errors import HeadraceError, ModelCorrupt, RequestInvalid
 from headrace.settings import instruct_libraries
-from headrace.types import Truncate
+from headrace.types import Text, Truncate, parts_of
 
 instruct_libraries()
 import tokenizers  # noqa: E402 - after the environment says how it is to work
@@ -45,18 +46,32 @@ class FastTokenizer:
         self._marks_subwords = bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
         before, after = _special_tokens(self._tokenizer, path)
         self._layout = WindowLayout(before, after, max_tokens)
+        self._pair_layout = _read_pair(self._tokenizer, max_tokens)
         if self._layout.room < 1:
             raise ModelCorrupt(f"a window of {max_tokens} tokens has no room for a text with {path}; import it again")
         added = [token.content for token in self._tokenizer.get_added_tokens_decoder().values()]
         self._may_cut = may_cut(_describe(self._tokenizer.normalizer), _describe(self._tokenizer.pre_tokenizer), added)
 
-    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
-        """Return the windows of each text, or ``InputTooLong`` for one over the window that may not be cut."""
+    def encode(self, texts: Sequence[Text], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
+        """Return the windows of each text, or ``InputTooLong`` for one over the window that may not be cut.
+
+        For two texts there is an error as well if the tokenizer knows of no pairs.
+        """
         errors = [unicode_error(text) for text in texts]
-        sound = [text for text, error in zip(texts, errors, strict=True) if error is None]
+        sound = [part for text, error in zip(texts, errors, strict=True) if error is None for part in parts_of(text)]
         is_cut = truncate != "chunk" and self._may_cut
         bodies = iter(self._fill(sound) if is_cut else self._tokenize(sound))
-        return [error or self._layout.lay_out(next(bodies), truncate) for error in errors]
+        return [
+            error or self._lay_out([next(bodies) for _ in parts_of(text)], truncate)
+            for text, error in zip(texts, errors, strict=True)
+        ]
+
+    def _lay_out(self, bodies: Sequence[Body], truncate: Truncate) -> tuple[Encoding, ...] | HeadraceError:
+        if len(bodies) == 1:
+            return self._layout.lay_out(bodies[0], truncate)
+        if self._pair_layout is None:
+            return RequestInvalid("this model reads one text at a time; name a model that compares two")
+        return self._pair_layout.lay_out(bodies[0].ids, bodies[1].ids, truncate)
 
     def _fill(self, texts: Sequence[str]) -> list[Body]:
         """Return the first tokens of each text: all of them, or more than the window takes."""
@@ -114,6 +129,27 @@ def _special_tokens(tokenizer: tokenizers.Tokenizer, path: Path) -> tuple[tuple[
         raise ModelCorrupt(f"{path} puts its special tokens elsewhere than around a text; use another model")
     place = encoding.special_tokens_mask.index(0)
     return tuple(encoding.ids[:place]), tuple(encoding.ids[place + 1 :])
+
+
+def _read_pair(tokenizer: tokenizers.Tokenizer, max_tokens: int) -> PairLayout | None:
+    """Return what a tokenizer puts around two texts, found as for one; nothing if it does not keep them apart."""
+    probe = tokenizers.Tokenizer(tokenizers.models.WordLevel({"x": 0}))
+    if tokenizer.post_processor is not None:
+        probe.post_processor = tokenizer.post_processor
+    encoding = probe.encode("x", "x")
+    places = [place for place, is_special in enumerate(encoding.special_tokens_mask) if not is_special]
+    types = encoding.type_ids
+    if len(places) != 2 or sorted(types) != types:  # noqa: PLR2004 - the two texts
+        return None
+    first, second = places
+    layout = PairLayout(
+        before=tuple(encoding.ids[:first]),
+        between=tuple(encoding.ids[first + 1 : second]),
+        after=tuple(encoding.ids[second + 1 :]),
+        boundary=types.index(1) - 1 if 1 in types else None,
+        max_tokens=max_tokens,
+    )
+    return layout if layout.between and layout.room > 1 else None
 
 
 def _describe(step: Any) -> dict[str, Any] | None:

@@ -21,9 +21,9 @@ import orjson
 from headrace.engine.arrays import ArrayReader, ArrayWriter, read_size
 from headrace.engine.base import Job, JobResult, Output
 from headrace.errors import EngineFailed, HeadraceError, error_classes
-from headrace.types import Timings, Truncate, Window
+from headrace.types import Text, Timings, Truncate, Window, parts_of
 
-VERSION: Final = 3
+VERSION: Final = 4
 # A header has some 20 bytes for each text, or each window of one: enough for 800,000 of them at once. A full queue of
 # 32 MiB of text is 75,000 windows of 512 tokens, if each byte is a token.
 MAX_HEADER_BYTES: Final = 16 << 20
@@ -171,23 +171,34 @@ def _check_lengths(head_bytes: int, body_bytes: int) -> None:
 def _encode_run(message: Run) -> tuple[_Header, bytes]:
     job = message.job
     # Python strings can hold lone surrogates; whoever tokenizes refuses them, text by text.
-    texts = [text.encode("utf-8", "surrogatepass") for text in job.texts]
+    texts = [[part.encode("utf-8", "surrogatepass") for part in parts_of(text)] for text in job.texts]
     header = {
         "number": job.number,
         "truncate": job.truncate,
         "remaining_s": min(job.deadline - time.monotonic(), _FOREVER_S),
-        "sizes": [len(text) for text in texts],
+        "sizes": [list(map(len, parts)) if len(parts) > 1 else len(parts[0]) for parts in texts],
     }
-    return header, b"".join(texts)
+    return header, b"".join(itertools.chain.from_iterable(texts))
 
 
 def _decode_run(header: _Header, body: bytes) -> Run:
     truncate: Truncate = header["truncate"]
     if truncate not in get_args(Truncate):
         raise ValueError(f"truncate cannot be {truncate!r}")
-    texts = tuple(str(part, "utf-8", "surrogatepass") for part in _cut(body, header["sizes"]))
+    sizes = [size if isinstance(size, list) else [size] for size in header["sizes"]]
+    parts = (str(part, "utf-8", "surrogatepass") for part in _cut(body, list(itertools.chain.from_iterable(sizes))))
+    texts = tuple(_read_text(parts, len(size)) for size in sizes)
     deadline = time.monotonic() + _finite(header["remaining_s"])
     return Run(Job(texts=texts, truncate=truncate, deadline=deadline, number=_number(header)))
+
+
+def _read_text(parts: Iterator[str], count: int) -> Text:
+    match tuple(itertools.islice(parts, count)):
+        case (text,):
+            return text
+        case (first, second):
+            return first, second
+    raise ValueError(f"a text has one part or two, not {count}")
 
 
 def _encode_done(message: Done) -> tuple[_Header, bytes]:

@@ -48,13 +48,15 @@ class Encoder:
 
     Attributes:
         words: Shape ``(vocabulary, h)``.
-        positions: Shape ``(window, h)``: row ``i`` is added to token ``i``, the token type's row included.
+        positions: Shape ``(window, h)``: row ``i`` is added to token ``i``, the first token type's row included.
+        segment: Shape ``(h,)``: what is added to a token of the second of two texts, beside that; or nothing.
         projection: From the embeddings' width to the layers', where they differ (ELECTRA).
         attention_bias: Shape ``(1, heads, window, window)``, added to the scores (MPNet), or nothing.
     """
 
     words: FloatArray
     positions: FloatArray
+    segment: FloatArray | None = None
     embedding_norm: Norm
     projection: Linear | None
     layers: tuple[Layer, ...]

@@ -15,6 +15,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from headrace.engine.base import TYPES
 from headrace.engine.initializers import ENCODER
 from headrace.export.architecture import MIN_NORM, Encoder, Head, Layer, Linear, Norm
 from headrace.export.graph import INPUTS, OPSET
@@ -34,9 +35,13 @@ def build_graph(encoder: Encoder, pooling: Pooling) -> onnx.ModelProto:
     return _finish(build, encoder, {"embedding": ["batch", width], "norm": ["batch"]}, {"pooling": pooling})
 
 
-def build_classifier(encoder: Encoder, head: Head) -> onnx.ModelProto:
-    """Return the graph: ``input_ids`` and ``attention_mask`` in, ``logits`` out, one for each label."""
+def build_classifier(encoder: Encoder, head: Head, *, reads_pairs: bool = False) -> onnx.ModelProto:
+    """Return the graph: ``input_ids`` and ``attention_mask`` in, ``logits`` out, one for each label.
+
+    One that reads pairs takes ``token_type_ids`` as well, if the model tells two texts apart by them.
+    """
     build = _Builder()
+    build.has_types = reads_pairs and encoder.segment is not None
     states, mask = _encode(build, encoder)
     inner = build.linear(_pool(build, "cls", states, mask), head.inner, "head.inner")
     kind = {"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh"}[head.activation]
@@ -71,10 +76,11 @@ def _finish(
     build: "_Builder", encoder: Encoder, outputs: Mapping[str, list[str | int]], facts: Mapping[str, str]
 ) -> onnx.ModelProto:
     ids = ["batch", "length"]
+    inputs = (*INPUTS, TYPES) if build.has_types else INPUTS
     graph = helper.make_graph(
         build.nodes,
         "headrace",
-        [helper.make_tensor_value_info(name, TensorProto.INT64, ids) for name in INPUTS],
+        [helper.make_tensor_value_info(name, TensorProto.INT64, ids) for name in inputs],
         [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in outputs.items()],
         build.constants,
     )
@@ -93,6 +99,7 @@ class _Builder:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self._shared: dict[tuple[int, ...], str] = {}
+        self.has_types = False
 
     def constant(self, value: NDArray[Any] | np.generic, name: str | None = None) -> str:
         name = name or f"c{len(self.constants)}"
@@ -129,9 +136,11 @@ def _embed(build: _Builder, encoder: Encoder) -> str:
     words = build.node("Gather", [build.constant(encoder.words, "words"), "input_ids"])
     rows = build.constant(encoder.positions[None], "positions")  # (1, window, h)
     positions = build.node("Slice", [rows, build.ints(0), _length(build), build.ints(1)])
-    states = build.norm(
-        build.node("Add", [words, positions]), encoder.embedding_norm, encoder.epsilon, "embedding_norm"
-    )
+    added = build.node("Add", [words, positions])
+    if build.has_types and encoder.segment is not None:
+        kind = build.node("Unsqueeze", [build.node("Cast", [TYPES], to=TensorProto.FLOAT), build.ints(2)])  # (n, s, 1)
+        added = build.node("Add", [added, build.node("Mul", [kind, build.constant(encoder.segment, "segment")])])
+    states = build.norm(added, encoder.embedding_norm, encoder.epsilon, "embedding_norm")
     return states if encoder.projection is None else build.linear(states, encoder.projection, "projection")
 
 

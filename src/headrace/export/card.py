@@ -43,6 +43,7 @@ _KINDS: Final[Mapping[ModelTask, str]] = {
     "embed": "A text embedding model",
     "extract": "A model that finds entities in a text",
     "regress": "A model that reads a number from a text",
+    "rerank": "A model that ranks texts by how well they answer a query",
 }
 _CELLS: Final = frozenset({"gives", "outputs"})  # have cells of their own
 _MOST_LABELS: Final = 20  # that are named; some classifiers have thousands

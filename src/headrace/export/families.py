@@ -212,6 +212,7 @@ def _read_bert(reader: Reader, first_position: int = 0) -> Encoder:
     return Encoder(
         words=reader.words(),
         positions=reader.positions(first_position),
+        segment=reader.segment(),
         embedding_norm=reader.norm("embeddings.LayerNorm", sizes.words),
         projection=None
         if sizes.words == sizes.hidden

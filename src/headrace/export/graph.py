@@ -7,7 +7,7 @@ from typing import Final, Literal
 
 import onnx
 
-from headrace.engine.base import PER_TOKEN
+from headrace.engine.base import PER_TOKEN, TYPES
 from headrace.errors import SourceUnsupported
 from headrace.models.manifest import Precision, Tensor
 from headrace.types import ModelTask
@@ -21,6 +21,7 @@ OUTPUTS: Final[Mapping[ModelTask, tuple[str, ...]]] = {
     "embed": ("embedding", "norm"),
     "extract": ("token_logits",),
     "regress": ("logits",),
+    "rerank": ("logits",),
 }
 _QUANTIZED: Final = frozenset(
     {"DequantizeLinear", "GatherBlockQuantized", "MatMulInteger", "MatMulNBits", "QLinearMatMul"}
@@ -69,7 +70,8 @@ def _describe(model: onnx.ModelProto, task: ModelTask) -> Graph:
     inputs = tuple(_read_tensor(value) for value in model.graph.input)
     outputs = tuple(_read_tensor(value) for value in model.graph.output)
     dimensions = outputs[0].shape[-1]
-    expected_in = tuple(Tensor(name=name, dtype="int64", shape=("batch", "length")) for name in INPUTS)
+    names = (*INPUTS, TYPES) if task == "rerank" and len(inputs) > len(INPUTS) else INPUTS
+    expected_in = tuple(Tensor(name=name, dtype="int64", shape=("batch", "length")) for name in names)
     # The first output has a row for each text or token, of which the manifest has the length; a further one a number.
     rows = ("batch", "length") if OUTPUTS[task][0].startswith(PER_TOKEN) else ("batch",)
     shapes: tuple[tuple[int | str, ...], ...] = ((*rows, dimensions), ("batch",))

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import headrace
 from headrace.engine.agreement import Reference, write_reference
@@ -23,7 +23,7 @@ from headrace.export.families import is_known, read_classifier, read_encoder, re
 from headrace.export.gate import GateLimits, require_passed, run_gate
 from headrace.export.needs import BUILDING, TRACING, require
 from headrace.export.plain import PlainOriginal
-from headrace.export.probes import make_probes
+from headrace.export.probes import Probe, make_pairs, make_probes
 from headrace.export.tensors import read_tensors
 from headrace.export.tokenizer import write_tokenizer
 from headrace.models.checkpoint import Checkpoint, read_checkpoint
@@ -36,7 +36,7 @@ from headrace.models.store import LocalStore, StoredModel
 from headrace.models.weights import WEIGHTS
 from headrace.observe.base import Observers
 from headrace.settings import EngineSettings
-from headrace.types import Arrays, ModelTask
+from headrace.types import Arrays, ModelTask, Text
 
 if TYPE_CHECKING:
     import onnx
@@ -106,7 +106,7 @@ def import_model(
             write_tokenizer(checkpoint.folder, draft / TOKENIZER)
             describe = _describe(name, source, checkpoint, graph, original.tools)
         with progress.step("Comparing with the original"):
-            probes = make_probes(checkpoint.max_tokens)
+            probes = _make_probes(checkpoint)
             # Text by text: not even padding decides what it answers.
             reference = Reference(
                 tuple(probe.text for probe in probes), tuple(original.answer(probe.text) for probe in probes)
@@ -123,6 +123,10 @@ def import_model(
             return store.publish(draft, lambda files: final(**files))
 
 
+def _make_probes(checkpoint: Checkpoint) -> Sequence[Probe[Any]]:
+    return make_pairs(checkpoint.max_tokens) if checkpoint.task == "rerank" else make_probes(checkpoint.max_tokens)
+
+
 @dataclass(frozen=True, slots=True)
 class _Original:
     """A loaded checkpoint.
@@ -133,7 +137,7 @@ class _Original:
         tools: Packages that made it.
     """
 
-    answer: Callable[[str], Arrays]
+    answer: Callable[[Text], Arrays]
     make_graph: Callable[[], "onnx.ModelProto"]
     tools: tuple[str, ...]
 
@@ -175,7 +179,8 @@ def _load_known(checkpoint: Checkpoint) -> _Original:
         original, graph = PlainOriginal(checkpoint, *tagger), partial(build_tagger, *tagger)
     else:
         classifier = read_classifier(*given, len(checkpoint.labels) or 1)
-        original, graph = PlainOriginal(checkpoint, *classifier), partial(build_classifier, *classifier)
+        build = partial(build_classifier, reads_pairs=checkpoint.task == "rerank")
+        original, graph = PlainOriginal(checkpoint, *classifier), partial(build, *classifier)
     return _Original(original.answer, graph, BUILDING)
 
 

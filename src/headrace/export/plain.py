@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from headrace.export.architecture import MIN_NORM, Activation, Encoder, Head, Layer, Linear, Norm
 from headrace.models.checkpoint import TOKENIZER, Checkpoint
 from headrace.models.manifest import Pooling
-from headrace.types import Arrays, FloatArray
+from headrace.types import Arrays, FloatArray, Text
 
 # NumPy has no error function. Between the points of a table it is a cubic Hermite polynomial, since its slope is known
 # exactly; the error is under 1e-11.
@@ -41,12 +41,12 @@ class PlainOriginal:
         self._head = head
         self._pooling = checkpoint.pooling
 
-    def answer(self, text: str) -> Arrays:
+    def answer(self, text: Text) -> Arrays:
         """Return ``embedding`` of shape ``(h,)`` and ``norm`` of shape ``()``, or scores for each label.
 
         Those of a text are ``logits``, shape ``(labels,)``, those of its tokens ``token_logits``, ``(s, labels)``.
         """
-        states = encode(self._encoder, self._tokenize(text))
+        states = encode(self._encoder, *self._tokenize(text))
         match self._head:
             case Head():
                 return {"logits": classify(states, self._head)}
@@ -57,17 +57,24 @@ class PlainOriginal:
         return {"embedding": pooled / max(norm, np.float32(MIN_NORM)), "norm": np.asarray(norm)}
 
 
-def load_tokenizer(checkpoint: Checkpoint) -> Callable[[str], NDArray[np.int64]]:
-    """Return what makes the ids of a text, special tokens included, cut to the window."""
+def load_tokenizer(checkpoint: Checkpoint) -> Callable[[Text], tuple[NDArray[np.int64], NDArray[np.int64]]]:
+    """Return what makes the ids of a text or of two and their types, special tokens included, cut to the window."""
     tokenizer = tokenizers.Tokenizer.from_file(str(checkpoint.folder / TOKENIZER))
     tokenizer.no_padding()
     tokenizer.enable_truncation(checkpoint.max_tokens)
-    return lambda text: np.array(tokenizer.encode(text).ids, dtype=np.int64)
+
+    def tokenize(text: Text) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        encoding = tokenizer.encode(text) if isinstance(text, str) else tokenizer.encode(text[0], text[1])
+        return np.array(encoding.ids, dtype=np.int64), np.array(encoding.type_ids, dtype=np.int64)
+
+    return tokenize
 
 
-def encode(encoder: Encoder, ids: NDArray[np.int64]) -> FloatArray:
-    """Return the last layer's states of a text, shape ``(s, h)``."""
+def encode(encoder: Encoder, ids: NDArray[np.int64], types: NDArray[np.int64] | None = None) -> FloatArray:
+    """Return the last layer's states of a text, shape ``(s, h)``; ``types`` has 1 for tokens of the second of two."""
     states = encoder.words[ids] + encoder.positions[: len(ids)]
+    if encoder.segment is not None and types is not None:
+        states = states + types[:, None].astype(np.float32) * encoder.segment
     states = _norm(states, encoder.embedding_norm, encoder.epsilon)
     if encoder.projection is not None:
         states = _linear(states, encoder.projection)

@@ -6,18 +6,22 @@ They are written for this purpose. Each has a label, which is what reports name.
 # ruff: noqa: RUF001 - letters of other scripts that look like Latin ones are the point here
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, Generic, TypeVar
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
-class Probe:
-    """One text of the gate."""
+class Probe(Generic[T]):
+    """One text of the gate, or two that are read together."""
 
     label: str
-    text: str
+    text: T
 
 
 _SENTENCE: Final = "The mill race carries the river past the weir, under the road and on to the old wooden wheel. "
+
+_QUESTION: Final = "Where does the water of the mill come from?"
 
 _PROBES: Final = (
     Probe("empty", ""),
@@ -73,7 +77,7 @@ _PROBES: Final = (
 )  # fmt: skip
 
 
-def make_probes(max_tokens: int) -> tuple[Probe, ...]:
+def make_probes(max_tokens: int) -> tuple[Probe[str], ...]:
     """Return the probes for a window: the fixed texts, and some about as long as it and far over it.
 
     A word is at least one token, so ``max_tokens`` words are over any window.
@@ -86,6 +90,22 @@ def make_probes(max_tokens: int) -> tuple[Probe, ...]:
         Probe("over the window", _words(words, max_tokens + 1)),
         Probe("far over the window", _words(words, 3 * max_tokens)),
         Probe("over the window, one word", "wheel " * max_tokens),
+    )
+
+
+def make_pairs(max_tokens: int) -> tuple[Probe[tuple[str, str]], ...]:
+    """Return the probes for a model that reads two texts: each with a question, and some whose first text is long."""
+    words = _SENTENCE.split()
+    half, over = _words(words, max_tokens // 2), _words(words, max_tokens + 1)
+    return (
+        *(Probe(probe.label, (_QUESTION, probe.text)) for probe in make_probes(max_tokens)),
+        Probe("nothing and nothing", ("", "")),
+        Probe("nothing and a text", ("", _SENTENCE)),
+        Probe("a text and nothing", (_SENTENCE, "")),
+        Probe("half the window and more", (half, over)),
+        Probe("over the window and half", (over, half)),
+        Probe("over the window twice", (over, over)),
+        Probe("over the window and a word", (over, "mill")),
     )
 
 

@@ -19,7 +19,7 @@ from headrace.export.architecture import MIN_NORM
 from headrace.models.checkpoint import Checkpoint
 from headrace.models.manifest import Pooling
 from headrace.models.weights import WEIGHTS
-from headrace.types import Arrays
+from headrace.types import Arrays, Text, parts_of
 
 _MIN_TOKENS: Final = 1e-9  # as sentence-transformers: it only keeps a text without tokens from dividing by zero
 _UNUSED: Final = ("pooler.",)  # the head for next-sentence prediction; embeddings do not pass through it
@@ -100,9 +100,9 @@ class TorchOriginal:
         self._max_tokens = checkpoint.max_tokens
         self._encoder = encoder
 
-    def answer(self, text: str) -> Arrays:
+    def answer(self, text: Text) -> Arrays:
         """Return ``embedding`` of shape ``(d,)`` and ``norm`` of shape ``()``, float32."""
-        tokens = self._tokenizer(text, truncation=True, max_length=self._max_tokens, return_tensors="pt")
+        tokens = self._tokenizer(*parts_of(text), truncation=True, max_length=self._max_tokens, return_tensors="pt")
         with torch.inference_mode():
             embedding, norm = self._encoder(tokens["input_ids"], tokens["attention_mask"])
         return {"embedding": embedding[0].numpy(), "norm": norm[0].numpy()}

@@ -122,6 +122,14 @@ class Reader:
         types = "embeddings.token_type_embeddings.weight"
         return rows + self.tensor(types, None, self.sizes.words)[0] if types in self.weights else rows
 
+    def segment(self) -> FloatArray | None:
+        """Return by how much the row of token type 1 differs from that of type 0, if there are both."""
+        name = "embeddings.token_type_embeddings.weight"
+        if name not in self.weights:
+            return None
+        types = self.tensor(name, None, self.sizes.words)
+        return types[1] - types[0] if len(types) > 1 else None
+
     @property
     def epsilon(self) -> float:
         """What keeps a layer norm from dividing by zero."""

@@ -14,7 +14,7 @@ import onnx
 import onnxruntime
 from onnx import TensorProto, external_data_helper, helper, numpy_helper
 
-from headrace.engine.base import PER_TOKEN
+from headrace.engine.base import PER_TOKEN, TYPES
 from headrace.errors import SourceInvalid, SourceUnsafe, SourceUnsupported
 from headrace.export.architecture import MIN_NORM
 from headrace.export.graph import INPUTS, OUTPUTS
@@ -22,9 +22,8 @@ from headrace.export.plain import load_tokenizer, pool
 from headrace.models.checkpoint import CONFIG, Checkpoint
 from headrace.models.files import require_plain
 from headrace.models.weights import GRAPH_DATA
-from headrace.types import Arrays, ModelTask
+from headrace.types import Arrays, ModelTask, Text
 
-_TYPES: Final = "token_type_ids"
 _MAX_BYTES: Final = (2 << 30) - 1  # protobuf's limit, of a graph with its weights
 _INTEGERS: Final[Mapping[int, type[np.signedinteger[Any]]]] = {TensorProto.INT64: np.int64, TensorProto.INT32: np.int32}
 _FLOATS: Final = frozenset({TensorProto.FLOAT, TensorProto.FLOAT16})
@@ -59,6 +58,7 @@ _OUTPUTS: Final[Mapping[ModelTask, Mapping[str, int]]] = {
     "embed": {"sentence_embedding": 2, "last_hidden_state": 3, "token_embeddings": 3},
     "extract": {"logits": 3},
     "regress": {"logits": 2},
+    "rerank": {"logits": 2},
 }
 
 
@@ -101,10 +101,10 @@ class ShippedOriginal:
         self._tokenize = load_tokenizer(checkpoint)
         self._run = _load(self._model, self._output.name)
 
-    def answer(self, text: str) -> Arrays:
+    def answer(self, text: Text) -> Arrays:
         """Return what the task's graph gives for a text, the batch axis taken away."""
-        ids = self._tokenize(text)[None]
-        values = {"input_ids": ids, "attention_mask": np.ones_like(ids), _TYPES: np.zeros_like(ids)}
+        ids, types = (row[None] for row in self._tokenize(text))
+        values = {"input_ids": ids, "attention_mask": np.ones_like(ids), TYPES: types}
         feeds = {name: values[name].astype(_INTEGERS[kind]) for name, kind in self._inputs.items()}
         found = np.asarray(self._run(feeds), dtype=np.float32)
         if self._checkpoint.task != "embed":
@@ -120,7 +120,7 @@ class ShippedOriginal:
         model.ir_version = max(model.ir_version, _IR_VERSION)
         graph = model.graph
         del graph.value_info[:], graph.input[:], graph.output[:], model.metadata_props[:]
-        adapter = _Adapter(graph, self._inputs, self._output)
+        adapter = _Adapter(graph, self._inputs, self._output, reads_pairs=self._checkpoint.task == "rerank")
         adapter.take_inputs()
         if self._checkpoint.task == "embed":
             adapter.give_embedding(self._checkpoint.pooling)
@@ -136,19 +136,22 @@ class _Adapter:
     with, in which an axis may be an attribute or an input.
     """
 
-    def __init__(self, graph: onnx.GraphProto, inputs: Mapping[str, int], output: _Output) -> None:
+    def __init__(
+        self, graph: onnx.GraphProto, inputs: Mapping[str, int], output: _Output, *, reads_pairs: bool
+    ) -> None:
         self._graph = graph
+        self._reads_pairs = reads_pairs
         self._inputs = inputs
         self._output = output
         self._count = 0
 
     def take_inputs(self) -> None:
-        """Take ids and mask as int64, in a rectangle of any size, and nothing else."""
+        """Take ids and mask as int64, in a rectangle of any size; types only of two texts."""
         first: list[onnx.NodeProto] = []
         renamed: dict[str, str] = {}
         for name, kind in self._inputs.items():
             source = name
-            if name == _TYPES:  # of texts alone: zeros
+            if name == TYPES and not self._reads_pairs:  # of texts alone: zeros
                 source = f"{_OWN}zeros"
                 first.append(helper.make_node("Sub", ["input_ids", "input_ids"], [source]))
                 renamed[name] = source
@@ -160,7 +163,8 @@ class _Adapter:
         nodes = [*first, *self._graph.node]
         del self._graph.node[:]
         self._graph.node.extend(nodes)
-        for name in INPUTS:
+        keeps_types = self._reads_pairs and TYPES in self._inputs
+        for name in (*INPUTS, TYPES) if keeps_types else INPUTS:
             self._graph.input.append(helper.make_tensor_value_info(name, TensorProto.INT64, ["batch", "length"]))
 
     def give_scores(self, name: str) -> None:
@@ -314,11 +318,11 @@ def _integer_type(value: onnx.ValueInfoProto) -> int:
 
 
 def _check_inputs(inputs: Mapping[str, int]) -> None:
-    unknown = inputs.keys() - {*INPUTS, _TYPES}
+    unknown = inputs.keys() - {*INPUTS, TYPES}
     missing = set(INPUTS) - inputs.keys()
     if unknown or missing:
         raise SourceUnsupported(
-            f"the graph takes {', '.join(sorted(inputs))}; it needs {' and '.join(INPUTS)}, and may take {_TYPES}",
+            f"the graph takes {', '.join(sorted(inputs))}; it needs {' and '.join(INPUTS)}, and may take {TYPES}",
             field=min(unknown or missing),
         )
 

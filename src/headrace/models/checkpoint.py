@@ -52,6 +52,8 @@ MODEL_TYPES: Final = frozenset(
 # 514 positions are a window of 512.
 _OFFSET_POSITIONS: Final = frozenset({"camembert", "mpnet", "roberta", "xlm-roberta"})
 _CLASSIFIER: Final = "ForSequenceClassification"
+_CROSS_ENCODER: Final = "CrossEncoder"
+_ACTIVATIONS: Final[Mapping[str, ScoreFunction]] = {"Sigmoid": "sigmoid", "Identity": "identity"}
 _TAGGER: Final = "ForTokenClassification"
 _MAX_LABEL: Final = 256  # characters of a label's name
 _LICENSE: Final = re.compile(r"^license:[ \t]*['\"]?([A-Za-z0-9][A-Za-z0-9 ._+-]{0,63})", re.MULTILINE)
@@ -100,10 +102,11 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     require_plain(folder, weights)
     if weights == WEIGHTS:
         read_header(folder / weights)
-    modules = read_modules(folder)
-    _check_tokenizer(folder, modules)
     architecture = _read_architecture(config)
     task = _find_task(folder, architecture, config)
+    # A cross-encoder that sentence-transformers has saved has modules too: the encoder alone.
+    modules = Modules() if task == "rerank" else read_modules(folder)
+    _check_tokenizer(folder, modules)
     labels = _read_labels(config) if task in {"classify", "extract"} else ()
     return Checkpoint(
         folder=folder,
@@ -112,7 +115,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         architecture=architecture,
         task=task,
         labels=labels,
-        function=_read_function(config, labels) if task == "classify" else None,
+        function=_read_function(folder, task, config, labels),
         pooling=modules.pooling if task == "embed" else "cls",
         normalize=modules.normalize,
         max_tokens=_find_window(config, modules, read_object(folder, TOKENIZER_CONFIG)),
@@ -175,6 +178,8 @@ def _read_architecture(config: Mapping[str, Any]) -> str:
 def _find_task(folder: Path, architecture: str, config: Mapping[str, Any]) -> ModelTask:
     if not architecture.endswith((_CLASSIFIER, _TAGGER)):
         return "embed"
+    if read_object(folder, PROMPTS).get("model_type") == _CROSS_ENCODER:
+        return "rerank"
     if require_plain(folder, MODULES) is not None:
         raise SourceUnsupported(
             f"{CONFIG} says {architecture!r} and {MODULES} makes it an embedding model; remove the one that is wrong",
@@ -182,6 +187,8 @@ def _find_task(folder: Path, architecture: str, config: Mapping[str, Any]) -> Mo
         )
     if architecture.endswith(_TAGGER):
         return "extract"
+    if config.get("problem_type") is None and len(_read_labels(config)) == 1:
+        return "rerank"  # as sentence-transformers reads it
     if config.get("problem_type") != "regression":
         return "classify"
     if (count := len(_read_labels(config))) > 1:
@@ -208,7 +215,39 @@ def _read_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
     return tuple(map(str, labels))
 
 
-def _read_function(config: Mapping[str, Any], labels: Sequence[str]) -> ScoreFunction:
+def _read_function(
+    folder: Path, task: ModelTask, config: Mapping[str, Any], labels: Sequence[str]
+) -> ScoreFunction | None:
+    """Return what turns scores into those that are told, if the model has such scores."""
+    if task == "rerank":
+        return _read_activation(folder, config)
+    return _read_probabilities(config, labels) if task == "classify" else None
+
+
+def _read_activation(folder: Path, config: Mapping[str, Any]) -> ScoreFunction:
+    """Return what a cross-encoder does with its score, where sentence-transformers of any version keeps it."""
+    if len(_read_labels(config)) != 1:
+        raise SourceUnsupported(
+            f"{CONFIG} makes it a cross-encoder with {len(_read_labels(config))} scores; one with one can be imported",
+            field="id2label",
+        )
+    kept = config.get("sentence_transformers")
+    named = (
+        (kept.get("activation_fn") if isinstance(kept, dict) else None)
+        or config.get("sbert_ce_default_activation_function")
+        or read_object(folder, PROMPTS).get("activation_fn")
+        or "Sigmoid"
+    )
+    function = _ACTIVATIONS.get(str(named).rpartition(".")[2])
+    if function is None:
+        raise SourceUnsupported(
+            f"the cross-encoder's scores go through {str(named)[:80]!r}; Sigmoid and Identity can be imported",
+            field="activation_fn",
+        )
+    return function
+
+
+def _read_probabilities(config: Mapping[str, Any], labels: Sequence[str]) -> ScoreFunction:
     """Return what turns scores into probabilities, as transformers decides it."""
     problem = config.get("problem_type")
     if problem not in {None, "single_label_classification", "multi_label_classification"}:

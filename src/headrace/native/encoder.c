@@ -21,7 +21,7 @@ static void free_norm(norm *norm) {
     free(norm->shift);
 }
 
-#define TENSORS_BEFORE 5
+#define TENSORS_BEFORE 6
 #define TENSORS_IN_LAYER 16
 
 // What the outer product's rows are rounded in: GELU gives few great values and many small ones, which a step that fits
@@ -109,6 +109,7 @@ encoder *encoder_create(const encoder_shape *shape, const float *const *tensors)
     made->words = tensors[0];
     made->positions = tensors[1];
     made->score_bias = tensors[4];
+    made->segment = tensors[5];
     made->layers = calloc((size_t)shape->layers, sizeof *made->layers);
     made->benches = calloc((size_t)shape->cores, sizeof *made->benches);
     bool is_whole =

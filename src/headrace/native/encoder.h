@@ -24,10 +24,11 @@ typedef struct session session;  // what one caller needs to compute with them
 // that it computes: `hidden` and `inner` multiples of 64, heads of a multiple of 32.
 //
 // `tensors` are float arrays, in this order: words [vocabulary][hidden], positions [window][hidden], scale and shift of
-// their layer norm [hidden], what is added to all scores [heads][window][window] or NULL; then for each layer weight
-// and bias of query, key, value, output, the norm's scale and shift, weight and bias of inner and outer, and again the
-// norm's. Weights are [in][out], and the query's are divided by the root of a head's width already. The words, the
-// positions and what is added to scores are not copied, and must live as long as the encoder.
+// their layer norm [hidden], what is added to all scores [heads][window][window] or NULL, what is added to a token of a
+// second text [hidden] or NULL; then for each layer weight and bias of query, key, value, output, the norm's scale and
+// shift, weight and bias of inner and outer, and again the norm's. Weights are [in][out], and the query's are divided
+// by the root of a head's width already. The words, the positions and what is added to scores are not copied, and must
+// live as long as the encoder.
 EXPORT encoder *encoder_create(const encoder_shape *shape, const float *const *tensors);
 EXPORT void encoder_destroy(encoder *encoder);  // after its sessions
 
@@ -36,10 +37,11 @@ EXPORT session *session_create(encoder *encoder);
 EXPORT void session_destroy(session *session);
 
 // Takes texts of `ids` [texts][stride] to encode, at least one, of which the first lengths[i] ids belong to text i, at
-// least 1 and at most the window. What a session had taken before is forgotten. Returns 0, -1 if there is no memory for
-// it, or -2 if an id or a length is out of bounds.
-EXPORT int32_t session_begin(session *session, const int64_t *ids, const int64_t *lengths, int32_t texts,
-                             int32_t stride, float *embedding, float *norm);
+// least 1 and at most the window. Where `types` [texts][stride] is not 0, a token is one of a second text; NULL if
+// there are none. What a session had taken before is forgotten. Returns 0, -1 if there is no memory for it, or -2 if an
+// id or a length is out of bounds.
+EXPORT int32_t session_begin(session *session, const int64_t *ids, const int64_t *types, const int64_t *lengths,
+                             int32_t texts, int32_t stride, float *embedding, float *norm);
 
 // Computes some layers, at least one, and returns how many are left. With the last one it writes vectors of length 1 to
 // the `embedding` [texts][hidden] that was given, and the lengths they had to `norm` [texts]; without pooling those of

@@ -29,7 +29,7 @@ typedef struct {
 
 struct encoder {
     encoder_shape shape;
-    const float *words, *positions, *score_bias;
+    const float *words, *positions, *score_bias, *segment;
     norm embedding_norm;
     layer *layers;
     workbench *benches;  // [cores - 1]: of the threads that help

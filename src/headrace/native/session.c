@@ -34,6 +34,7 @@ struct session {
     int *order;       // [texts]: the longest text first
     int32_t *ids;     // [rows]
     int32_t *places;  // [rows]: position in the text
+    bool *seconds;    // [rows]: whether it is a token of a second text
     float *states;    // [rows][hidden]: between the layers, and what the parts of a layer are added to
     bf16 *heads;      // [rows][3 hidden]: queries, keys, values
     bf16 *mixed;      // [rows][hidden]: what attention gives
@@ -51,11 +52,12 @@ session *session_create(encoder *encoder) {
 }
 
 static void free_batch(session *session) {
-    void *all[] = {session->starts, session->order, session->ids,  session->places,
-                   session->states, session->heads, session->mixed};
+    void *all[] = {session->starts,  session->order,  session->ids,   session->places,
+                   session->seconds, session->states, session->heads, session->mixed};
     for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
     session->starts = session->order = NULL;
     session->ids = session->places = NULL;
+    session->seconds = NULL;
     session->states = NULL;
     session->heads = session->mixed = NULL;
     session->room_texts = session->room_rows = 0;
@@ -163,6 +165,10 @@ static void embed_rows(void *context, int task, void *memory) {
         float *state = session->states + (size_t)row * hidden;
         for (int i = 0; i < hidden; i += LANES)
             _mm512_store_ps(state + i, _mm512_add_ps(_mm512_loadu_ps(word + i), _mm512_loadu_ps(position + i)));
+        if (encoder->segment != NULL && session->seconds[row])
+            for (int i = 0; i < hidden; i += LANES)
+                _mm512_store_ps(state + i,
+                                _mm512_add_ps(_mm512_load_ps(state + i), _mm512_loadu_ps(encoder->segment + i)));
         normalize(state, hidden, &encoder->embedding_norm, encoder->shape.epsilon);
     }
     project(session, memory, part);
@@ -261,11 +267,12 @@ static bool make_room(session *session, int texts, int rows) {
     session->order = allocate((size_t)texts * sizeof(int));
     session->ids = allocate((size_t)rows * sizeof(int32_t));
     session->places = allocate((size_t)rows * sizeof(int32_t));
+    session->seconds = allocate((size_t)rows * sizeof(bool));
     session->states = allocate(rows * hidden * sizeof(float));
     session->heads = allocate(rows * 3 * hidden * sizeof(bf16));
     session->mixed = allocate(rows * hidden * sizeof(bf16));
-    if (!session->starts || !session->order || !session->ids || !session->places || !session->states ||
-        !session->heads || !session->mixed) {
+    if (!session->starts || !session->order || !session->ids || !session->places || !session->seconds ||
+        !session->states || !session->heads || !session->mixed) {
         free_batch(session);
         return false;
     }
@@ -275,7 +282,7 @@ static bool make_room(session *session, int texts, int rows) {
 }
 
 // Lays the tokens of all texts one after the other. Returns whether all ids are the vocabulary's.
-static bool lay_out(session *session, const int64_t *ids, const int64_t *lengths, int stride) {
+static bool lay_out(session *session, const int64_t *ids, const int64_t *types, const int64_t *lengths, int stride) {
     int row = 0;
     for (int text = 0; text < session->texts; text++) {
         session->starts[text] = row;
@@ -284,6 +291,7 @@ static bool lay_out(session *session, const int64_t *ids, const int64_t *lengths
             if (id < 0 || id >= session->encoder->shape.vocabulary) return false;
             session->ids[row] = (int32_t)id;
             session->places[row] = place;
+            session->seconds[row] = types != NULL && types[(size_t)text * stride + place] != 0;
         }
     }
     session->starts[session->texts] = row;
@@ -327,8 +335,8 @@ static void run_layer(session *session) {
     run_rows(session, finish_rows);
 }
 
-int32_t session_begin(session *session, const int64_t *ids, const int64_t *lengths, int32_t texts, int32_t stride,
-                      float *embedding, float *norm) {
+int32_t session_begin(session *session, const int64_t *ids, const int64_t *types, const int64_t *lengths, int32_t texts,
+                      int32_t stride, float *embedding, float *norm) {
     const encoder_shape *shape = &session->encoder->shape;
     int64_t rows = 0;
     for (int i = 0; i < texts; i++) {
@@ -340,7 +348,7 @@ int32_t session_begin(session *session, const int64_t *ids, const int64_t *lengt
     session->rows = (int)rows;
     session->embedding = embedding;
     session->norms = norm;
-    if (!lay_out(session, ids, lengths, stride)) return -2;
+    if (!lay_out(session, ids, types, lengths, stride)) return -2;
     sort_texts(session, lengths);
     session->is_narrow = is_narrow(session->rows, shape->cores);
     session->rows_per_task = session->is_narrow ? session->rows : choose_rows(session->rows, shape->cores);

@@ -2,7 +2,7 @@
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -57,7 +57,11 @@ def _sigmoid(rows: _Scores) -> _Scores:
     return np.asarray(0.5 * (1 + np.tanh(0.5 * rows)))  # 1 / (1 + exp(-x)), which overflows
 
 
-_PROBABILITIES: Final = {"softmax": _softmax, "sigmoid": _sigmoid}
+_PROBABILITIES: Final[Mapping[ScoreFunction, Callable[[_Scores], _Scores]]] = {
+    "softmax": _softmax,
+    "sigmoid": _sigmoid,
+    "identity": np.asarray,
+}
 
 
 def pack(result: Classification) -> bytes:

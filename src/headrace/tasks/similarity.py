@@ -5,10 +5,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from headrace.errors import RequestInvalid
 from headrace.tasks import embed
-from headrace.tasks.base import Item, Task, each_input
-from headrace.types import Embedding, Request, Similarity
+from headrace.tasks.base import Item, Task, each_input, query_of
+from headrace.types import Embedding, Options, Request, Similarity
 
 _TINY: Final = 1e-12  # keeps a vector of zeros from dividing by its length
 
@@ -19,12 +18,10 @@ def expand(request: Request) -> tuple[Item, ...]:
     Raises:
         RequestInvalid: There is no query.
     """
-    if request.query is None:
-        raise RequestInvalid("query is missing; send the text that the inputs are compared with", field="query")
-    return (Item("query", request.query), *each_input(request))
+    return (Item("query", query_of(request)), *each_input(request))
 
 
-def combine(results: Sequence[Embedding]) -> tuple[Similarity, ...]:
+def combine(results: Sequence[Embedding], _options: Options) -> tuple[Similarity, ...]:
     """Return for each text the cosine of the angle between its embedding and that of the first."""
     query, *texts = results
     first = np.asarray(query.values, dtype=np.float64)

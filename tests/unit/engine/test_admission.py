@@ -11,6 +11,7 @@ from tests.support.simulated import Clock, Simulation, batch, bounds, output, re
 
 from headrace.engine.admission import UNBOUNDED, Admission, Bounds
 from headrace.engine.base import Job
+from headrace.engine.lengths import size_bytes
 from headrace.errors import QueueFull, RequestTooLarge
 
 WAIT_S = 0.5
@@ -99,7 +100,7 @@ class Machine(RuleBasedStateMachine):
 
     @staticmethod
     def size(asked: Job) -> int:
-        return sum(len(text.encode("utf-8", "surrogatepass")) for text in asked.texts)
+        return sum(map(size_bytes, asked.texts))
 
 
 TestMachine = Machine.TestCase

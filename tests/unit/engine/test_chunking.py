@@ -29,7 +29,7 @@ from headrace.errors import (
 )
 from headrace.observe.base import BatchFinished, EngineRestarted
 from headrace.settings import EngineSettings
-from headrace.types import Truncate
+from headrace.types import Text, Truncate
 
 
 def job(*texts: str, seconds: float = 30) -> Job:
@@ -62,7 +62,7 @@ class Where(FakeTokenizer):
         super().__init__(max_tokens)
         self.in_loop: list[bool] = []
 
-    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
+    def encode(self, texts: Sequence[Text], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
         self.in_loop.append(threading.current_thread() is threading.main_thread())
         return super().encode(texts, truncate)
 
@@ -72,10 +72,10 @@ class GatedTokenizer(FakeTokenizer):
 
     def __init__(self) -> None:
         super().__init__(16)
-        self.slices: list[tuple[str, ...]] = []
+        self.slices: list[tuple[Text, ...]] = []
         self.gate = threading.Semaphore(0)
 
-    def encode(self, texts: Sequence[str], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
+    def encode(self, texts: Sequence[Text], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
         self.slices.append(tuple(texts))
         assert self.gate.acquire(timeout=30)
         return super().encode(texts, truncate)
@@ -172,7 +172,7 @@ async def test_nothing_is_tokenized_in_a_loop_that_others_use():
 
 async def test_what_fails_in_the_loop_fails_its_job_alone():
     class Panicking(FakeTokenizer):
-        def encode(self, texts: Sequence[str], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
+        def encode(self, texts: Sequence[Text], truncate: Truncate) -> list[tuple[Encoding, ...] | HeadraceError]:
             if "panic" in texts:
                 raise Panic
             return super().encode(texts, truncate)

@@ -2,6 +2,7 @@ import gc
 import json
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from headrace.engine.native import NativeBackend, NativeModel
 from headrace.engine.onnx import OnnxBackend
 from headrace.engine.plan import Precision
 from headrace.errors import EngineFailed, ModelCorrupt, RuntimeUnfit
-from headrace.export.architecture import Activation, Linear
-from headrace.export.builder import build_tagger
+from headrace.export.architecture import Activation, Head, Linear
+from headrace.export.builder import build_classifier, build_tagger
 from headrace.models.manifest import Pooling
+from headrace.types import FloatArray
 
 pytestmark = needs.native
 
@@ -85,6 +87,30 @@ def test_each_token_gets_scores_where_the_model_gives_them(tmp_path: Path, preci
     for index in (0, 4):
         alone = session.run(row(batch, index))["token_logits"][0]
         np.testing.assert_allclose(alone, found[index][is_token[index]], atol=1e-5)
+
+
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_tokens_of_a_second_text_are_told_apart(tmp_path: Path, precision: Precision):
+    chooser = np.random.default_rng(3)
+
+    def numbers(*shape: int) -> FloatArray:
+        return np.asarray(chooser.normal(size=shape, scale=0.3), np.float32)
+
+    encoder = replace(random_encoder(), segment=numbers(64) * 10)
+    head = Head(
+        inner=Linear(weight=numbers(64, 64), bias=numbers(64)),
+        activation="tanh",
+        outer=Linear(weight=numbers(64, 1), bias=numbers(1)),
+    )
+    path = tmp_path / "model.onnx"
+    path.write_bytes(build_classifier(encoder, head, reads_pairs=True).SerializeToString())
+    alone = texts(LENGTHS)
+    types = (np.arange(80) >= np.array(LENGTHS)[:, None] // 2) * alone.attention_mask
+    pairs = replace(alone, token_type_ids=types)
+    native, onnx = NativeModel(path, 2, precision).session(), OnnxBackend(path, 2)
+    for batch in (alone, pairs):
+        np.testing.assert_allclose(native.run(batch)["logits"], onnx.run(batch)["logits"], atol=0.3)
+    assert np.abs(onnx.run(pairs)["logits"] - onnx.run(alone)["logits"]).max() > 1
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])

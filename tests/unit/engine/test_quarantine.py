@@ -26,3 +26,10 @@ def test_a_lone_surrogate_can_be_guilty_too():
     quarantine = Quarantine()
     quarantine.add("\ud800")
     assert "\ud800" in quarantine
+
+
+def test_two_texts_are_known_by_where_one_ends():
+    quarantine = Quarantine()
+    quarantine.add(("ab", "c"))
+    assert ("ab", "c") in quarantine
+    assert not any(text in quarantine for text in ("abc", ("a", "bc"), ("abc", ""), ("c", "ab"), "ab", "c"))

@@ -17,7 +17,7 @@ from headrace.engine.workload import make_texts
 from headrace.errors import EngineFailed, HeadraceError
 from headrace.machine import Machine
 from headrace.settings import EngineSettings
-from headrace.types import Timings, Window
+from headrace.types import Timings, Window, parts_of
 
 MACHINE = Machine(cpus=2.0, memory_bytes=1 << 30, cpu_model="", cpu_flags=("avx512_bf16",))
 ANSWER = {"embedding": np.array([0.6, 0.8], dtype=np.float32)}
@@ -77,7 +77,7 @@ class TimedEngine:
         self.bench.most_open = max(self.bench.most_open, len(self.bench.open))
 
     async def run(self, job: Job) -> JobResult:
-        tokens = [len(text.split()) + 2 for text in job.texts]
+        tokens = [len(" ".join(parts_of(text)).split()) + 2 for text in job.texts]
         speed = self.does.speed * self.bench.budgets.get(self.plan.token_budget, 1.0)
         speed *= self.bench.sessions.get(self.plan.sessions, 1.0) if len(job.texts) > 1 else 1 / self.plan.sessions
         self.does.turns += len(job.texts) > 1

@@ -269,3 +269,18 @@ def test_a_full_queue_keeps_its_time():
     found = there_and_back(wire.Refused(1, QueueFull("full", retry_after_s=1.25)))
     assert isinstance(found, wire.Refused)
     assert found.error.retry_after_s == 1.25
+
+
+@given(st.lists(st.one_of(st.text(max_size=5), st.tuples(st.text(max_size=5), st.text(max_size=5))), max_size=6))
+def test_texts_and_pairs_of_them_arrive_as_they_were(texts: list[str | tuple[str, str]]):
+    job = Job(texts=tuple(texts), truncate="truncate", deadline=time.monotonic() + 5)
+    run = there_and_back(wire.Run(job))
+    assert isinstance(run, wire.Run)
+    assert run.job.texts == job.texts
+
+
+@pytest.mark.parametrize("sizes", [[[]], [[1, 1, 1]], [[1, -1]], [[1, "1"]], [[3]], [[1, 1], 2]])
+def test_parts_that_are_no_text_and_no_pair_are_refused(sizes: object):
+    header = {"kind": "Run", "number": 1, "truncate": "truncate", "remaining_s": 1.0, "sizes": sizes}
+    with pytest.raises(ValueError, match=r"a text has one part or two|a length cannot be|do not add up"):
+        read(frame(header, b"abc" if sizes != [[3]] else b"ab"))

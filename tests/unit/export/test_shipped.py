@@ -89,7 +89,7 @@ def served(folder: Path, given: Checkpoint, texts: Sequence[str] = TEXTS) -> lis
     model = original.adapt()
     graph = write_graph(model, given.task, folder / "adapted.onnx")
     session = onnxruntime.InferenceSession(folder / "adapted.onnx", providers=["CPUExecutionProvider"])
-    rows = [original._tokenize(text) for text in texts]
+    rows = [original._tokenize(text)[0] for text in texts]
     ids = np.zeros((len(rows), max(map(len, rows))), np.int64)
     for row, own in zip(ids, rows, strict=True):
         row[: len(own)] = own

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from headrace.errors import RequestInvalid
 from headrace.tasks.base import Item
 from headrace.tasks.similarity import TASK, combine, expand, spell
-from headrace.types import Caller, Embedding, Request, Similarity
+from headrace.types import Caller, Embedding, Options, Request, Similarity
 
 
 def embedding(*values: float, **fields: Any) -> Embedding:
@@ -32,7 +32,9 @@ def test_a_query_may_be_empty_but_not_missing() -> None:
 
 
 def test_scores_are_cosines_whatever_the_lengths() -> None:
-    found = combine([embedding(2, 0), embedding(5, 0), embedding(0, 3, truncated=True), embedding(-1, 0, windows=2)])
+    found = combine(
+        [embedding(2, 0), embedding(5, 0), embedding(0, 3, truncated=True), embedding(-1, 0, windows=2)], Options()
+    )
     assert [each.score for each in found] == pytest.approx([1, 0, -1])
     assert [(each.tokens, each.truncated, each.windows) for each in found] == [
         (3, False, 1),
@@ -42,12 +44,12 @@ def test_scores_are_cosines_whatever_the_lengths() -> None:
 
 
 def test_a_vector_of_zeros_is_like_nothing() -> None:
-    assert [each.score for each in combine([embedding(0, 0), embedding(1, 0)])] == [0]
+    assert [each.score for each in combine([embedding(0, 0), embedding(1, 0)], Options())] == [0]
 
 
 @given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=3, max_size=3), min_size=2, max_size=5))
 def test_no_score_is_beyond_one(rows: list[list[float]]) -> None:
-    assert all(abs(each.score) <= 1 + 1e-9 for each in combine([embedding(*row) for row in rows]))
+    assert all(abs(each.score) <= 1 + 1e-9 for each in combine([embedding(*row) for row in rows], Options()))
 
 
 def test_it_is_spelled_with_its_score_and_made_of_embeddings() -> None:

@@ -26,6 +26,8 @@ from headrace.api.rest.schemas import (
     Models,
     RegressRequest,
     RegressResponse,
+    RerankRequest,
+    RerankResponse,
     SimilarityRequest,
     SimilarityResponse,
 )
@@ -60,9 +62,17 @@ _ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
         "Extract entities", "Find the spans of texts that have labels", ExtractRequest, ExtractResponse
     ),
     "regress": _Endpoint("Read a number from texts", "Turn texts into numbers", RegressRequest, RegressResponse),
+    "rerank": _Endpoint(
+        "Rank texts", "Put texts in order by how well they answer a query", RerankRequest, RerankResponse
+    ),
     "similarity": _Endpoint(
         "Compare texts with a query", "Say how near texts are to a query", SimilarityRequest, SimilarityResponse
     ),
+}
+
+
+_ORDERS: Final[Mapping[TaskName, str]] = {
+    "rerank": "one result for each input, or for as many as asked, the best first"
 }
 
 
@@ -76,7 +86,7 @@ def _answering(task: TaskName, shape: type[Inputs]) -> Callable[[Request], Await
             asked = ServiceRequest(
                 task=task,
                 inputs=tuple(body.inputs),
-                query=body.query if isinstance(body, SimilarityRequest) else None,
+                query=body.query if isinstance(body, RerankRequest | SimilarityRequest) else None,
                 model=body.model,
                 options=Options(**dict(body.options)),
                 caller=caller_of(request),
@@ -95,7 +105,7 @@ for _task, _endpoint in _ENDPOINTS.items():
         methods=["POST"],
         name=_task,
         summary=_endpoint.summary,
-        description=f"{_endpoint.description}: one result for each input, in the order of the inputs.",
+        description=f"{_endpoint.description}: {_ORDERS.get(_task, 'one result for each input, in their order')}.",
         responses={200: {"model": _endpoint.response}},
         openapi_extra={**json_body(_endpoint.request), "parameters": [PARAMETER]},
     )

@@ -1,6 +1,6 @@
 """The shapes of the native dialect: what is sent, and what comes back."""
 
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -97,6 +97,28 @@ class RegressRequest(_Texts):
     options: RegressOptions = RegressOptions()
 
 
+_COMPARED: Final = ConfigDict(
+    json_schema_extra={"examples": [{"query": "a dull film", "inputs": ["The plot was thin.", "I sold my car."]}]}
+)
+
+
+class RerankOptions(_Shape):
+    """What may be chosen about a ranking."""
+
+    truncate: Truncate = _truncate("read all of it in windows, each with the query, of which the best counts")
+    top_k: int | None = Field(default=None, ge=1, description="How many texts, the best first; by default all.")
+    raw: bool = Field(default=False, description="Scores as the model gives them, without what it was trained with.")
+
+
+class RerankRequest(_Texts):
+    """Texts to rank by how well they answer a query."""
+
+    model_config = _COMPARED
+
+    query: str = Field(description="What the inputs are to answer.")
+    options: RerankOptions = RerankOptions()
+
+
 class SimilarityOptions(_Shape):
     """What may be chosen about a comparison."""
 
@@ -106,9 +128,7 @@ class SimilarityOptions(_Shape):
 class SimilarityRequest(_Texts):
     """Texts to compare with a query."""
 
-    model_config = ConfigDict(
-        json_schema_extra={"examples": [{"query": "a dull film", "inputs": ["The plot was thin.", "I sold my car."]}]}
-    )
+    model_config = _COMPARED
 
     query: str = Field(description="What each of the inputs is compared with.")
     options: SimilarityOptions = SimilarityOptions()
@@ -161,6 +181,13 @@ class RegressResult(_Result):
     """The number of one text."""
 
     value: float
+
+
+class RerankResult(_Result):
+    """How well one text answers the query."""
+
+    index: int = Field(description="Its place among the inputs.")
+    score: float = Field(description="The higher, the better; what it means is the model's.")
 
 
 class SimilarityResult(_Result):
@@ -222,6 +249,13 @@ class RegressResponse(_Response):
     results: list[RegressResult]
 
 
+class RerankResponse(_Response):
+    """The inputs, the best first."""
+
+    task: Literal["rerank"]
+    results: list[RerankResult]
+
+
 class SimilarityResponse(_Response):
     """One result for each input, in the order of the inputs."""
 
@@ -229,7 +263,7 @@ class SimilarityResponse(_Response):
     results: list[SimilarityResult]
 
 
-Inputs = ClassifyRequest | EmbedRequest | ExtractRequest | RegressRequest | SimilarityRequest
+Inputs = ClassifyRequest | EmbedRequest | ExtractRequest | RegressRequest | RerankRequest | SimilarityRequest
 """What a task is asked with."""
 
 
