@@ -31,7 +31,7 @@ from headrace.models.manifest import Manifest
 from headrace.observe.base import Observer, RequestFinished
 from headrace.settings import LimitSettings
 from headrace.tasks import TASKS
-from headrace.tasks.base import Item, Task
+from headrace.tasks.base import Task, name_input
 from headrace.types import Answer, Caller, Options, Request, Result, Scope, Text, Timings, parts_of
 
 # From the head of a request to its run are 1 to 20 ms on a busy machine. One that takes longer has a slow client or is
@@ -53,13 +53,13 @@ class _Work:
 
     Attributes:
         options: As the caller chose them, and the model's own where the caller did not.
-        items: The texts that the model has to read.
+        texts: What the model has to read.
     """
 
     model: LoadedModel
     task: Task
     options: Options
-    items: tuple[Item, ...]
+    texts: tuple[Text, ...]
     deadline: float
 
 
@@ -176,7 +176,7 @@ class Service:
             raise TaskUnsupported(
                 f"{model.name!r} does {model.manifest.task!r}, not {request.task!r}; name another model", field="model"
             )
-        count, longest = len(request.inputs), self._bounds.max_text_chars
+        count = len(request.inputs)
         if not count:
             raise RequestInvalid("inputs is empty; send at least one text", field="inputs")
         if count > self._bounds.max_inputs:
@@ -184,16 +184,14 @@ class Service:
                 f"{count} inputs are more than the {self._bounds.max_inputs} of one request; send several requests",
                 field="inputs",
             )
-        items = task.expand(request)
-        for item in items:
-            if max(map(len, parts_of(item.text))) > longest:
-                raise RequestTooLarge(
-                    f"the text has {max(map(len, parts_of(item.text)))} characters and at most {longest} are read; send"
-                    " less of it",
-                    field=item.field,
-                )
+        longest = self._bounds.max_text_chars
+        for index, text in enumerate(request.inputs):
+            if len(text) > longest:
+                raise _too_long(text, longest, name_input(index))
+        if len(request.query or "") > longest:
+            raise _too_long(request.query or "", longest, "query")
         options = request.options.resolved(normalize=model.manifest.normalize)
-        return _Work(model, task, options, items, request.deadline)
+        return _Work(model, task, options, task.expand(request), request.deadline)
 
     async def _recall(self, keys: list[bytes], task: Task) -> dict[bytes, Result]:
         entries = await self._cache.get_many(keys)
@@ -209,7 +207,7 @@ class Service:
         cost nothing. A text that another request computes is no remembered one: it was waited for. The times are those
         of the texts that ran for this request; waiting for another's shows in the total alone.
         """
-        missing = {key: item.text for key, item in zip(keys, work.items, strict=True) if key not in known}
+        missing = {key: text for key, text in zip(keys, work.texts, strict=True) if key not in known}
         runs: list[Timings] = []
 
         async def compute(led: Sequence[bytes]) -> dict[bytes, Result | HeadraceError]:
@@ -223,7 +221,7 @@ class Service:
         for key in missing:
             outcome = outcomes[key]
             if isinstance(outcome, HeadraceError):
-                raise outcome.at(work.items[keys.index(key)].field) from outcome
+                raise outcome.at(work.task.name_text(keys.index(key))) from outcome
             values[key] = outcome
         return values, runs
 
@@ -273,6 +271,12 @@ class Service:
             )
 
 
+def _too_long(text: str, longest: int, field: str) -> RequestTooLarge:
+    return RequestTooLarge(
+        f"the text has {len(text)} characters and at most {longest} are read; send less of it", field=field
+    )
+
+
 def _describe(model: LoadedModel) -> ServedModel:
     return ServedModel(model.manifest, model.plan)
 
@@ -282,8 +286,8 @@ def _keys(work: _Work) -> list[bytes]:
     # The precision: whoever asked for fp32 must not be given what another replica computed in bf16.
     options = f"{work.options.canonical()},precision={work.model.plan.precision}"
     return [
-        make_key(revision=manifest.revision, task=manifest.task, options=options, scope="", texts=parts_of(item.text))
-        for item in work.items
+        make_key(revision=manifest.revision, task=manifest.task, options=options, scope="", texts=parts_of(text))
+        for text in work.texts
     ]
 
 

@@ -174,7 +174,7 @@ class Encoding:
         ids: Token ids, special tokens included, no padding.
         weight: How many of them are the text's own and were not in the window before.
         truncated: Whether the text was cut to this window.
-        boundary: How many of them come before the second of two texts; all if there is one text, or if a tokenizer
+        boundary: How many of them come before the second of two texts; nothing if there is one text, or if a tokenizer
             does not tell them apart.
         spans: Where each token is in the text, as of ``Window``; nothing if nobody needs to know.
     """
@@ -182,7 +182,7 @@ class Encoding:
     ids: Sequence[int]
     weight: int
     truncated: bool
-    boundary: int = 1 << 30
+    boundary: int | None = None
     spans: NDArray[np.int32] | None = None
 
 

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.engine.base import Encoding
+from headrace.engine.windows import OVERLAP
 from headrace.errors import InputTooLong
 from headrace.types import Truncate
 
-# Of the room for the second text, as much is shown to the next window again as of a text alone.
-_OVERLAP: Final = 8
 # In several windows the first text is in each of them; it may take half, or little of the second would be left.
 _FIRST_SHARE: Final = 2
 
@@ -65,7 +64,7 @@ class PairLayout:
         is_cut = len(first) > self.room // _FIRST_SHARE
         first = first[: self.room // _FIRST_SHARE]
         room = self.room - len(first)
-        overlap = room // _OVERLAP
+        overlap = room // OVERLAP
         starts = range(0, max(1, len(second) - overlap), room - overlap)
         parts = [(second[start : start + room], overlap if start else 0) for start in starts]
         return tuple(
@@ -85,5 +84,5 @@ class PairLayout:
 
     def _window(self, first: Sequence[int], second: Sequence[int], weight: int, *, truncated: bool) -> Encoding:
         ids = array("i", (*self.before, *first, *self.between, *second, *self.after))
-        boundary = len(ids) if self.boundary is None else self.boundary + len(first)
+        boundary = None if self.boundary is None else self.boundary + len(first)
         return Encoding(ids=ids, weight=weight, truncated=truncated, boundary=boundary)

@@ -348,11 +348,12 @@ def pad(encodings: Sequence[Encoding]) -> TokenBatch:
 
 
 def _types(encodings: Sequence[Encoding], shape: tuple[int, int]) -> IntArray | None:
-    if all(encoding.boundary >= len(encoding.ids) for encoding in encodings):
+    if all(encoding.boundary is None for encoding in encodings):
         return None
     types = np.zeros(shape, dtype=np.int64)
     for row, encoding in enumerate(encodings):
-        types[row, encoding.boundary : len(encoding.ids)] = 1
+        if encoding.boundary is not None:
+            types[row, encoding.boundary : len(encoding.ids)] = 1
     return types
 
 

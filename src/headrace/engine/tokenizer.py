@@ -23,6 +23,7 @@ import tokenizers  # noqa: E402 - after the environment says how it is to work
 # Of a text that is to be cut, so much is tokenized at first for each token of the window, then twice that. English has
 # 4 to 5 characters for a token, other languages less.
 _CHARS_PER_TOKEN: Final = 6
+_WORD: Final = "x"
 
 
 class FastTokenizer:
@@ -116,15 +117,17 @@ def _load(path: Path) -> tokenizers.Tokenizer:
     return tokenizer
 
 
-def _special_tokens(tokenizer: tokenizers.Tokenizer, path: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return what a tokenizer puts before and after a text.
-
-    A tokenizer of a single word is given the same last step, and what it puts around that word is the answer.
-    """
-    probe = tokenizers.Tokenizer(tokenizers.models.WordLevel({"x": 0}))
+def _probe(tokenizer: tokenizers.Tokenizer) -> tokenizers.Tokenizer:
+    """Return a tokenizer of a single word with the same last step: what it puts around that word is what it puts."""
+    probe = tokenizers.Tokenizer(tokenizers.models.WordLevel({_WORD: 0}))
     if tokenizer.post_processor is not None:
         probe.post_processor = tokenizer.post_processor
-    encoding = probe.encode("x")
+    return probe
+
+
+def _special_tokens(tokenizer: tokenizers.Tokenizer, path: Path) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return what a tokenizer puts before and after a text."""
+    encoding = _probe(tokenizer).encode(_WORD)
     if encoding.special_tokens_mask.count(0) != 1:
         raise ModelCorrupt(f"{path} puts its special tokens elsewhere than around a text; use another model")
     place = encoding.special_tokens_mask.index(0)
@@ -132,11 +135,8 @@ def _special_tokens(tokenizer: tokenizers.Tokenizer, path: Path) -> tuple[tuple[
 
 
 def _read_pair(tokenizer: tokenizers.Tokenizer, max_tokens: int) -> PairLayout | None:
-    """Return what a tokenizer puts around two texts, found as for one; nothing if it does not keep them apart."""
-    probe = tokenizers.Tokenizer(tokenizers.models.WordLevel({"x": 0}))
-    if tokenizer.post_processor is not None:
-        probe.post_processor = tokenizer.post_processor
-    encoding = probe.encode("x", "x")
+    """Return what a tokenizer puts around two texts; nothing if it does not keep them apart."""
+    encoding = _probe(tokenizer).encode(_WORD, _WORD)
     places = [place for place, is_special in enumerate(encoding.special_tokens_mask) if not is_special]
     types = encoding.type_ids
     if len(places) != 2 or sorted(types) != types:  # noqa: PLR2004 - the two texts

@@ -14,7 +14,7 @@ from headrace.types import Truncate
 
 # Of a window, an eighth is shown to the next one again. Of 256 tokens that is 31, about an English sentence, so what
 # is cut in two at the end of one window is mostly whole in the next; and it costs no more than a seventh in time.
-_OVERLAP: Final = 8
+OVERLAP: Final = 8
 
 
 _SPECIAL: Final = (0, 0, -1)
@@ -69,7 +69,7 @@ class WindowLayout:
                 "send less, or set truncate to 'truncate' or 'chunk'"
             )
         if is_over and truncate == "chunk":
-            overlap = self.room // _OVERLAP
+            overlap = self.room // OVERLAP
             starts = range(0, len(body) - overlap, self.room - overlap)
             return tuple(self._window(body, start, overlap if start else 0) for start in starts)
         return (self._window(body, 0, 0, truncated=is_over),)

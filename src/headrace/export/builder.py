@@ -35,13 +35,12 @@ def build_graph(encoder: Encoder, pooling: Pooling) -> onnx.ModelProto:
     return _finish(build, encoder, {"embedding": ["batch", width], "norm": ["batch"]}, {"pooling": pooling})
 
 
-def build_classifier(encoder: Encoder, head: Head, *, reads_pairs: bool = False) -> onnx.ModelProto:
+def build_classifier(encoder: Encoder, head: Head) -> onnx.ModelProto:
     """Return the graph: ``input_ids`` and ``attention_mask`` in, ``logits`` out, one for each label.
 
-    One that reads pairs takes ``token_type_ids`` as well, if the model tells two texts apart by them.
+    If the encoder tells two texts apart, it takes ``token_type_ids`` as well.
     """
     build = _Builder()
-    build.has_types = reads_pairs and encoder.segment is not None
     states, mask = _encode(build, encoder)
     inner = build.linear(_pool(build, "cls", states, mask), head.inner, "head.inner")
     kind = {"gelu": "Gelu", "relu": "Relu", "tanh": "Tanh"}[head.activation]
@@ -76,7 +75,7 @@ def _finish(
     build: "_Builder", encoder: Encoder, outputs: Mapping[str, list[str | int]], facts: Mapping[str, str]
 ) -> onnx.ModelProto:
     ids = ["batch", "length"]
-    inputs = (*INPUTS, TYPES) if build.has_types else INPUTS
+    inputs = (*INPUTS, TYPES) if encoder.segment is not None else INPUTS
     graph = helper.make_graph(
         build.nodes,
         "headrace",
@@ -99,7 +98,6 @@ class _Builder:
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
         self._shared: dict[tuple[int, ...], str] = {}
-        self.has_types = False
 
     def constant(self, value: NDArray[Any] | np.generic, name: str | None = None) -> str:
         name = name or f"c{len(self.constants)}"
@@ -137,7 +135,7 @@ def _embed(build: _Builder, encoder: Encoder) -> str:
     rows = build.constant(encoder.positions[None], "positions")  # (1, window, h)
     positions = build.node("Slice", [rows, build.ints(0), _length(build), build.ints(1)])
     added = build.node("Add", [words, positions])
-    if build.has_types and encoder.segment is not None:
+    if encoder.segment is not None:
         kind = build.node("Unsqueeze", [build.node("Cast", [TYPES], to=TensorProto.FLOAT), build.ints(2)])  # (n, s, 1)
         added = build.node("Add", [added, build.node("Mul", [kind, build.constant(encoder.segment, "segment")])])
     states = build.norm(added, encoder.embedding_norm, encoder.epsilon, "embedding_norm")

@@ -64,7 +64,9 @@ def read_encoder(config: Mapping[str, Any], weights: Weights, max_tokens: int) -
     return encoder
 
 
-def read_classifier(config: Mapping[str, Any], weights: Weights, max_tokens: int, labels: int) -> tuple[Encoder, Head]:
+def read_classifier(
+    config: Mapping[str, Any], weights: Weights, max_tokens: int, labels: int, *, reads_pairs: bool = False
+) -> tuple[Encoder, Head]:
     """Return the weights of an encoder of a known family with a head that classifies texts.
 
     Args:
@@ -72,12 +74,13 @@ def read_classifier(config: Mapping[str, Any], weights: Weights, max_tokens: int
         weights: As of ``read_encoder``.
         max_tokens: As of ``read_encoder``.
         labels: How many there are; 1 if the head gives a number.
+        reads_pairs: Whether it is given two texts at a time.
 
     Raises:
         SourceInvalid: As of ``read_encoder``.
         SourceUnsupported: As of ``read_encoder``.
     """
-    reader, family = _open(config, weights, max_tokens), _family(config)
+    reader, family = _open(config, weights, max_tokens, reads_pairs=reads_pairs), _family(config)
     encoder, names, hidden = family.read(reader), family.head, reader.sizes.hidden
     head = Head(
         inner=reader.linear(names.inner, hidden, hidden),
@@ -112,9 +115,9 @@ def _family(config: Mapping[str, Any]) -> "_Family":
     return _FAMILIES[config["model_type"]]
 
 
-def _open(config: Mapping[str, Any], weights: Weights, max_tokens: int) -> Reader:
+def _open(config: Mapping[str, Any], weights: Weights, max_tokens: int, *, reads_pairs: bool = False) -> Reader:
     family = _family(config)
-    return Reader(config, _rename(weights, family.prefix), max_tokens, family.sizes(config))
+    return Reader(config, _rename(weights, family.prefix), max_tokens, family.sizes(config), reads_pairs)
 
 
 def _refuse_rest(reader: Reader, known: tuple[str, ...]) -> None:

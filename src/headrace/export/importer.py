@@ -178,9 +178,9 @@ def _load_known(checkpoint: Checkpoint) -> _Original:
         tagger = read_tagger(*given, len(checkpoint.labels))
         original, graph = PlainOriginal(checkpoint, *tagger), partial(build_tagger, *tagger)
     else:
-        classifier = read_classifier(*given, len(checkpoint.labels) or 1)
-        build = partial(build_classifier, reads_pairs=checkpoint.task == "rerank")
-        original, graph = PlainOriginal(checkpoint, *classifier), partial(build, *classifier)
+        reads_pairs = checkpoint.task == "rerank"
+        classifier = read_classifier(*given, len(checkpoint.labels) or 1, reads_pairs=reads_pairs)
+        original, graph = PlainOriginal(checkpoint, *classifier), partial(build_classifier, *classifier)
     return _Original(original.answer, graph, BUILDING)
 
 

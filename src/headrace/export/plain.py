@@ -52,9 +52,7 @@ class PlainOriginal:
                 return {"logits": classify(states, self._head)}
             case Linear():
                 return {"token_logits": tag(states, self._head)}
-        pooled = pool(states, self._pooling)
-        norm = np.linalg.norm(pooled)
-        return {"embedding": pooled / max(norm, np.float32(MIN_NORM)), "norm": np.asarray(norm)}
+        return scale(pool(states, self._pooling))
 
 
 def load_tokenizer(checkpoint: Checkpoint) -> Callable[[Text], tuple[NDArray[np.int64], NDArray[np.int64]]]:
@@ -91,6 +89,12 @@ def pool(states: FloatArray, pooling: Pooling) -> FloatArray:
     if pooling == "cls":
         return np.asarray(states[0])
     return np.asarray(states.max(axis=0) if pooling == "max" else states.mean(axis=0), dtype=np.float32)
+
+
+def scale(pooled: FloatArray) -> Arrays:
+    """Return ``embedding``, a vector of length 1, and ``norm``, the length it had."""
+    norm = np.linalg.norm(pooled)
+    return {"embedding": pooled / max(norm, np.float32(MIN_NORM)), "norm": np.asarray(norm)}
 
 
 def classify(states: FloatArray, head: Head) -> FloatArray:

@@ -16,6 +16,8 @@ from headrace.types import FloatArray
 
 Weights = Mapping[str, FloatArray]
 
+_TYPE_ROWS: Final = "embeddings.token_type_embeddings.weight"
+
 EPSILON: Final = 1e-12
 """What keeps a layer norm from dividing by zero, where a configuration does not say."""
 
@@ -65,6 +67,7 @@ class Reader:
     Attributes:
         weights: All of a checkpoint, by their names within the encoder.
         max_tokens: The window.
+        reads_pairs: Whether the model is given two texts at a time.
         used: Names of those that were taken.
     """
 
@@ -72,6 +75,7 @@ class Reader:
     weights: Weights
     max_tokens: int
     sizes: Sizes
+    reads_pairs: bool = False
     used: set[str] = field(default_factory=set)
 
     def tensor(self, name: str, *shape: int | None) -> FloatArray:
@@ -119,15 +123,13 @@ class Reader:
         rows = self.tensor(name, None, self.sizes.words)[first : first + self.max_tokens]
         if len(rows) < self.max_tokens:
             raise SourceInvalid(f"{name!r} has no row for {self.max_tokens} tokens; the files do not belong together")
-        types = "embeddings.token_type_embeddings.weight"
-        return rows + self.tensor(types, None, self.sizes.words)[0] if types in self.weights else rows
+        return rows + self.tensor(_TYPE_ROWS, None, self.sizes.words)[0] if _TYPE_ROWS in self.weights else rows
 
     def segment(self) -> FloatArray | None:
-        """Return by how much the row of token type 1 differs from that of type 0, if there are both."""
-        name = "embeddings.token_type_embeddings.weight"
-        if name not in self.weights:
+        """Return how far the row of token type 1 is from that of type 0, if there are both and pairs are read."""
+        if not self.reads_pairs or _TYPE_ROWS not in self.weights:
             return None
-        types = self.tensor(name, None, self.sizes.words)
+        types = self.tensor(_TYPE_ROWS, None, self.sizes.words)
         return types[1] - types[0] if len(types) > 1 else None
 
     @property

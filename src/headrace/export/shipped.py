@@ -5,7 +5,7 @@ depend on the texts beside it. What it takes and gives gets the names and types 
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from headrace.engine.base import PER_TOKEN, TYPES
 from headrace.errors import SourceInvalid, SourceUnsafe, SourceUnsupported
 from headrace.export.architecture import MIN_NORM
 from headrace.export.graph import INPUTS, OUTPUTS
-from headrace.export.plain import load_tokenizer, pool
+from headrace.export.plain import load_tokenizer, pool, scale
 from headrace.models.checkpoint import CONFIG, Checkpoint
 from headrace.models.files import require_plain
 from headrace.models.weights import GRAPH_DATA
@@ -109,9 +109,7 @@ class ShippedOriginal:
         found = np.asarray(self._run(feeds), dtype=np.float32)
         if self._checkpoint.task != "embed":
             return {OUTPUTS[self._checkpoint.task][0]: found}
-        pooled = pool(found, self._checkpoint.pooling) if self._output.axes == 3 else found  # noqa: PLR2004 - (s, h)
-        norm = np.linalg.norm(pooled)
-        return {"embedding": pooled / max(norm, np.float32(MIN_NORM)), "norm": np.asarray(norm)}
+        return scale(pool(found, self._checkpoint.pooling) if self._output.axes == 3 else found)  # noqa: PLR2004 - (s, h)
 
     def adapt(self) -> onnx.ModelProto:
         """Return the graph with the inputs and outputs of serving."""
@@ -172,14 +170,14 @@ class _Adapter:
         rows = ["batch", "length"] if name.startswith(PER_TOKEN) else ["batch"]
         if self._output.name != name or self._output.kind != TensorProto.FLOAT:
             self._rename(name)  # the shipped one may have this name and another type
-            self._node("Cast", [self._output_name], name, to=TensorProto.FLOAT)
+            self._node("Cast", [self._output.name], name, to=TensorProto.FLOAT)
         self._give(name, [*rows, self._output.width])
 
     def give_embedding(self, pooling: str) -> None:
         """Give a vector of length 1 for each text, and the length it had."""
         self._rename("embedding")
         self._rename("norm")
-        pooled = self._node("Cast", [self._output_name], to=TensorProto.FLOAT)
+        pooled = self._node("Cast", [self._output.name], to=TensorProto.FLOAT)
         if self._output.axes == 3:  # noqa: PLR2004 - (n, s, h)
             pooled = self._pool(pooled, pooling)
         ones = self._constant(np.ones((self._output.width, 1), np.float32))
@@ -190,10 +188,6 @@ class _Adapter:
         self._node("Reshape", [length, self._constant(np.array([-1]))], "norm")
         self._give("embedding", ["batch", self._output.width])
         self._give("norm", ["batch"])
-
-    @property
-    def _output_name(self) -> str:
-        return self._output.name
 
     def _pool(self, states: str, pooling: str) -> str:
         """Return one vector for each text, shape ``(n, h)``."""
@@ -217,7 +211,7 @@ class _Adapter:
             node.input[:] = [f"{_OWN}was.{name}" if each == name else each for each in node.input]
             node.output[:] = [f"{_OWN}was.{name}" if each == name else each for each in node.output]
         if self._output.name == name:
-            self._output = _Output(f"{_OWN}was.{name}", self._output.kind, self._output.axes, self._output.width)
+            self._output = replace(self._output, name=f"{_OWN}was.{name}")
 
     def _constant(self, value: Any) -> str:
         name = self._next()

@@ -30,17 +30,6 @@ FILES: Final = (
 )
 """Patterns of the files that an import needs beside the weights; no other is downloaded or unpacked."""
 
-
-def wanted_files(weights: str) -> tuple[str, ...]:
-    """Return patterns of all files that an import needs.
-
-    Args:
-        weights: The one that holds the weights.
-    """
-    data = () if weights == WEIGHTS else tuple(weights + end for end in GRAPH_DATA)
-    return (*FILES, weights, *data)
-
-
 ADAPTER: Final = "adapter_config.json"
 MODEL_TYPES: Final = frozenset(
     {"albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet", "roberta"}
@@ -69,7 +58,7 @@ class Checkpoint:
         architecture: Name of its class in transformers.
         weights: Name of the file that holds them: safetensors, or an ONNX graph that was shipped.
         labels: Of a classifier of texts or of tokens, in the order of its scores.
-        function: What turns its scores into probabilities.
+        function: What turns its scores into those that are told.
         max_tokens: The window in tokens, special tokens included.
         license: As its model card says, if it has one.
     """
@@ -86,6 +75,16 @@ class Checkpoint:
     max_tokens: int
     prompts: Mapping[str, str]
     license: str | None
+
+
+def wanted_files(weights: str) -> tuple[str, ...]:
+    """Return patterns of all files that an import needs.
+
+    Args:
+        weights: The one that holds the weights.
+    """
+    data = () if weights == WEIGHTS else tuple(weights + end for end in GRAPH_DATA)
+    return (*FILES, weights, *data)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:
@@ -226,9 +225,9 @@ def _read_function(
 
 def _read_activation(folder: Path, config: Mapping[str, Any]) -> ScoreFunction:
     """Return what a cross-encoder does with its score, where sentence-transformers of any version keeps it."""
-    if len(_read_labels(config)) != 1:
+    if (count := len(_read_labels(config))) != 1:
         raise SourceUnsupported(
-            f"{CONFIG} makes it a cross-encoder with {len(_read_labels(config))} scores; one with one can be imported",
+            f"{CONFIG} makes it a cross-encoder with {count} scores; one with one can be imported",
             field="id2label",
         )
     kept = config.get("sentence_transformers")

@@ -1,28 +1,41 @@
 """What a task is: which texts a model reads for a request, how their arrays become results, and those the answer."""
 
+import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from headrace.errors import RequestInvalid
 from headrace.types import ModelTask, Options, Request, Result, TaskName, Text, Traits, Window
 
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """What a model reads at a time for a request.
-
-    Attributes:
-        field: What the caller calls it, such as ``inputs[3]``.
-    """
-
-    field: str
-    text: Text
+# Tokens, windows, truncated; 12 bytes, so that numbers after it are aligned.
+_COUNTS: Final = struct.Struct("<II?3x")
 
 
-def each_input(request: Request) -> tuple[Item, ...]:
+def count(windows: Sequence[Window], truncated: bool) -> dict[str, Any]:
+    """Return the fields that every result has, of the windows of its text."""
+    return {"tokens": sum(window.tokens for window in windows), "truncated": truncated, "windows": len(windows)}
+
+
+def pack_counts(result: Result) -> bytes:
+    """Turn what every result has into bytes, which what is particular to it follows."""
+    return _COUNTS.pack(result.tokens, result.windows, result.truncated)
+
+
+def unpack_counts(data: bytes) -> tuple[dict[str, Any], bytes]:
+    """Turn the bytes of ``pack_counts`` back into fields, and return what follows them."""
+    tokens, windows, truncated = _COUNTS.unpack_from(data)
+    return {"tokens": tokens, "truncated": truncated, "windows": windows}, data[_COUNTS.size :]
+
+
+def read_inputs(request: Request) -> tuple[Text, ...]:
     """Return the inputs."""
-    return tuple([Item(f"inputs[{index}]", text) for index, text in enumerate(request.inputs)])
+    return request.inputs
+
+
+def name_input(index: int) -> str:
+    """Return what a caller calls an input."""
+    return f"inputs[{index}]"
 
 
 def query_of(request: Request) -> str:
@@ -53,6 +66,7 @@ class Task:
         unpack: Turns the bytes back, exactly.
         spell: Returns what is particular to a result of this task, by the names that every surface has for it.
         expand: Returns the texts that a model has to read for a request.
+        name_text: Returns what the caller calls one of these texts, by its index.
         combine: Makes the results of the answer of those of the texts.
     """
 
@@ -62,5 +76,6 @@ class Task:
     pack: Callable[[Any], bytes]
     unpack: Callable[[bytes], Result]
     spell: Callable[[Any], dict[str, Any]]
-    expand: Callable[[Request], tuple[Item, ...]] = each_input
+    expand: Callable[[Request], tuple[Text, ...]] = read_inputs
+    name_text: Callable[[int], str] = name_input
     combine: Callable[[Sequence[Any], Options], tuple[Result, ...]] = as_they_are

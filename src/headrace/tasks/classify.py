@@ -1,17 +1,15 @@
 """``classify``: a text becomes scores for labels: one label among all (softmax), or each by itself (sigmoid)."""
 
 import json
-import struct
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.tasks.base import Task
+from headrace.tasks.base import Task, count, pack_counts, unpack_counts
 from headrace.types import Classification, Label, Options, ScoreFunction, Traits, Window
 
-_HEADER: Final = struct.Struct("<II?")  # tokens, windows, truncated
 _Scores = NDArray[np.float64]
 
 
@@ -26,9 +24,7 @@ def finish(_text: str, windows: Sequence[Window], truncated: bool, options: Opti
         order = [index for index in order if scores[index] >= options.threshold]
     return Classification(
         labels=tuple(Label(traits.labels[index], float(scores[index])) for index in order[: options.top_k]),
-        tokens=sum(window.tokens for window in windows),
-        truncated=truncated,
-        windows=len(windows),
+        **count(windows, truncated),
     )
 
 
@@ -65,16 +61,14 @@ _PROBABILITIES: Final[Mapping[ScoreFunction, Callable[[_Scores], _Scores]]] = {
 
 
 def pack(result: Classification) -> bytes:
-    """Turn a classification into bytes: a header, then JSON, whose numbers come back exactly."""
-    header = _HEADER.pack(result.tokens, result.windows, result.truncated)
-    return header + json.dumps([[label.name, label.score] for label in result.labels]).encode()
+    """Turn a classification into bytes: JSON, whose numbers come back exactly."""
+    return pack_counts(result) + json.dumps([[label.name, label.score] for label in result.labels]).encode()
 
 
 def unpack(data: bytes) -> Classification:
     """Turn the bytes of ``pack`` back into the classification."""
-    tokens, windows, truncated = _HEADER.unpack_from(data)
-    labels = tuple(Label(name, score) for name, score in json.loads(data[_HEADER.size :]))
-    return Classification(labels=labels, tokens=tokens, truncated=truncated, windows=windows)
+    counts, own = unpack_counts(data)
+    return Classification(labels=tuple(Label(name, score) for name, score in json.loads(own)), **counts)
 
 
 def spell(result: Classification) -> dict[str, Any]:

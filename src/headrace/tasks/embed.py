@@ -1,16 +1,13 @@
 """``embed``: a text becomes a vector."""
 
-import struct
 from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 
-from headrace.tasks.base import Task
+from headrace.tasks.base import Task, count, pack_counts, unpack_counts
 from headrace.types import Embedding, FloatArray, Options, Traits, Window
 
-# Tokens, windows, truncated; 12 bytes, so that the numbers after it are aligned.
-_HEADER: Final = struct.Struct("<II?3x")
 _TINY: Final = 1e-12  # keeps windows that cancel each other out from dividing by 0
 
 
@@ -22,9 +19,7 @@ def finish(_text: str, windows: Sequence[Window], truncated: bool, options: Opti
     """
     return Embedding(
         values=_merge(windows, options) if len(windows) > 1 else _pick(windows[0], options),
-        tokens=sum(window.tokens for window in windows),
-        truncated=truncated,
-        windows=len(windows),
+        **count(windows, truncated),
     )
 
 
@@ -46,16 +41,14 @@ def _merge(windows: Sequence[Window], options: Options) -> FloatArray:
 
 
 def pack(embedding: Embedding) -> bytes:
-    """Turn an embedding into bytes: header, then little-endian float32."""
-    header = _HEADER.pack(embedding.tokens, embedding.windows, embedding.truncated)
-    return header + embedding.values.astype("<f4").tobytes()
+    """Turn an embedding into bytes: little-endian float32."""
+    return pack_counts(embedding) + embedding.values.astype("<f4").tobytes()
 
 
 def unpack(data: bytes) -> Embedding:
     """Turn the bytes of ``pack`` back into the embedding."""
-    tokens, windows, truncated = _HEADER.unpack_from(data)
-    values = np.frombuffer(data, "<f4", offset=_HEADER.size)
-    return Embedding(values=values, tokens=tokens, truncated=truncated, windows=windows)
+    counts, own = unpack_counts(data)
+    return Embedding(values=np.frombuffer(own, "<f4"), **counts)
 
 
 def spell(result: Embedding) -> dict[str, Any]:

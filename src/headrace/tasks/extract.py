@@ -5,7 +5,6 @@ letters; what the aggregations do is what transformers' pipeline does.
 """
 
 import json
-import struct
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby, pairwise
@@ -14,10 +13,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.tasks.base import Task
+from headrace.tasks.base import Task, count, pack_counts, unpack_counts
 from headrace.types import Aggregation, Entity, Extraction, Options, Traits, Window
 
-_HEADER: Final = struct.Struct("<II?")  # tokens, windows, truncated
 _OUTSIDE: Final = "O"
 _FIRST: Final = frozenset("BUS")  # begins a span: begin, unit, single
 _LAST: Final = frozenset("LEUS")  # ends one: last, end, unit, single
@@ -61,9 +59,7 @@ def finish(text: str, windows: Sequence[Window], truncated: bool, options: Optio
     least = -1.0 if options.threshold is None else options.threshold
     return Extraction(
         entities=tuple(each for each in entities if each.label != _OUTSIDE and each.text and each.score >= least),
-        tokens=sum(window.tokens for window in windows),
-        truncated=truncated,
-        windows=len(windows),
+        **count(windows, truncated),
     )
 
 
@@ -73,22 +69,16 @@ def _join(windows: Sequence[Window]) -> _Tokens:
     What two windows share is cut in the middle: each token is taken from the window that shows more of what is around
     it. So an entity at the border of a window is whole.
     """
+    owns = [np.flatnonzero(np.asarray(window.arrays["spans"])[:, 2] >= 0) for window in windows]
+    repeated = [len(own) - window.weight for own, window in zip(owns, windows, strict=True)]  # were in the one before
     logits, spans = [], []
-    for window, after in zip(windows, (*windows[1:], None), strict=True):
-        own = np.flatnonzero(np.asarray(window.arrays["spans"])[:, 2] >= 0)
-        first = (len(own) - window.weight) // 2
-        last = len(own) if after is None else len(own) - (_repeated(after) - _repeated(after) // 2)
-        kept = own[first:last]
+    for window, own, before, after in zip(windows, owns, repeated, (*repeated[1:], 0), strict=True):
+        kept = own[before // 2 : len(own) - (after - after // 2)]
         logits.append(np.asarray(window.arrays["token_logits"], dtype=np.float64)[kept])
         spans.append(np.asarray(window.arrays["spans"])[kept])
     rows = np.concatenate(logits)
     powers = np.exp(rows - rows.max(axis=1, keepdims=True))
     return _Tokens(powers / powers.sum(axis=1, keepdims=True), np.concatenate(spans))
-
-
-def _repeated(window: Window) -> int:
-    """Return how many of a window's tokens were in the one before."""
-    return int((np.asarray(window.arrays["spans"])[:, 2] >= 0).sum()) - window.weight
 
 
 def _pieces(tokens: _Tokens, aggregation: Aggregation, labels: Sequence[str]) -> Iterator[_Piece]:
@@ -148,17 +138,15 @@ def _entity(text: str, pieces: Sequence[_Piece], *, is_whole: bool) -> Entity:
 
 
 def pack(result: Extraction) -> bytes:
-    """Turn an extraction into bytes: a header, then JSON, whose numbers come back exactly."""
-    header = _HEADER.pack(result.tokens, result.windows, result.truncated)
+    """Turn an extraction into bytes: JSON, whose numbers come back exactly."""
     rows = [[each.label, each.score, each.start, each.end, each.text] for each in result.entities]
-    return header + json.dumps(rows).encode()
+    return pack_counts(result) + json.dumps(rows).encode()
 
 
 def unpack(data: bytes) -> Extraction:
     """Turn the bytes of ``pack`` back into the extraction."""
-    tokens, windows, truncated = _HEADER.unpack_from(data)
-    entities = tuple(Entity(*row) for row in json.loads(data[_HEADER.size :]))
-    return Extraction(entities=entities, tokens=tokens, truncated=truncated, windows=windows)
+    counts, own = unpack_counts(data)
+    return Extraction(entities=tuple(Entity(*row) for row in json.loads(own)), **counts)
 
 
 def spell(result: Extraction) -> dict[str, Any]:

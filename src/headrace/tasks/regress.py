@@ -6,10 +6,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from headrace.tasks.base import Task
+from headrace.tasks.base import Task, count, pack_counts, unpack_counts
 from headrace.types import Options, Regression, Traits, Window
 
-_PACKED: Final = struct.Struct("<II?d")  # tokens, windows, truncated, value
+_PACKED: Final = struct.Struct("<d")
 
 
 def finish(_text: str, windows: Sequence[Window], truncated: bool, _options: Options, _traits: Traits) -> Regression:
@@ -21,21 +21,19 @@ def finish(_text: str, windows: Sequence[Window], truncated: bool, _options: Opt
     weights = [window.weight for window in windows]
     return Regression(
         value=values[0] if len(values) == 1 else float(np.average(values, weights=weights)),
-        tokens=sum(window.tokens for window in windows),
-        truncated=truncated,
-        windows=len(windows),
+        **count(windows, truncated),
     )
 
 
 def pack(result: Regression) -> bytes:
     """Turn a regression into bytes."""
-    return _PACKED.pack(result.tokens, result.windows, result.truncated, result.value)
+    return pack_counts(result) + _PACKED.pack(result.value)
 
 
 def unpack(data: bytes) -> Regression:
     """Turn the bytes of ``pack`` back into the regression."""
-    tokens, windows, truncated, value = _PACKED.unpack(data)
-    return Regression(value=value, tokens=tokens, truncated=truncated, windows=windows)
+    counts, own = unpack_counts(data)
+    return Regression(value=_PACKED.unpack(own)[0], **counts)
 
 
 def spell(result: Regression) -> dict[str, Any]:

@@ -8,20 +8,20 @@ from typing import Any, Final
 
 import numpy as np
 
-from headrace.tasks.base import Item, Task, query_of
+from headrace.tasks.base import Task, count, pack_counts, query_of, unpack_counts
 from headrace.types import Options, Ranking, Request, Text, Traits, Window
 
-_PACKED: Final = struct.Struct("<II?d")  # tokens, windows, truncated, score
+_PACKED: Final = struct.Struct("<d")
 
 
-def expand(request: Request) -> tuple[Item, ...]:
+def expand(request: Request) -> tuple[Text, ...]:
     """Return the query with each of the inputs.
 
     Raises:
         RequestInvalid: There is no query.
     """
     query = query_of(request)
-    return tuple(Item(f"inputs[{index}]", (query, text)) for index, text in enumerate(request.inputs))
+    return tuple((query, text) for text in request.inputs)
 
 
 def finish(_text: Text, windows: Sequence[Window], truncated: bool, options: Options, traits: Traits) -> Ranking:
@@ -32,9 +32,7 @@ def finish(_text: Text, windows: Sequence[Window], truncated: bool, options: Opt
     score = max(float(np.asarray(window.arrays["logits"])[0]) for window in windows)
     return Ranking(
         score=score if options.raw or traits.function == "identity" else _sigmoid(score),
-        tokens=sum(window.tokens for window in windows),
-        truncated=truncated,
-        windows=len(windows),
+        **count(windows, truncated),
     )
 
 
@@ -54,13 +52,13 @@ def choose_best(results: Sequence[Ranking], options: Options) -> tuple[Ranking, 
 
 def pack(result: Ranking) -> bytes:
     """Turn a score into bytes; its place belongs to a request."""
-    return _PACKED.pack(result.tokens, result.windows, result.truncated, result.score)
+    return pack_counts(result) + _PACKED.pack(result.score)
 
 
 def unpack(data: bytes) -> Ranking:
     """Turn the bytes of ``pack`` back into the score."""
-    tokens, windows, truncated, score = _PACKED.unpack(data)
-    return Ranking(score=score, tokens=tokens, truncated=truncated, windows=windows)
+    counts, own = unpack_counts(data)
+    return Ranking(score=_PACKED.unpack(own)[0], **counts)
 
 
 def spell(result: Ranking) -> dict[str, Any]:

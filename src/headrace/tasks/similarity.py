@@ -6,19 +6,24 @@ from typing import Any, Final
 import numpy as np
 
 from headrace.tasks import embed
-from headrace.tasks.base import Item, Task, each_input, query_of
-from headrace.types import Embedding, Options, Request, Similarity
+from headrace.tasks.base import Task, name_input, query_of
+from headrace.types import Embedding, Options, Request, Similarity, Text
 
 _TINY: Final = 1e-12  # keeps a vector of zeros from dividing by its length
 
 
-def expand(request: Request) -> tuple[Item, ...]:
+def expand(request: Request) -> tuple[Text, ...]:
     """Return the query, and then the inputs.
 
     Raises:
         RequestInvalid: There is no query.
     """
-    return (Item("query", query_of(request)), *each_input(request))
+    return (query_of(request), *request.inputs)
+
+
+def name_text(index: int) -> str:
+    """Return what the caller calls a text: the query comes first."""
+    return name_input(index - 1) if index else "query"
 
 
 def combine(results: Sequence[Embedding], _options: Options) -> tuple[Similarity, ...]:
@@ -47,5 +52,6 @@ TASK: Final = Task(
     unpack=embed.unpack,
     spell=spell,
     expand=expand,
+    name_text=name_text,
     combine=combine,
 )

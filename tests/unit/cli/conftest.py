@@ -2,7 +2,8 @@
 
 import logging
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,12 @@ from typer.testing import CliRunner, Result
 from headrace.cli.main import app
 from headrace.models.manifest import Manifest
 from headrace.models.store import LocalStore, StoredModel
+from headrace.settings import LoadedSettings
+from headrace.types import Answer, Request, TaskName, Timings
+from headrace.types import Result as TaskResult
 
 Run = Callable[..., Result]
+Serve = Callable[..., "FakeService"]
 MakeModel = Callable[..., StoredModel]
 
 
@@ -51,6 +56,41 @@ def run() -> Run:
         return CliRunner().invoke(app, list(args), input=stdin, prog_name="headrace")
 
     return invoke
+
+
+class FakeService:
+    """Answers every text with the same result."""
+
+    def __init__(self, task: TaskName, result: TaskResult) -> None:
+        self._task = task
+        self._result = result
+        self.requests: list[Request] = []
+        self.models: Sequence[str] = ()
+
+    async def run(self, request: Request) -> Answer:
+        self.requests.append(request)
+        results = (self._result,) * len(request.inputs)
+        return Answer(
+            model="m", revision="0" * 64, task=self._task, results=results, timings=Timings(), tokens=4, cached=0
+        )
+
+
+@pytest.fixture
+def serve(monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Let commands that answer texts find a service that always gives the same."""
+
+    def replace(task: TaskName, result: TaskResult) -> FakeService:
+        fake = FakeService(task, result)
+
+        @asynccontextmanager
+        async def open_service(_loaded: LoadedSettings, models: Sequence[str]) -> AsyncIterator[FakeService]:
+            fake.models = models
+            yield fake
+
+        monkeypatch.setattr("headrace.app.open_service", open_service)
+        return fake
+
+    return replace
 
 
 @pytest.fixture

@@ -1,44 +1,18 @@
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 
 import pytest
-from tests.unit.cli.conftest import MakeModel, Run
+from tests.unit.cli.conftest import FakeService, MakeModel, Run, Serve
 
-from headrace.settings import LoadedSettings
-from headrace.types import Answer, Classification, Label, Options, Request, Timings
+from headrace.types import Classification, Label, Options
 
 LABELS = (Label("mill", 0.75), Label("river", 0.25))
 
 
-class FakeService:
-    """Gives every text the same labels."""
-
-    def __init__(self) -> None:
-        self.requests: list[Request] = []
-        self.models: Sequence[str] = ()
-
-    async def run(self, request: Request) -> Answer:
-        self.requests.append(request)
-        results = tuple(Classification(labels=LABELS, tokens=4, truncated=False) for _ in request.inputs)
-        return Answer(
-            model="m", revision="0" * 64, task="classify", results=results, timings=Timings(), tokens=4, cached=0
-        )
-
-
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch, make_model: MakeModel) -> FakeService:
+def service(serve: Serve, make_model: MakeModel) -> FakeService:
     make_model("a-minilm")
     make_model("mills", task="classify", labels=("mill", "river"), function="softmax")
-    fake = FakeService()
-
-    @asynccontextmanager
-    async def open_service(_loaded: LoadedSettings, models: Sequence[str]) -> AsyncIterator[FakeService]:
-        fake.models = models
-        yield fake
-
-    monkeypatch.setattr("headrace.app.open_service", open_service)
-    return fake
+    return serve("classify", Classification(labels=LABELS, tokens=4, truncated=False))
 
 
 def test_each_line_becomes_a_line_of_labels_from_the_first_model_that_classifies(

@@ -1,40 +1,16 @@
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 
 import pytest
-from tests.unit.cli.conftest import MakeModel, Run
+from tests.unit.cli.conftest import FakeService, MakeModel, Run, Serve
 
-from headrace.settings import LoadedSettings
-from headrace.types import Answer, Entity, Extraction, Options, Request, Timings
-
-
-class FakeService:
-    """Finds the same in every text."""
-
-    def __init__(self) -> None:
-        self.requests: list[Request] = []
-
-    async def run(self, request: Request) -> Answer:
-        self.requests.append(request)
-        entities = (Entity("CITY", 0.75, 0, 4, "Ulm\u0308"),)
-        results = tuple(Extraction(entities=entities, tokens=4, truncated=False) for _ in request.inputs)
-        return Answer(
-            model="m", revision="0" * 64, task="extract", results=results, timings=Timings(), tokens=4, cached=0
-        )
+from headrace.types import Entity, Extraction, Options
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch, make_model: MakeModel) -> FakeService:
+def service(serve: Serve, make_model: MakeModel) -> FakeService:
     make_model("places", task="extract", labels=("O", "B-CITY"))
-    fake = FakeService()
-
-    @asynccontextmanager
-    async def open_service(_loaded: LoadedSettings, _models: Sequence[str]) -> AsyncIterator[FakeService]:
-        yield fake
-
-    monkeypatch.setattr("headrace.app.open_service", open_service)
-    return fake
+    entities = (Entity("CITY", 0.75, 0, 4, "Ulm\u0308"),)
+    return serve("extract", Extraction(entities=entities, tokens=4, truncated=False))
 
 
 def test_each_line_becomes_a_line_of_entities(run: Run, service: FakeService) -> None:

@@ -1,42 +1,16 @@
 import json
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
 
 import pytest
-from tests.unit.cli.conftest import MakeModel, Run
+from tests.unit.cli.conftest import FakeService, MakeModel, Run, Serve
 
-from headrace.settings import LoadedSettings
-from headrace.types import Answer, Options, Request, Similarity, Timings
-
-
-class FakeService:
-    """Finds every text half as near as can be."""
-
-    def __init__(self) -> None:
-        self.requests: list[Request] = []
-        self.models: Sequence[str] = ()
-
-    async def run(self, request: Request) -> Answer:
-        self.requests.append(request)
-        results = tuple(Similarity(score=0.5, tokens=4, truncated=False) for _ in request.inputs)
-        return Answer(
-            model="m", revision="0" * 64, task="similarity", results=results, timings=Timings(), tokens=8, cached=0
-        )
+from headrace.types import Options, Similarity
 
 
 @pytest.fixture
-def service(monkeypatch: pytest.MonkeyPatch, make_model: MakeModel) -> FakeService:
+def service(serve: Serve, make_model: MakeModel) -> FakeService:
     make_model("a-tagger", task="extract", labels=("O", "B-X"))
     make_model("minilm")
-    fake = FakeService()
-
-    @asynccontextmanager
-    async def open_service(_loaded: LoadedSettings, models: Sequence[str]) -> AsyncIterator[FakeService]:
-        fake.models = models
-        yield fake
-
-    monkeypatch.setattr("headrace.app.open_service", open_service)
-    return fake
+    return serve("similarity", Similarity(score=0.5, tokens=4, truncated=False))
 
 
 def test_each_line_is_compared_with_the_query_by_the_first_model_that_embeds(run: Run, service: FakeService) -> None:

@@ -103,7 +103,7 @@ def test_tokens_of_a_second_text_are_told_apart(tmp_path: Path, precision: Preci
         outer=Linear(weight=numbers(64, 1), bias=numbers(1)),
     )
     path = tmp_path / "model.onnx"
-    path.write_bytes(build_classifier(encoder, head, reads_pairs=True).SerializeToString())
+    path.write_bytes(build_classifier(encoder, head).SerializeToString())
     alone = texts(LENGTHS)
     types = (np.arange(80) >= np.array(LENGTHS)[:, None] // 2) * alone.attention_mask
     pairs = replace(alone, token_type_ids=types)

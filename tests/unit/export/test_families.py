@@ -54,6 +54,15 @@ def load(config: transformers.PretrainedConfig) -> TextEncoder:
         return TextEncoder(transformers.AutoModel.from_config(config).eval(), "mean").eval()
 
 
+def with_head(kind: Any, config: transformers.PretrainedConfig) -> Any:
+    """Return a model with a head of three labels."""
+    torch.manual_seed(0)
+    own = copy.deepcopy(config)
+    own.num_labels = 3
+    with quiet_libraries():
+        return kind.from_config(own).eval()
+
+
 def save(model: Any, folder: Path) -> Saved:
     """Save a model as transformers does, and read back what an import reads."""
     with quiet_libraries():
@@ -97,11 +106,7 @@ def test_the_encoder_of_a_checkpoint_with_a_head_is_the_same(name: str, tmp_path
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_classifiers_of_a_family_agree_with_transformers(config: transformers.PretrainedConfig, tmp_path: Path):
-    torch.manual_seed(0)
-    own = copy.deepcopy(config)
-    own.num_labels = 3
-    with quiet_libraries():
-        model = transformers.AutoModelForSequenceClassification.from_config(own).eval()
+    model = with_head(transformers.AutoModelForSequenceClassification, config)
     encoder, head = read_classifier(*save(model, tmp_path), MAX_TOKENS, 3)
     graph = build_classifier(encoder, head).SerializeToString()
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
@@ -118,11 +123,7 @@ def test_classifiers_of_a_family_agree_with_transformers(config: transformers.Pr
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_taggers_of_a_family_agree_with_transformers(config: transformers.PretrainedConfig, tmp_path: Path):
-    torch.manual_seed(0)
-    own = copy.deepcopy(config)
-    own.num_labels = 3
-    with quiet_libraries():
-        model = transformers.AutoModelForTokenClassification.from_config(own).eval()
+    model = with_head(transformers.AutoModelForTokenClassification, config)
     encoder, head = read_tagger(*save(model, tmp_path), MAX_TOKENS, 3)
     session = onnxruntime.InferenceSession(
         build_tagger(encoder, head).SerializeToString(), providers=["CPUExecutionProvider"]

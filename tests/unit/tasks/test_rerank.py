@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 
 from headrace.errors import RequestInvalid
-from headrace.tasks.base import Item
 from headrace.tasks.rerank import TASK, combine, expand, finish, pack, spell, unpack
 from headrace.types import Caller, Options, Ranking, Request, Traits, Window
 
@@ -25,7 +24,8 @@ def ranking(score: float, index: int = 0) -> Ranking:
 
 
 def test_each_input_is_read_with_the_query() -> None:
-    assert expand(request("a", "b", query="q")) == (Item("inputs[0]", ("q", "a")), Item("inputs[1]", ("q", "b")))
+    assert expand(request("a", "b", query="q")) == (("q", "a"), ("q", "b"))
+    assert [TASK.name_text(index) for index in range(2)] == ["inputs[0]", "inputs[1]"]
     with pytest.raises(RequestInvalid, match="query is missing"):
         expand(request("a", query=None))
 

@@ -6,7 +6,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import RequestInvalid
-from headrace.tasks.base import Item
 from headrace.tasks.similarity import TASK, combine, expand, spell
 from headrace.types import Caller, Embedding, Options, Request, Similarity
 
@@ -21,11 +20,12 @@ def request(*inputs: str, query: str | None) -> Request:
 
 
 def test_the_query_is_read_before_the_inputs() -> None:
-    assert expand(request("a", "b", query="q")) == (Item("query", "q"), Item("inputs[0]", "a"), Item("inputs[1]", "b"))
+    assert expand(request("a", "b", query="q")) == ("q", "a", "b")
+    assert [TASK.name_text(index) for index in range(3)] == ["query", "inputs[0]", "inputs[1]"]
 
 
 def test_a_query_may_be_empty_but_not_missing() -> None:
-    assert expand(request("a", query=""))[0] == Item("query", "")
+    assert expand(request("a", query=""))[0] == ""
     with pytest.raises(RequestInvalid, match="query is missing") as caught:
         expand(request("a", query=None))
     assert caught.value.field == "query"

@@ -17,6 +17,7 @@ from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.schemas import (
     ClassifyRequest,
     ClassifyResponse,
+    Compared,
     EmbedRequest,
     EmbedResponse,
     ExtractRequest,
@@ -53,6 +54,7 @@ class _Endpoint:
     description: str
     request: type[Inputs]
     response: type[BaseModel]
+    order: str = "one result for each input, in their order"
 
 
 _ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
@@ -63,16 +65,15 @@ _ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
     ),
     "regress": _Endpoint("Read a number from texts", "Turn texts into numbers", RegressRequest, RegressResponse),
     "rerank": _Endpoint(
-        "Rank texts", "Put texts in order by how well they answer a query", RerankRequest, RerankResponse
+        "Rank texts",
+        "Put texts in order by how well they answer a query",
+        RerankRequest,
+        RerankResponse,
+        order="one result for each input, or for as many as asked, the best first",
     ),
     "similarity": _Endpoint(
         "Compare texts with a query", "Say how near texts are to a query", SimilarityRequest, SimilarityResponse
     ),
-}
-
-
-_ORDERS: Final[Mapping[TaskName, str]] = {
-    "rerank": "one result for each input, or for as many as asked, the best first"
 }
 
 
@@ -86,7 +87,7 @@ def _answering(task: TaskName, shape: type[Inputs]) -> Callable[[Request], Await
             asked = ServiceRequest(
                 task=task,
                 inputs=tuple(body.inputs),
-                query=body.query if isinstance(body, RerankRequest | SimilarityRequest) else None,
+                query=body.query if isinstance(body, Compared) else None,
                 model=body.model,
                 options=Options(**dict(body.options)),
                 caller=caller_of(request),
@@ -105,7 +106,7 @@ for _task, _endpoint in _ENDPOINTS.items():
         methods=["POST"],
         name=_task,
         summary=_endpoint.summary,
-        description=f"{_endpoint.description}: {_ORDERS.get(_task, 'one result for each input, in their order')}.",
+        description=f"{_endpoint.description}: {_endpoint.order}.",
         responses={200: {"model": _endpoint.response}},
         openapi_extra={**json_body(_endpoint.request), "parameters": [PARAMETER]},
     )

@@ -1,6 +1,6 @@
 """The shapes of the native dialect: what is sent, and what comes back."""
 
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -97,9 +97,14 @@ class RegressRequest(_Texts):
     options: RegressOptions = RegressOptions()
 
 
-_COMPARED: Final = ConfigDict(
-    json_schema_extra={"examples": [{"query": "a dull film", "inputs": ["The plot was thin.", "I sold my car."]}]}
-)
+class Compared(_Texts):
+    """What every task is asked with that holds texts against a query."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"query": "a dull film", "inputs": ["The plot was thin.", "I sold my car."]}]}
+    )
+
+    query: str = Field(description="What each of the inputs is held against.")
 
 
 class RerankOptions(_Shape):
@@ -110,12 +115,9 @@ class RerankOptions(_Shape):
     raw: bool = Field(default=False, description="Scores as the model gives them, without what it was trained with.")
 
 
-class RerankRequest(_Texts):
+class RerankRequest(Compared):
     """Texts to rank by how well they answer a query."""
 
-    model_config = _COMPARED
-
-    query: str = Field(description="What the inputs are to answer.")
     options: RerankOptions = RerankOptions()
 
 
@@ -125,12 +127,9 @@ class SimilarityOptions(_Shape):
     truncate: Truncate = _truncate("embed all of it in windows and combine them")
 
 
-class SimilarityRequest(_Texts):
+class SimilarityRequest(Compared):
     """Texts to compare with a query."""
 
-    model_config = _COMPARED
-
-    query: str = Field(description="What each of the inputs is compared with.")
     options: SimilarityOptions = SimilarityOptions()
 
 

@@ -82,9 +82,10 @@ def _find_root(names: list[str]) -> tuple[str, str]:
 
 
 def _wanted(members: dict[str, zipfile.ZipInfo], root: str, weights: str) -> Iterator[tuple[str, zipfile.ZipInfo]]:
+    patterns = wanted_files(weights)
     for path, member in members.items():
         name = path.removeprefix(root)
-        if path.startswith(root) and any(fnmatchcase(name, pattern) for pattern in wanted_files(weights)):
+        if path.startswith(root) and any(fnmatchcase(name, pattern) for pattern in patterns):
             limit = _MAX_WEIGHTS_BYTES if name.startswith(weights) else MAX_JSON_BYTES
             if member.file_size > limit:
                 raise SourceUnsafe(f"{path!r} has {member.file_size} bytes, more than {limit}", field=path)
