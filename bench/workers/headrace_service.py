@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import sys
 import time
 from typing import Final
 
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from bench.workers.offline import serve
 from headrace.app import open_service
+from headrace.observe.logs import configure_logs
 from headrace.service import Service
 from headrace.settings import load_settings
 from headrace.types import Caller, Embedding, Request, Scope
@@ -58,6 +60,7 @@ def main() -> None:
             "engine.precision": asked.precision,
         }
     )
+    configure_logs(loaded.settings.log, sys.stderr)  # the first start says what it measured; answers go to stdout
     per_request = loaded.settings.limits.max_inputs
     at_once = max(1, loaded.settings.engine.max_queued_texts // per_request)
     with asyncio.Runner() as runner:

@@ -12,7 +12,7 @@ _PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base")
 
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
     PACKAGE: ("errors",),
-    "errors": (),
+    "errors": ("errors",),
     "types": (),
     "settings": ("errors",),
     "machine": (),
@@ -32,25 +32,28 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "engine_process": (*_ZERO, "models", "engine", "observe"),
     "diagnose": (*_ZERO, "models", "engine", "app", "export.needs"),
     # Commands that need no app (import, doctor) still log.
-    "cli": (*_ZERO, "cli", "app", "diagnose", "tasks", "models", "observe.logs"),
+    "cli": (*_ZERO, "cli", "app", "diagnose", "tasks", "models", "observe.logs", "training.watching"),
     "export": (*_ZERO, "export", "models", "tasks", "engine", "observe.base"),
+    "training": (*_ZERO, "training", "models", "export"),
     "__main__": ("cli",),
 }
 """What each part may import of our own, from the inside out; a part is a file or a folder of the package."""
 
 # A command may say what it gets from ``app``.
-_TYPES: Final = {("cli", "service"), ("cli", "engine")}
-# Export needs onnx or PyTorch, which serving must not have: one command reaches it, and only when it runs.
-_LAZY: Final = {("headrace/cli/import_.py", "export")}
+_TYPES: Final = {("cli", "service"), ("cli", "engine"), ("cli", "training")}
+# Export and training need onnx or PyTorch, which serving must not have: one command reaches each, only when it runs.
+_LAZY: Final = {("headrace/cli/import_.py", "export"), ("headrace/cli/train.py", "training")}
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {
     "fastapi": ("headrace/api/rest/*",),
     "huggingface_hub": ("headrace/models/sources/hub.py",),
+    "matplotlib": ("headrace/training/charts.py",),
     "numpy": (
         "headrace/types.py",
         "headrace/tasks/*",
         "headrace/engine/*",
         "headrace/export/*",
+        "headrace/training/*",
         "headrace/diagnose.py",
     ),
     "onnx": ("headrace/export/*",),
@@ -59,6 +62,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "openvino": ("headrace/engine/openvino.py",),
     "orjson": ("headrace/api/rest/*", "headrace/cli/*", "headrace/engine/wire.py"),
     "prometheus_client": ("headrace/observe/metrics.py",),
+    "pyarrow": ("headrace/training/tables.py",),
     "pydantic": (
         "headrace/settings.py",
         "headrace/models/manifest.py",
@@ -68,6 +72,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "pydantic_settings": ("headrace/settings.py",),
     "rich": ("headrace/cli/*",),
+    "safetensors": ("headrace/training/checkpoint.py",),
     "starlette": ("headrace/api/rest/*",),
     # Whoever waits for something outside may log. What is pure (errors, types, settings, tasks) or answers at once
     # and reports by raising (models, auth, limits, cache) has nothing to log.
@@ -82,9 +87,9 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/cli/*",
     ),
     # The original tokenizes by itself, so that a mistake of serving shows when they are compared.
-    "tokenizers": ("headrace/engine/tokenizer.py", "headrace/export/plain.py"),
-    "torch": ("headrace/export/*",),
-    "transformers": ("headrace/export/*",),
+    "tokenizers": ("headrace/engine/tokenizer.py", "headrace/export/plain.py", "headrace/training/tokens.py"),
+    "torch": ("headrace/export/*", "headrace/training/*"),
+    "transformers": ("headrace/export/*", "headrace/training/*"),
     "typer": ("headrace/cli/*",),
     "uvicorn": ("headrace/api/rest/server.py", "headrace/api/rest/protocol.py"),
     "uvloop": ("headrace/app.py", "headrace/engine_process.py"),

@@ -65,7 +65,7 @@ def test_a_shell_runs_commands_and_those_that_stay(tmp_path: Path) -> None:
 
 def test_every_shell_block_of_every_page_is_run_somewhere() -> None:
     with_commands = {path.relative_to(ROOT) for path in [*DOCS.rglob("*.md"), ROOT / "README.md"] if _is_shell(path)}
-    assert with_commands == {Path("docs/getting-started.md"), Path("README.md")}
+    assert with_commands == {Path("docs/getting-started.md"), Path("docs/training.md"), Path("README.md")}
 
 
 def _is_shell(path: Path) -> bool:
@@ -76,11 +76,12 @@ def _is_shell(path: Path) -> bool:
 @pytest.mark.real
 @pytest.mark.timeout(600)
 def test_the_commands_of_the_guide_and_the_readme_print_what_they_say(tmp_path: Path) -> None:
-    """One run for both: the README's call goes to the server that the guide starts."""
+    """One run for all: the README's call goes to the server that the guide starts."""
     shutil.copytree(DOCS / "examples", tmp_path / "docs/examples")
     port = _free_port()
     pages = [
         (DOCS / "getting-started.md").read_text(encoding="utf-8"),
+        (DOCS / "training.md").read_text(encoding="utf-8"),
         (ROOT / "README.md").read_text(encoding="utf-8"),
     ]
     with Shell(tmp_path, _environment(tmp_path, port)) as shell:

@@ -2,15 +2,25 @@
 
 import contextlib
 import json
+import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Final
+from types import FrameType
+from typing import Final, NoReturn
 
 import typer
 
-from headrace.errors import BindRefused, GateFailed, HeadraceError, NameInvalid, SettingInvalid, SettingUnknown
+from headrace.errors import (
+    BindRefused,
+    GateFailed,
+    HeadraceError,
+    NameInvalid,
+    SettingInvalid,
+    SettingUnknown,
+    TrainingStopped,
+)
 
 SUCCESS: Final = 0
 ERROR: Final = 1
@@ -27,9 +37,9 @@ EXIT_CODES: Final = {
     ERROR: "an error, named on standard error",
     USAGE: "wrong usage or wrong settings",
     GATE: "the accuracy gate failed",
-    INTERRUPTED: "interrupted with Ctrl-C",
+    INTERRUPTED: "interrupted with Ctrl-C, or a training was stopped and kept",
     BROKEN_PIPE: "the reader of the output went away, as in `| head -1`",
-    TERMINATED: "an import was ended by SIGTERM",
+    TERMINATED: "ended by SIGTERM",
 }
 """The whole table. 130, 141 and 143 are what a shell reports for SIGINT (2), SIGPIPE (13) and SIGTERM (15)."""
 
@@ -39,6 +49,7 @@ _CODE_OF: Final[dict[type[HeadraceError], int]] = {
     BindRefused: USAGE,
     NameInvalid: USAGE,
     GateFailed: GATE,
+    TrainingStopped: INTERRUPTED,
 }
 
 
@@ -85,6 +96,19 @@ def warn(error: HeadraceError, *, as_json: bool) -> None:
     """Tell of an error that does not end the command."""
     body = {"level": "warning", "code": error.code, "message": error.message}
     _say(json.dumps(body) if as_json else f"headrace: warning: {error.code}: {one_line(error.message)}")
+
+
+def end_on_sigterm() -> None:
+    """End as Ctrl-C does, which cleans up; the second time at once.
+
+    By default the signal ends a process where it is, and leaves drafts and downloads behind.
+    """
+    signal.signal(signal.SIGTERM, _terminate)
+
+
+def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    raise SystemExit(TERMINATED)
 
 
 def exit_code(error: HeadraceError) -> int:

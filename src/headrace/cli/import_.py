@@ -1,14 +1,12 @@
 """``headrace import``: from a source to a model that passed the gate, in the store."""
 
 import shlex
-import signal
 from dataclasses import dataclass
-from types import FrameType
-from typing import TYPE_CHECKING, Annotated, NoReturn
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from headrace.cli.failures import TERMINATED
+from headrace.cli.failures import end_on_sigterm
 from headrace.cli.flags import JsonFlag, with_settings
 from headrace.cli.models import print_gate
 from headrace.cli.output import SHORT_REVISION, echo, format_size, print_json
@@ -66,9 +64,7 @@ def import_(loaded: LoadedSettings, asked: ImportArguments) -> None:
         sha256=asked.sha256,
     )
     store = store_of(loaded.settings)
-    signal.signal(
-        signal.SIGTERM, _terminate
-    )  # by default it ends the process at once, drafts and downloads left behind
+    end_on_sigterm()
     present = find_imported(request, store) if asked.if_missing else None
     stored = present or import_model(request, store, steps(as_json=asked.as_json))
     if asked.as_json:
@@ -77,12 +73,6 @@ def import_(loaded: LoadedSettings, asked: ImportArguments) -> None:
         echo(f"{present.manifest.name} {present.manifest.revision[:SHORT_REVISION]} is in the store already")
     else:
         _tell(stored)
-
-
-def _terminate(_signal: int, _frame: FrameType | None) -> NoReturn:
-    """End as Ctrl-C does, which cleans up; the second time at once."""
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    raise SystemExit(TERMINATED)
 
 
 def _tell(stored: "StoredModel") -> None:

@@ -24,6 +24,7 @@ try:
     from headrace.cli.rerank import rerank
     from headrace.cli.serve import serve
     from headrace.cli.similarity import similarity
+    from headrace.cli.train import train
     from headrace.cli.tune import tune
 except KeyboardInterrupt:
     # These imports are most of the time that a short command takes, so Ctrl-C often comes during them.
@@ -60,6 +61,7 @@ def _root(
 
 
 app.command("import")(import_)
+app.command()(train)
 app.command()(serve)
 app.command()(tune)
 app.command()(embed)

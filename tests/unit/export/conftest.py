@@ -47,23 +47,23 @@ def make_tokenizer() -> Tokenizer:
 
 
 def tiny_bert(**changes: Any) -> transformers.BertConfig:
-    return transformers.BertConfig(
-        vocab_size=len(WORDS),
-        hidden_size=32,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        intermediate_size=64,
-        max_position_embeddings=64,
-        initializer_range=0.3,  # larger than usual, so that a wrong mask or weight shows
-        **changes,
-    )
+    sizes = {
+        "vocab_size": len(WORDS),
+        "hidden_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 64,
+        "max_position_embeddings": 64,
+        "initializer_range": 0.3,  # larger than usual, so that a wrong mask or weight shows
+    }
+    return transformers.BertConfig(**{**sizes, **changes})
 
 
-def write_checkpoint(folder: Path, pooling: str = "mean") -> Path:
-    """Write the tiny BERT in the sentence-transformers layout."""
+def write_checkpoint(folder: Path, pooling: str = "mean", **changes: Any) -> Path:
+    """Write the tiny BERT in the sentence-transformers layout; ``changes`` are those of its configuration."""
     torch.manual_seed(0)
     with quiet_libraries():
-        transformers.BertModel(tiny_bert()).save_pretrained(folder)
+        transformers.BertModel(tiny_bert(**changes)).save_pretrained(folder)
     make_tokenizer().save(str(folder / "tokenizer.json"))
     kinds = {"": "Transformer", "1_Pooling": "Pooling", "2_Normalize": "Normalize"}
     modules = [

@@ -1,0 +1,45 @@
+"""What can succeed later."""
+
+from headrace.errors.base import HeadraceError
+
+
+class CapacityError(HeadraceError):
+    """The same request can succeed later."""
+
+    retryable = True
+
+
+class LimitExceeded(CapacityError):
+    """The caller used up its rate."""
+
+    code = "limit.exceeded"
+
+
+class QueueFull(CapacityError):
+    """More work is waiting than is worth accepting."""
+
+    code = "queue.full"
+
+
+class DeadlineExceeded(CapacityError):
+    """The answer would come too late to be of use."""
+
+    code = "deadline.exceeded"
+
+
+class TimeoutElapsed(CapacityError):
+    """The answer was not there within the time that the caller gave for it."""
+
+    code = "timeout.elapsed"
+
+
+class ServiceStopping(CapacityError):
+    """The process is shutting down."""
+
+    code = "service.stopping"
+
+
+class ServiceUnready(CapacityError):
+    """No probe inference has succeeded yet."""
+
+    code = "service.unready"
