@@ -111,7 +111,7 @@ def train(base: Checkpoint, config: Config, split: Split[Labels], run: Run, comp
         SourceInvalid: The base is not whole.
     """
     labels = label_names(split.train)
-    tokenizer = TextTokenizer(base, config.max_tokens)
+    tokenizer = TextTokenizer(base, config.max_tokens, run.watcher.say)
     texts = tokenizer.tokenize([example.text for example in split.train])
     targets = as_targets(split.train, labels, config).to(
         compute.device

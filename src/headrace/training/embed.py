@@ -90,7 +90,7 @@ def train(base: Checkpoint, config: Config, split: Split[None], run: Run, comput
         raise SourceUnsupported(
             f"{base.architecture!r} has a head; take an embedding model or a bare encoder", field="base"
         )
-    tokenizer = TextTokenizer(base, config.max_tokens)
+    tokenizer = TextTokenizer(base, config.max_tokens, run.watcher.say)
     queries, passages = (tokenizer.tokenize(texts) for texts in sides(split.train))
     twins = same_passage(split.train).to(compute.device)  # (n,) number of the passage of each pair
     model = load_encoder(base).train().to(compute.device)

@@ -46,7 +46,6 @@ class Config(Numbers):
     # A sentence has few entities, so each of them has to be seen more often than a label of a whole text.
     epochs: int = 6
     rows: int = 16
-    learning_rate: float = 1e-4
 
 
 # --- data ------------------------------------------------------------------------------------------------------------
@@ -106,7 +105,7 @@ def train(base: Checkpoint, config: Config, split: Split[Tags], run: Run, comput
         SourceInvalid: The base is not whole.
     """
     names = _tag_names(split.train)
-    tokenizer = TextTokenizer(base, config.max_tokens)
+    tokenizer = TextTokenizer(base, config.max_tokens, run.watcher.say)
     texts = tokenizer.tokenize([str(example.text) for example in split.train])
     held_out = tokenizer.tokenize([str(example.text) for example in split.held_out])
     targets = _all_targets(split.train, texts, names)  # of each text (s,)

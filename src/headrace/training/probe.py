@@ -99,7 +99,7 @@ def train(base: Checkpoint, config: Config, split: Split[Labels], run: Run, comp
         SourceInvalid: The base is not whole.
     """
     labels = label_names(split.train)
-    tokenizer = TextTokenizer(base, config.max_tokens)
+    tokenizer = TextTokenizer(base, config.max_tokens, run.watcher.say)
     held_out = tokenizer.tokenize([example.text for example in split.held_out])
     targets = as_targets(split.train, labels, config).to(compute.device)  # (n,) or (n, labels)
     truth = as_targets(split.held_out, labels, config)

@@ -79,7 +79,7 @@ def train(base: Checkpoint, config: Config, split: Split[float], run: Run, compu
         TrainingError: It was stopped, or came to nothing.
         SourceInvalid: The base is not whole.
     """
-    tokenizer = TextTokenizer(base, config.max_tokens)
+    tokenizer = TextTokenizer(base, config.max_tokens, run.watcher.say)
     texts = tokenizer.tokenize([example.text for example in split.train])
     held_out = tokenizer.tokenize([example.text for example in split.held_out])
     values = torch.tensor([example.target for example in split.train], dtype=torch.float64)  # (n,)

@@ -151,7 +151,7 @@ def train(base: Checkpoint, config: Config, split: Split[float], run: Run, compu
         TrainingError: It was stopped, or came to nothing.
         SourceInvalid: The base is not whole.
     """
-    tokenizer = TextTokenizer(base, config.max_tokens)
+    tokenizer = TextTokenizer(base, config.max_tokens, run.watcher.say)
     has_negatives = any(example.target < 1.0 for example in split.train)
     nearest = {} if has_negatives else find_nearest(base, tokenizer, split, compute)
     learned = with_candidates(split.train, nearest, config.negatives)

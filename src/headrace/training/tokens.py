@@ -1,6 +1,6 @@
 """Texts as the numbers that a model reads, tokenized once before the first step."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,13 +27,11 @@ class Tokenized:
         ids: Of each text, shape ``(s,)``, int32.
         types: Which of two texts each token is of, of the same shapes; nothing where the model does not ask.
         spans: First character of each token and the one after its last, shape ``(s, 2)``; of a special token 0 and 0.
-        cut: How many texts were longer than the window.
     """
 
     ids: tuple[NDArray[np.int32], ...]
     types: tuple[NDArray[np.int32], ...] | None
     spans: tuple[NDArray[np.int32], ...]
-    cut: int
 
     @property
     def lengths(self) -> list[int]:
@@ -53,19 +51,22 @@ class Tokenized:
 class TextTokenizer:
     """A checkpoint's tokenizer, without its own truncation and padding."""
 
-    def __init__(self, checkpoint: Checkpoint, max_tokens: int | None) -> None:
+    def __init__(self, checkpoint: Checkpoint, max_tokens: int | None, say: Callable[[str], None]) -> None:
         """Read ``tokenizer.json``.
 
         Args:
             checkpoint: Where it is.
             max_tokens: Where texts are cut; ``None`` is the window.
+            say: Hears how many are.
 
         Raises:
             SourceInvalid: The tokenizers library cannot read it, or it gives ids that the model does not have.
         """
         self._tokenizer = _load(checkpoint.folder / TOKENIZER)
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(min(max_tokens or checkpoint.max_tokens, checkpoint.max_tokens))
+        self._max_tokens = min(max_tokens or checkpoint.max_tokens, checkpoint.max_tokens)
+        self._tokenizer.enable_truncation(self._max_tokens)
+        self._say = say
         highest, known = max(self._tokenizer.get_vocab().values(), default=-1), checkpoint.config.get("vocab_size")
         if isinstance(known, int) and highest >= known:
             raise SourceInvalid(
@@ -83,11 +84,12 @@ class TextTokenizer:
         encodings: list[Encoding] = []
         for begin in range(0, len(texts), _AT_ONCE):
             encodings += self._tokenizer.encode_batch(list(texts[begin : begin + _AT_ONCE]))
+        if cut := sum(bool(each.overflowing) for each in encodings):
+            self._say(f"{cut:,} of {len(texts):,} texts are longer than {self._max_tokens} tokens, and are cut there")
         return Tokenized(
             ids=tuple(np.asarray(each.ids, np.int32) for each in encodings),
             types=tuple(np.asarray(each.type_ids, np.int32) for each in encodings) if with_types else None,
             spans=tuple(np.asarray(each.offsets, np.int32).reshape(-1, 2) for each in encodings),
-            cut=sum(bool(each.overflowing) for each in encodings),
         )
 
 

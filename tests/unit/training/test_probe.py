@@ -60,7 +60,7 @@ def test_the_head_is_that_of_the_family(tmp_path: Path, family: Any, config: dic
     with quiet_libraries():
         model = family(family.config_class(**sizes)).eval()
     checkpoint = read_checkpoint(write_headed(tmp_path, transformers.BertForSequenceClassification, {0: "a", 1: "b"}))
-    texts = TextTokenizer(checkpoint, None).tokenize(["the water", "wheel", "a b c d e f"])
+    texts = TextTokenizer(checkpoint, None, print).tokenize(["the water", "wheel", "a b c d e f"])
     features = probe.read_features(model, texts, CPU)
     model.eval()
     with torch.inference_mode():
