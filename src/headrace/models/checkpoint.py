@@ -30,6 +30,9 @@ FILES: Final = (
 )
 """Patterns of the files that an import needs beside the weights; no other is downloaded or unpacked."""
 
+MAX_LABEL: Final = 256
+"""Characters of a label's name."""
+
 ADAPTER: Final = "adapter_config.json"
 MODEL_TYPES: Final = frozenset(
     {"albert", "bert", "camembert", "deberta-v2", "distilbert", "electra", "modernbert", "mpnet", "roberta"}
@@ -44,7 +47,6 @@ _CLASSIFIER: Final = "ForSequenceClassification"
 _CROSS_ENCODER: Final = "CrossEncoder"
 _ACTIVATIONS: Final[Mapping[str, ScoreFunction]] = {"Sigmoid": "sigmoid", "Identity": "identity"}
 _TAGGER: Final = "ForTokenClassification"
-_MAX_LABEL: Final = 256  # characters of a label's name
 _LICENSE: Final = re.compile(r"^license:[ \t]*['\"]?([A-Za-z0-9][A-Za-z0-9 ._+-]{0,63})", re.MULTILINE)
 _FRONT_MATTER: Final = re.compile(r"\A---\n(.*?)\n---", re.DOTALL)
 
@@ -204,7 +206,7 @@ def _read_labels(config: Mapping[str, Any]) -> tuple[str, ...]:
     """
     named = config.get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
     labels = [named.get(str(number)) for number in range(len(named))] if isinstance(named, dict) else []
-    if not labels or not all(isinstance(label, str) and 0 < len(label) <= _MAX_LABEL for label in labels):
+    if not labels or not all(isinstance(label, str) and 0 < len(label) <= MAX_LABEL for label in labels):
         raise SourceInvalid(
             f"{CONFIG} does not name each of its labels; set id2label to a name for each number from 0",
             field="id2label",

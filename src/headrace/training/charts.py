@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from headrace.training.run import Progress
+from headrace.training.run import TrainingState
 
 _DPI: Final = 120
 _BLUE: Final = "#2a6f97"
@@ -17,17 +17,17 @@ _ORANGE: Final = "#c8553d"
 _MOST_NAMED: Final = 30  # labels; with more of them their names and numbers would lie on each other
 
 
-def draw_learning(progress: Progress, title: str, path: Path) -> None:
+def draw_learning(state: TrainingState, title: str, path: Path) -> None:
     """Draw the loss of the steps and, to another scale, what was measured on the way."""
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.add_subplot()
-    steps, losses = zip(*progress.losses, strict=True)
+    steps, losses = zip(*state.losses, strict=True)
     axes.plot(steps, losses, color=_BLUE, linewidth=1, alpha=0.35)
     axes.plot(steps, _smooth(losses), color=_BLUE, linewidth=1.8, label="loss")
     axes.set(xlabel="step", ylabel="loss", title=title)
     axes.set_ylim(bottom=0)
-    if progress.measured:
-        _draw_measured(axes.twinx(), progress)
+    if state.measured:
+        _draw_measured(axes.twinx(), state)
     axes.grid(alpha=0.25)
     _save(figure, path)
 
@@ -52,12 +52,12 @@ def draw_confusion(table: NDArray[np.int64], labels: Sequence[str], path: Path) 
     _save(figure, path)
 
 
-def _draw_measured(axes: Axes, progress: Progress) -> None:
-    name = next(iter(progress.measured[0][1]))
-    steps = [step for step, _ in progress.measured]
-    values = [metrics[name] for _, metrics in progress.measured]
+def _draw_measured(axes: Axes, state: TrainingState) -> None:
+    name = next(iter(state.measured[0][1]))
+    steps = [step for step, _ in state.measured]
+    values = [metrics[name] for _, metrics in state.measured]
     axes.plot(steps, values, color=_ORANGE, marker="o", markersize=4, label=name)
-    best = progress.measured[steps.index(progress.best)] if progress.best in steps else progress.measured[-1]
+    best = state.measured[steps.index(state.best)] if state.best in steps else state.measured[-1]
     axes.annotate(
         f"{best[1][name]:.4f}", (best[0], best[1][name]), xytext=(0, 6), textcoords="offset points", ha="center"
     )

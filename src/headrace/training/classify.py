@@ -23,13 +23,13 @@ from headrace.training.columns import Columns
 from headrace.training.data import DataFiles, read_split
 from headrace.training.device import Compute
 from headrace.training.encoders import load_with_head
-from headrace.training.examples import Example, Split, describe_balance, lines
+from headrace.training.examples import Example, Split, describe_balance, lines, require_short
 from headrace.training.numbers import Numbers
 from headrace.training.optimizers import freeze_layers, make_optimizer, set_learning_rate, take_step
 from headrace.training.outcome import Outcome
 from headrace.training.run import Run
 from headrace.training.scores import predict_scores
-from headrace.training.tables import Row, Table
+from headrace.training.tables import Row, Table, text_of
 from headrace.training.tokens import TextTokenizer
 
 Labels = tuple[str, ...]
@@ -67,8 +67,8 @@ def read(files: DataFiles, config: Config) -> Split[Labels]:
 
     def examples_of(table: Table, named: Mapping[str, str]) -> Iterator[Example[Labels]]:
         for row in table.rows:
-            text = row.values.get(named["text"])
-            yield Example("" if text is None else str(text), _labels_of(table, row, named["label"], config), row.line)
+            labels = _labels_of(table, row, named["label"], config)
+            yield Example(text_of(table, row, named["text"]), labels, row.line)
 
     split = read_split(files, columns, examples_of, config, group=lambda example: example.target)
     labels = label_names(split.train)
@@ -78,6 +78,12 @@ def read(files: DataFiles, config: Config) -> Split[Labels]:
             if labels
             else "no text has a label"
         )
+    if 2 * len(labels) > len(split.train):
+        raise DataUnfit(
+            f"{len(split.train):,} texts have {len(labels):,} labels, too many to learn any; name the right column with"
+            " --column label=NAME, or train regress if they are numbers"
+        )
+    require_short(labels)
     unknown = [example.line for example in split.held_out if not set(example.target) <= set(labels)]
     if unknown:
         raise DataUnfit(f"of the examples to measure, {lines(unknown)} a label that none to learn from has")
@@ -89,7 +95,9 @@ def _labels_of(table: Table, row: Row, column: str, config: Config) -> Labels:
     if config.multi_label:
         names = value if isinstance(value, list) else str(value or "").split(config.separator)
         return tuple(sorted({str(name).strip() for name in names} - {""}))
-    label = "" if value is None else str(value).strip()
+    if isinstance(value, list):
+        raise DataInvalid(f"{table.path.name}, line {row.line}: a list of labels; train with --multi-label")
+    label = text_of(table, row, column).strip()
     if not label:
         raise DataInvalid(f"{table.path.name}, line {row.line}: no label; give it one, or remove the row")
     return (label,)
@@ -113,9 +121,7 @@ def train(base: Checkpoint, config: Config, split: Split[Labels], run: Run, comp
     labels = label_names(split.train)
     tokenizer = TextTokenizer(base, config.max_tokens, run.watcher.say)
     texts = tokenizer.tokenize([example.text for example in split.train])
-    targets = as_targets(split.train, labels, config).to(
-        compute.device
-    )  # (n,) class numbers, or (n, labels) of 0 and 1
+    targets = as_targets(split.train, labels, config).to(compute.device)  # (n,) or, 0 and 1, (n, labels)
     held_out = tokenizer.tokenize([example.text for example in split.held_out])
     truth = as_targets(split.held_out, labels, config)
 

@@ -27,7 +27,7 @@ from headrace.training.numbers import Numbers
 from headrace.training.optimizers import freeze_layers, make_optimizer, set_learning_rate, take_step
 from headrace.training.outcome import Outcome
 from headrace.training.run import Run
-from headrace.training.tables import Table
+from headrace.training.tables import Table, text_of
 from headrace.training.tokens import TextTokenizer
 from headrace.training.vectors import embed, embed_all
 from headrace.types import parts_of
@@ -71,7 +71,7 @@ def read(files: DataFiles, config: Config) -> Split[None]:
 
 def _examples(table: Table, named: Mapping[str, str]) -> Iterable[Example[None]]:
     for row in table.rows:
-        query, passage = (str(row.values.get(named[role]) or "") for role in ("query", "passage"))
+        query, passage = (text_of(table, row, named[role]) for role in ("query", "passage"))
         yield Example((query, passage), None, row.line)
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Final, Generic, TypeVar
 
 from headrace.errors import DataInvalid, DataUnfit
+from headrace.models.checkpoint import MAX_LABEL
 from headrace.types import Text, parts_of
 
 Target = TypeVar("Target", bound=Hashable)
@@ -67,6 +68,19 @@ def require_texts(examples: Sequence[Example[Any]], path: Path) -> None:
         )
 
 
+def require_short(labels: Iterable[str]) -> None:
+    """Refuse, before anything is trained, labels with which no model could be imported afterwards.
+
+    Raises:
+        DataUnfit: One is too long.
+    """
+    if long := [label for label in labels if len(label) > MAX_LABEL]:
+        raise DataUnfit(
+            f"the label {long[0][:40]!r}... has {len(long[0]):,} characters, and may have {MAX_LABEL}; is it the text?"
+            " name the right column with --column"
+        )
+
+
 def unique(examples: Sequence[Example[Target]], path: Path) -> tuple[list[Example[Target]], list[str]]:
     """Return each text once, and what is told of that.
 
@@ -103,7 +117,7 @@ def hold_out(
     group: Callable[[Example[Target]], Hashable] = lambda _: None,
     unit: Callable[[Example[Target]], str] = lambda example: example.key,
 ) -> Split[Target]:
-    """Keep a share of the examples back, the same share of each group.
+    """Keep a share of the examples back, about the same share of each group.
 
     Which ones, their texts and the seed decide: neither the order of the rows nor rows that are added elsewhere.
 
@@ -120,8 +134,10 @@ def hold_out(
     groups: dict[Hashable, set[str]] = defaultdict(set)
     for example in examples:
         groups[group(example)].add(unit(example))
-    back = {drawn for units in groups.values() for drawn in _draw(units, share, seed)}
-    if not back or len(back) == len({unit(example) for example in examples}):
+    units = set().union(*groups.values())
+    back = {drawn for members in groups.values() for drawn in _draw(members, share, seed)}
+    back = back or set(_draw(units, share, seed))  # each group by itself is too small
+    if not back or back == units:
         raise DataUnfit(
             f"{len(examples)} examples are too few to hold some back and learn from the rest; give more, or a file of"
             " others with --eval"

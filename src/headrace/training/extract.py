@@ -24,7 +24,7 @@ from headrace.training.columns import Columns
 from headrace.training.data import DataFiles, read_split
 from headrace.training.device import Compute
 from headrace.training.encoders import load_with_head
-from headrace.training.examples import Example, Split, describe_balance, lines
+from headrace.training.examples import Example, Split, describe_balance, lines, require_short
 from headrace.training.numbers import Numbers
 from headrace.training.optimizers import freeze_layers, make_optimizer, set_learning_rate, take_step
 from headrace.training.outcome import Outcome
@@ -63,6 +63,7 @@ def read(files: DataFiles, config: Config) -> Split[Tags]:
     labels = {label for example in split.train for label in _labels(example.target)}
     if not labels:
         raise DataUnfit(f"every word has the tag {OUTSIDE}; there is nothing to find")
+    require_short(labels)
     unknown = [example.line for example in split.held_out if not set(_labels(example.target)) <= labels]
     if unknown:
         raise DataUnfit(f"of the sentences to measure, {lines(unknown)} a label that none to learn from has")

@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Iterable
+from typing import Final
 
 import torch
 from torch import nn
 
+from headrace.errors import SettingInvalid
 from headrace.training.numbers import Numbers, Schedule
 
-_MATRIX: int = 2  # dimensions
+_MATRIX: Final = 2  # dimensions
 
 
 def make_optimizer(parameters: Iterable[nn.Parameter], numbers: Numbers) -> torch.optim.Optimizer:
@@ -70,15 +72,19 @@ def share_of_rate(schedule: Schedule, warmup: float, step: int, steps: int) -> f
     return 1.0 - done if schedule == "linear" else 0.5 * (1.0 + math.cos(math.pi * done))
 
 
-def freeze_layers(model: nn.Module, count: int) -> int:
-    """Keep the embeddings and the first layers of an encoder as they are; returns how many layers it has.
+def freeze_layers(model: nn.Module, count: int) -> None:
+    """Keep the embeddings and the first layers of an encoder as they are; 0 keeps nothing.
 
-    Layers are the longest list of equal modules in it, whatever the family calls it.
+    Layers are the longest list of modules in it, whatever the family calls it.
+
+    Raises:
+        SettingInvalid: It has fewer.
     """
     lists = [module for module in model.modules() if isinstance(module, nn.ModuleList)]
     layers = max(lists, key=len, default=nn.ModuleList())
+    if count > len(layers):
+        raise SettingInvalid(f"freeze cannot be {count}: the model has {len(layers)} layers", field="freeze")
     if count:
         frozen = [module for name, module in model.named_modules() if name.rpartition(".")[2] == "embeddings"]
         for module in [*frozen, *layers[:count]]:
             module.requires_grad_(False)
-    return len(layers)

@@ -81,12 +81,17 @@ def train_model(request: TrainRequest, store: LocalStore, watcher: Watcher) -> T
     Raises:
         TrainingError: The data, or the training.
         ModelError: The base, the gate or the store.
-        SettingInvalid: A number that the recipe does not have.
+        SettingInvalid: A number that the recipe does not have, or a base that the result would replace.
     """
     place = store.root.parent / TRAINING / check_name(request.name)
     recipe = load_recipe(request.recipe)
     config = make_config(recipe, request.numbers)
     spec = find_base(request, store)
+    if spec.name == str(place / MODEL):
+        raise SettingInvalid(
+            f"{request.name!r} cannot be trained from itself: its place is needed for the result; take another --name",
+            field="name",
+        )
     with watcher.step("Reading the data"):
         split = recipe.read(request.files, config)
     for finding in split.findings:
@@ -102,10 +107,10 @@ def train_model(request: TrainRequest, store: LocalStore, watcher: Watcher) -> T
         watcher.say(f"computes on {compute}")
         outcome = recipe.train(base, config, split, run, compute)
         with watcher.step("Writing the checkpoint"):
-            write_result(place / MODEL, request.name, base, outcome, run.progress, identity)
+            write_result(place / MODEL, request.name, base, outcome, run.state, identity)
         stored = import_model(ImportRequest(source=str(place / MODEL), name=request.name), store, watcher)
         run.forget()
-    return Trained(stored=stored, folder=place / MODEL, metrics=outcome.metrics, elapsed_s=run.progress.elapsed_s)
+    return Trained(stored=stored, folder=place / MODEL, metrics=outcome.metrics, elapsed_s=run.state.elapsed_s)
 
 
 def load_recipe(name: Recipe) -> ModuleType:

@@ -26,7 +26,7 @@ from headrace.training.optimizers import freeze_layers, make_optimizer, set_lear
 from headrace.training.outcome import Outcome
 from headrace.training.run import Run
 from headrace.training.scores import predict_scores
-from headrace.training.tables import Table
+from headrace.training.tables import Table, text_of
 from headrace.training.tokens import TextTokenizer
 
 
@@ -49,8 +49,8 @@ def read(files: DataFiles, config: Config) -> Split[float]:
 
     def examples_of(table: Table, named: Mapping[str, str]) -> Iterable[Example[float]]:
         for row in table.rows:
-            text, value = row.values.get(named["text"]), row.values.get(named["value"])
-            yield Example("" if text is None else str(text), _number(value, table, row.line), row.line)
+            value = _number(row.values.get(named["value"]), table, row.line)
+            yield Example(text_of(table, row, named["text"]), value, row.line)
 
     split = read_split(files, Columns(("text", "value"), chosen=files.columns), examples_of, config)
     values = [example.target for example in split.train]

@@ -31,7 +31,7 @@ from headrace.training.optimizers import freeze_layers, make_optimizer, set_lear
 from headrace.training.outcome import Outcome
 from headrace.training.run import Run
 from headrace.training.scores import predict_scores
-from headrace.training.tables import Row, Table
+from headrace.training.tables import Row, Table, text_of
 from headrace.training.tokens import TextTokenizer
 from headrace.training.vectors import embed_all
 from headrace.types import parts_of
@@ -74,7 +74,7 @@ def read(files: DataFiles, config: Config) -> Split[float]:
 
 def _examples(table: Table, named: Mapping[str, str]) -> Iterable[Example[float]]:
     for row in table.rows:
-        query, passage = (str(row.values.get(named[role]) or "") for role in ("query", "passage"))
+        query, passage = (text_of(table, row, named[role]) for role in ("query", "passage"))
         relevance = _relevance(table, row, named["relevance"]) if "relevance" in named else 1.0
         yield Example((query, passage), relevance, row.line)
 

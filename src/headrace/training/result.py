@@ -16,7 +16,7 @@ from headrace.models.disk import writing
 from headrace.models.files import read_object
 from headrace.training.charts import draw_confusion, draw_learning
 from headrace.training.outcome import Outcome
-from headrace.training.run import Progress
+from headrace.training.run import TrainingState
 
 REPORT: Final = "report.json"
 LEARNING: Final = "learning.png"
@@ -41,7 +41,7 @@ On {held_out:,} others: {metrics}.
 
 
 def write_result(
-    folder: Path, name: str, base: Checkpoint, outcome: Outcome, progress: Progress, identity: Mapping[str, Any]
+    folder: Path, name: str, base: Checkpoint, outcome: Outcome, state: TrainingState, identity: Mapping[str, Any]
 ) -> None:
     """Write the folder, in place of one that was there; nobody sees a half of it.
 
@@ -56,11 +56,11 @@ def write_result(
             outcome.model.save_pretrained(draft)
         write_tokenizer(base.folder, draft / TOKENIZER)
         _write_json(draft / TOKENIZER_CONFIG, _tokenizer_config(base))
-        _write_json(draft / REPORT, _report(name, outcome, progress, identity))
+        _write_json(draft / REPORT, _report(name, outcome, state, identity))
         for file, content in outcome.files.items():
             (draft / file).parent.mkdir(exist_ok=True)
             _write_json(draft / file, content)
-        draw_learning(progress, name, draft / LEARNING)
+        draw_learning(state, name, draft / LEARNING)
         if outcome.confusion is not None:
             draw_confusion(outcome.confusion, outcome.labels, draft / CONFUSION)
         (draft / README).write_text(_card(name, base, outcome, identity), encoding="utf-8")
@@ -73,18 +73,18 @@ def _tokenizer_config(base: Checkpoint) -> dict[str, Any]:
     return {**read_object(base.folder, TOKENIZER_CONFIG), "model_max_length": base.max_tokens}
 
 
-def _report(name: str, outcome: Outcome, progress: Progress, identity: Mapping[str, Any]) -> dict[str, Any]:
+def _report(name: str, outcome: Outcome, state: TrainingState, identity: Mapping[str, Any]) -> dict[str, Any]:
     learned, held_out = outcome.examples
     return {
         "name": name,
         "metrics": dict(outcome.metrics),
         "examples": {"train": learned, "held_out": held_out},
         "training": dict(identity),
-        "steps": progress.step,
-        "best_step": progress.best,
-        "elapsed_s": round(progress.elapsed_s, 1),
-        "measured": [{"step": step, **metrics} for step, metrics in progress.measured],
-        "losses": [{"step": step, "loss": loss} for step, loss in progress.losses],
+        "steps": state.step,
+        "best_step": state.best,
+        "elapsed_s": round(state.elapsed_s, 1),
+        "measured": [{"step": step, **metrics} for step, metrics in state.measured],
+        "losses": [{"step": step, "loss": loss} for step, loss in state.losses],
         "labels": list(outcome.labels),
         "confusion": None if outcome.confusion is None else outcome.confusion.tolist(),
     }

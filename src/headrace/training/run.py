@@ -33,7 +33,7 @@ _POINTS: Final = 400  # of the curve of losses
 
 
 @dataclass(slots=True, kw_only=True)
-class Progress:
+class TrainingState:
     """How far a training got, as its checkpoint keeps it.
 
     Attributes:
@@ -96,7 +96,7 @@ class Run:
             numbers: How it is trained.
             watcher: Hears of it.
         """
-        self.progress = Progress()
+        self.state = TrainingState()
         self.watcher = watcher
         self._folder = folder
         self._identity = identity
@@ -128,12 +128,12 @@ class Run:
         facts = read_facts(path)
         if resume is None:
             raise TrainingUnfinished(
-                f"a training of {name!r} stopped after step {facts['progress']['step']:,}; --resume goes on with it,"
+                f"a training of {name!r} stopped after step {facts['state']['step']:,}; --resume goes on with it,"
                 " --no-resume starts anew"
             )
         _require_same(facts["identity"], self._identity)
-        self.progress = Progress.read(facts["progress"])
-        self._before_s = self.progress.elapsed_s
+        self.state = TrainingState.read(facts["state"])
+        self._before_s = self.state.elapsed_s
 
     def updates(self, lengths: Sequence[int], model: nn.Module, optimizer: torch.optim.Optimizer) -> Iterator[Update]:
         """Yield the updates that are still to be done; between them checkpoints are written.
@@ -146,9 +146,9 @@ class Run:
         """
         numbers = self._numbers
         self._steps = numbers.epochs * count_updates(len(lengths), numbers.rows)
-        if self.progress.step:
+        if self.state.step:
             load_checkpoint(self._folder / _CHECKPOINT, model, optimizer)
-            self.watcher.say(f"goes on after step {self.progress.step:,} of {self._steps:,}")
+            self.watcher.say(f"goes on after step {self.state.step:,} of {self._steps:,}")
         order = Order(
             rows=numbers.rows,
             pool=numbers.pool,
@@ -158,7 +158,7 @@ class Run:
         )
         self._began = self._saved = time.monotonic()
         with self.watcher.stoppable():
-            for update in order.updates(lengths, self.progress.step):
+            for update in order.updates(lengths, self.state.step):
                 if self._is_stale:
                     break
                 torch.manual_seed(numbers.seed * 1_000_003 + update.number)
@@ -186,24 +186,24 @@ class Run:
                 f"the loss of step {update.number + 1:,} is {loss}; take a lower --learning-rate than"
                 f" {self._numbers.learning_rate:g}, or --precision fp32"
             )
-        progress = self.progress
-        progress.step = update.number + 1
+        state = self.state
+        state.step = update.number + 1
         self._examples += len(update.rows)
         self._sums.append(loss)
-        if progress.step % max(1, self._steps // _POINTS) == 0 or update.ends_epoch:
-            progress.losses.append((progress.step, math.fsum(self._sums) / len(self._sums)))
+        if state.step % max(1, self._steps // _POINTS) == 0 or update.ends_epoch:
+            state.losses.append((state.step, math.fsum(self._sums) / len(self._sums)))
             self._sums.clear()
         spent_s = time.monotonic() - self._began
-        per_step_s = (self._before_s + spent_s) / progress.step
+        per_step_s = (self._before_s + spent_s) / state.step
         self.watcher.advanced(
             Advance(
-                step=progress.step,
+                step=state.step,
                 steps=self._steps,
                 epoch=update.epoch + 1,
                 epochs=self._numbers.epochs,
                 loss=loss,
                 examples_per_s=self._examples / max(spent_s, 1e-9),
-                left_s=per_step_s * (self._steps - progress.step),
+                left_s=per_step_s * (self._steps - state.step),
             )
         )
 
@@ -213,12 +213,12 @@ class Run:
         Raises:
             StoreUnusable: The best weights cannot be written.
         """
-        progress = self.progress
-        progress.measured.append((progress.step, dict(metrics)))
+        state = self.state
+        state.measured.append((state.step, dict(metrics)))
         shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        self.watcher.say(f"step {progress.step:,} of {self._steps:,}: {shown}")
-        if progress.best is None or _leading(metrics) > _leading(self._metrics_of(progress.best)):
-            progress.best = progress.step
+        self.watcher.say(f"step {state.step:,} of {self._steps:,}: {shown}")
+        if state.best is None or _leading(metrics) > _leading(self._metrics_of(state.best)):
+            state.best = state.step
             save_checkpoint(self._folder / _BEST, model, None, {})
 
     def take_best(self, model: nn.Module) -> dict[str, float]:
@@ -227,10 +227,10 @@ class Run:
         Raises:
             TrainingCorrupt: The file is broken.
         """
-        if self.progress.best is None:
+        if self.state.best is None:
             return {}
         load_checkpoint(self._folder / _BEST, model, None)
-        return self._metrics_of(self.progress.best)
+        return self._metrics_of(self.state.best)
 
     def forget(self) -> None:
         """Remove the checkpoints: it is done, or is to start anew."""
@@ -240,12 +240,12 @@ class Run:
 
     @property
     def _is_stale(self) -> bool:
-        patience, measured = self._numbers.patience, self.progress.measured
-        since = [step for step, _ in measured if self.progress.best is not None and step > self.progress.best]
+        patience, measured = self._numbers.patience, self.state.measured
+        since = [step for step, _ in measured if self.state.best is not None and step > self.state.best]
         return patience is not None and len(since) >= patience
 
     def _metrics_of(self, step: int) -> dict[str, float]:
-        return dict(self.progress.measured)[step]
+        return dict(self.state.measured)[step]
 
     def _keep_if_due(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         asked = self.watcher.stops()
@@ -253,14 +253,14 @@ class Run:
             self._keep(model, optimizer)
         if asked:
             raise TrainingStopped(
-                f"stopped after step {self.progress.step:,} of {self._steps:,}, and kept; the same command with"
+                f"stopped after step {self.state.step:,} of {self._steps:,}, and kept; the same command with"
                 " --resume goes on"
             )
 
     def _keep(self, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
         begun = time.monotonic()
-        self.progress.elapsed_s = self._before_s + begun - self._began
-        facts = {"identity": self._identity, "progress": asdict(self.progress)}
+        self.state.elapsed_s = self._before_s + begun - self._began
+        facts = {"identity": self._identity, "state": asdict(self.state)}
         save_checkpoint(self._folder / _CHECKPOINT, model, optimizer, facts)
         self._saved = time.monotonic()
         self._interval_s = max(_INTERVAL_S, _INTERVAL_SAVES * (self._saved - begun))

@@ -43,6 +43,18 @@ class Table:
     rows: tuple[Row, ...]
 
 
+def text_of(table: Table, row: Row, column: str) -> str:
+    """Return what a cell says, nothing if it is empty; a number is its digits.
+
+    Raises:
+        DataInvalid: It holds a list or an object.
+    """
+    value = row.values.get(column)
+    if isinstance(value, list | tuple | dict):
+        raise DataInvalid(f"{table.path.name}, line {row.line}: {column} is no text, but a {type(value).__name__}")
+    return "" if value is None else str(value)
+
+
 def read_table(path: Path) -> Table:
     """Read a file of rows; what it is, its name says.
 

@@ -132,6 +132,31 @@ def test_a_row_without_a_label_is_refused(tmp_path: Path):
         classify.read(files(write_rows(tmp_path / "a.jsonl", [*mill_rows(4), {"label": "wet"}])), Config())
 
 
+def test_a_label_for_every_text_is_refused(tmp_path: Path):
+    rows = [{"text": f"mill {number}", "label": number} for number in range(20)]
+    with pytest.raises(DataUnfit, match=r"18 texts have 18 labels, too many to learn any; .* or train regress"):
+        classify.read(files(write_rows(tmp_path / "a.jsonl", rows)), Config(holdout=0.1))
+
+
+def test_a_label_that_could_not_be_imported_is_refused(tmp_path: Path):
+    rows = [{"text": f"mill {number}", "label": "ab"[number % 2] * 300} for number in range(20)]
+    with pytest.raises(DataUnfit, match="has 300 characters, and may have 256"):
+        classify.read(files(write_rows(tmp_path / "a.jsonl", rows)), Config())
+
+
+@pytest.mark.parametrize(
+    ("row", "told"),
+    [
+        ({"text": "mill", "label": ["wet", "round"]}, "a list of labels; train with --multi-label"),
+        ({"text": "mill", "label": {"a": 1}}, "label is no text, but a dict"),
+        ({"text": ["mill"], "label": "wet"}, "text is no text, but a list"),
+    ],
+)
+def test_what_is_no_text_is_refused(tmp_path: Path, row: dict[str, Any], told: str):
+    with pytest.raises(DataInvalid, match=f"a.jsonl, line 5: {told}"):
+        classify.read(files(write_rows(tmp_path / "a.jsonl", [*mill_rows(4), row])), Config())
+
+
 def test_one_label_is_refused(tmp_path: Path):
     rows = [{"text": f"mill {number}", "label": "wet"} for number in range(20)]
     with pytest.raises(DataUnfit, match="every text has the label 'wet'"):

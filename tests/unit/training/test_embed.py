@@ -38,7 +38,7 @@ def test_it_learns(tmp_path: Path, base: Checkpoint):
     run = Run(tmp_path, {}, config, Watching())
     outcome = embed.train(base, config, split, run, CPU)
     assert outcome.metrics["mrr"] > 0.9
-    assert run.progress.losses[-1][1] < run.progress.losses[0][1] / 2
+    assert run.state.losses[-1][1] < run.state.losses[0][1] / 2
     assert list(outcome.metrics) == ["mrr", "recall_at_1", "recall_at_10"]
 
 
@@ -48,7 +48,7 @@ def test_what_it_leaves_is_an_embedding_model_as_the_base_was(tmp_path: Path, ba
     run = Run(tmp_path, {}, config, Watching())
     outcome = embed.train(base, config, split, run, CPU)
     identity = {"base": "tiny", "recipe": "embed"}
-    write_result(tmp_path / "model", "mills", base, outcome, run.progress, identity)
+    write_result(tmp_path / "model", "mills", base, outcome, run.state, identity)
     left = read_checkpoint(tmp_path / "model")
     assert (left.task, left.pooling, left.normalize, left.max_tokens, left.prompts) == (
         *("embed", base.pooling, base.normalize, base.max_tokens, base.prompts),

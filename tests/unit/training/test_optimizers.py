@@ -3,6 +3,7 @@ import torch
 from torch import nn
 from transformers import AutoModelForSequenceClassification
 
+from headrace.errors import SettingInvalid
 from headrace.models.checkpoint import Checkpoint
 from headrace.training.encoders import load_with_head
 from headrace.training.numbers import Numbers, Optimizer, Schedule
@@ -61,9 +62,11 @@ def test_each_optimizer_learns(name: Optimizer):
 
 def test_frozen_layers_stay_as_they_are(base: Checkpoint):
     model = load_with_head(base, AutoModelForSequenceClassification, 0, {"num_labels": 2})
-    assert freeze_layers(model, 0) == 2
+    freeze_layers(model, 0)
     assert all(parameter.requires_grad for parameter in model.parameters())
     freeze_layers(model, 1)
+    with pytest.raises(SettingInvalid, match="freeze cannot be 3: the model has 2 layers"):
+        freeze_layers(model, 3)
     frozen = {name for name, parameter in model.named_parameters() if not parameter.requires_grad}
     assert frozen == {
         name for name, _ in model.named_parameters() if name.startswith(("bert.embeddings.", "bert.encoder.layer.0."))

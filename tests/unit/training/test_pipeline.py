@@ -85,6 +85,12 @@ def test_what_was_trained_can_be_trained_on(store: LocalStore, request_: TrainRe
     assert train_model(again, store, watching).metrics["accuracy"] > 0.8
 
 
+def test_a_model_is_not_trained_from_itself(store: LocalStore, request_: TrainRequest):
+    train_model(request_, store, Watching())
+    with pytest.raises(SettingInvalid, match="take another --name"):
+        train_model(dataclasses.replace(request_, base=NAME), store, Watching())
+
+
 def test_an_interrupted_training_leaves_the_store_as_it_was(store: LocalStore, request_: TrainRequest):
     with pytest.raises(TrainingStopped):
         train_model(request_, store, Watching(stop_after=7))

@@ -44,7 +44,7 @@ def test_it_learns_from_pairs_that_were_judged(tmp_path: Path, base: Checkpoint)
     run = Run(tmp_path, {}, config, Watching())
     outcome = rerank.train(base, config, split, run, CPU)
     assert outcome.metrics == {"mrr": 1.0, "recall_at_1": 1.0}
-    write_result(tmp_path / "model", "mills", base, outcome, run.progress, {"base": "tiny", "recipe": "rerank"})
+    write_result(tmp_path / "model", "mills", base, outcome, run.state, {"base": "tiny", "recipe": "rerank"})
     left = read_checkpoint(tmp_path / "model")
     assert (left.task, left.function) == ("rerank", "sigmoid")
 

@@ -1,10 +1,13 @@
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import save_file
 from tests.unit.training.conftest import Watching
 from torch import nn
 
@@ -16,6 +19,7 @@ from headrace.errors import (
     TrainingStopped,
     TrainingUnfinished,
 )
+from headrace.training import checkpoint
 from headrace.training import run as run_module
 from headrace.training.numbers import Numbers
 from headrace.training.optimizers import make_optimizer
@@ -64,8 +68,8 @@ def test_a_training_that_was_stopped_goes_on_bit_for_bit(tmp_path: Path):
         assert [at.step for at in watching.heard] == list(range(stop_after + 1, 9))
         for name, parameter in whole.named_parameters():
             assert torch.equal(parameter, dict(model.named_parameters())[name])
-        assert [step for step, _ in run.progress.measured] == [4, 8]
-        assert run.progress.best == 4
+        assert [step for step, _ in run.state.measured] == [4, 8]
+        assert run.state.best == 4
 
 
 def test_the_best_weights_are_taken(tmp_path: Path):
@@ -129,8 +133,8 @@ def test_it_stops_when_nothing_gets_better(tmp_path: Path):
     for update in run.updates(LENGTHS, model, optimizer):
         run.stepped(update, 1.0)
         run.measured(model, {"accuracy": values[update.number]})
-    assert run.progress.step == 4
-    assert run.progress.best == 2
+    assert run.state.step == 4
+    assert run.state.best == 2
 
 
 def test_checkpoints_are_written_between_steps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -145,7 +149,7 @@ def test_checkpoints_are_written_between_steps(tmp_path: Path, monkeypatch: pyte
 def test_the_curve_has_the_mean_of_the_steps_of_each_point(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(run_module, "_POINTS", 4)
     run, _, _ = go(tmp_path, losses=[1, 2, 3, 4, 5, 6, 7, 8])
-    assert run.progress.losses == [(2, 1.5), (4, 3.5), (6, 5.5), (8, 7.5)]
+    assert run.state.losses == [(2, 1.5), (4, 3.5), (6, 5.5), (8, 7.5)]
 
 
 def test_two_processes_do_not_train_one_model(tmp_path: Path):
@@ -170,3 +174,57 @@ def test_two_processes_do_not_train_one_model(tmp_path: Path):
         other.kill()
     with held_folder(folder, "mills"):
         pass
+
+
+class Crash(BaseException):
+    """Stands for the process being killed: nothing in the product catches it."""
+
+
+def crash_at(monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Make the n-th change of the disk, and any after it, crash; a file that was being written is left half-written."""
+    done = 0
+
+    def counted(change: Callable[..., Any], *, writes: bool = False) -> Callable[..., Any]:
+        def run(*args: Any, **kwargs: Any) -> Any:
+            nonlocal done
+            done += 1
+            if done <= number:
+                return change(*args, **kwargs)
+            if writes and done == number + 1:
+                Path(args[1]).write_bytes(b"half of a file")
+            raise Crash
+
+        return run
+
+    monkeypatch.setattr(checkpoint, "save_file", counted(save_file, writes=True))
+    for name in ("replace", "unlink"):
+        monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
+
+
+def test_a_training_that_is_cut_off_anywhere_ends_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(run_module, "_INTERVAL_S", 0.0)
+    monkeypatch.setattr(run_module, "_INTERVAL_SAVES", 0)
+    (tmp_path / "whole").mkdir()
+    whole = go(tmp_path / "whole")
+    whole[0].take_best(whole[1])
+    for number in range(100):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        with pytest.MonkeyPatch.context() as patch:
+            crash_at(patch, number)
+            try:
+                go(folder)
+            except Crash:
+                pass
+            else:
+                break
+        run, model, _ = go(folder, resume=True)
+        assert run.state.losses[-1] == whole[0].state.losses[-1]
+        assert run.take_best(model) == {"accuracy": 0.9, "other": 1.0}
+        for name, parameter in whole[1].named_parameters():
+            assert torch.equal(parameter, dict(model.named_parameters())[name])
+    assert number == 2 * (
+        8 + 1 + 1
+    )  # a checkpoint after each step and at the end, and the best weights: two changes each
