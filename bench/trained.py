@@ -183,6 +183,7 @@ def train(home: Path, model: str, task: Task, data: Labelled) -> dict[str, Any]:
 def served(home: Path, model: str) -> Iterator[Ask]:
     """Serve a model, and give a way to ask it."""
     command = [sys.executable, "-m", "headrace", "serve", model, "--port", "0", "--home", str(home)]
+    command += ["--log-level", "warning"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean_variables(offline=True)) as server:
         try:
             address = _find_address(server)
