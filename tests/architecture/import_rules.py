@@ -32,7 +32,17 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "engine_process": (*_ZERO, "models", "engine", "observe"),
     "diagnose": (*_ZERO, "models", "engine", "app", "export.needs"),
     # Commands that need no app (import, doctor) still log.
-    "cli": (*_ZERO, "cli", "app", "diagnose", "tasks", "models", "observe.logs", "training.watching"),
+    "cli": (
+        *_ZERO,
+        "cli",
+        "app",
+        "diagnose",
+        "tasks",
+        "models",
+        "observe.logs",
+        "training.watching",
+        "training.numbers",
+    ),
     "export": (*_ZERO, "export", "models", "tasks", "engine", "observe.base"),
     "training": (*_ZERO, "training", "models", "export"),
     "__main__": ("cli",),

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -16,11 +16,11 @@ from headrace.cli.output import SHORT_REVISION, echo, format_size, print_json
 from headrace.cli.stored import store_of
 from headrace.errors import SettingInvalid
 from headrace.settings import LoadedSettings
+from headrace.training.numbers import ClassWeights, Device, Optimizer, Precision, Recipe, Schedule
 
 if TYPE_CHECKING:
     from headrace.training.pipeline import Trained, TrainRequest
 
-RecipeName = Literal["classify", "embed", "extract", "probe", "regress", "rerank"]
 
 _NUMBERS: Final = "Numbers of the recipe (default: its own)"
 
@@ -66,13 +66,11 @@ class NumberFlags:
         float | None, _number("holdout", "Share held back to measure with, without --eval.", min=0.001, max=0.9)
     ] = None
     seed: Annotated[int | None, _number("seed", "Decides order, dropout and new weights.", min=0, max=1 << 31)] = None
-    optimizer: Annotated[Literal["adamw", "adam", "sgd"] | None, _number("optimizer", "What takes the steps.")] = None
-    schedule: Annotated[
-        Literal["linear", "cosine", "constant"] | None, _number("schedule", "How the learning rate falls.")
-    ] = None
-    device: Annotated[Literal["auto", "cpu", "cuda", "mps"] | None, _number("device", "Where it computes.")] = None
+    optimizer: Annotated[Optimizer | None, _number("optimizer", "What takes the steps.")] = None
+    schedule: Annotated[Schedule | None, _number("schedule", "How the learning rate falls.")] = None
+    device: Annotated[Device | None, _number("device", "Where it computes.")] = None
     precision: Annotated[
-        Literal["auto", "fp32", "bf16"] | None,
+        Precision | None,
         _number("precision", "Of matrix products; auto: bf16 where the processor multiplies it."),
     ] = None
     multi_label: Annotated[
@@ -80,7 +78,7 @@ class NumberFlags:
     ] = None
     separator: Annotated[str | None, _number("separator", "classify, probe: between the labels in a cell.")] = None
     class_weights: Annotated[
-        Literal["none", "balanced"] | None,
+        ClassWeights | None,
         _number("class-weights", "classify, probe: balanced lets rare labels weigh as much as others."),
     ] = None
     scale: Annotated[
@@ -102,7 +100,7 @@ class TrainArguments(NumberFlags):
     """What ``headrace train`` is called with."""
 
     recipe: Annotated[
-        RecipeName,
+        Recipe,
         typer.Argument(
             metavar="RECIPE",
             help="What is learned: classify, embed, extract, probe, regress or rerank.",

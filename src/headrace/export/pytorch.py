@@ -7,7 +7,7 @@ import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Final
+from typing import Any, Final
 
 import torch
 import transformers
@@ -65,28 +65,45 @@ def load_encoder(checkpoint: Checkpoint) -> TextEncoder:
         SourceUnsupported: This version of transformers cannot load it.
         SourceInvalid: A weight is missing or has another shape; it would be replaced by random numbers.
     """
+    return TextEncoder(load_pretrained(checkpoint, AutoModel, _UNUSED), checkpoint.pooling).eval()
+
+
+def load_pretrained(checkpoint: Checkpoint, kind: Any, unneeded: tuple[str, ...], **changes: Any) -> Any:
+    """Load a checkpoint's weights as float32 into a model of transformers.
+
+    Args:
+        checkpoint: Where they are.
+        kind: One of transformers' ``AutoModel...``.
+        unneeded: What the names of weights begin with that may be missing, or of another shape if ``changes`` allow it.
+        changes: What else ``from_pretrained`` is told, such as what differs from the checkpoint's configuration.
+
+    Raises:
+        SourceUnsupported: This version of transformers cannot load it.
+        SourceInvalid: Another weight is missing or has another shape; it would be replaced by random numbers.
+    """
     try:
         with quiet_libraries():
-            encoder, report = AutoModel.from_pretrained(
+            model, report = kind.from_pretrained(
                 checkpoint.folder,
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
                 dtype=torch.float32,
                 output_loading_info=True,
+                **changes,
             )
     except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError) as error:
         raise SourceUnsupported(
             f"transformers {transformers.__version__} cannot load {checkpoint.architecture!r}; check config.json"
         ) from error
-    lost = [key for key in report["missing_keys"] if not key.startswith(_UNUSED)]
-    lost += [str(key[0] if isinstance(key, tuple) else key) for key in report["mismatched_keys"]]
-    if lost:
+    differing = [*report["missing_keys"], *report["mismatched_keys"]]
+    names = [str(key[0] if isinstance(key, tuple) else key) for key in differing]
+    if lost := [name for name in names if not name.startswith(unneeded)]:
         raise SourceInvalid(
             f"{WEIGHTS} lacks {len(lost)} weights that config.json asks for, such as {min(lost)!r}; download it again",
             field=WEIGHTS,
         )
-    return TextEncoder(encoder, checkpoint.pooling).eval()
+    return model
 
 
 class TorchOriginal:

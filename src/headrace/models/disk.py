@@ -1,6 +1,7 @@
 """What the file system refuses, as an error that names the path, the cause and the remedy."""
 
 import errno
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,6 +56,15 @@ def filling(path: Path) -> Iterator[None]:
         if error.errno not in _FULL:
             raise
         raise _refused("write to", path, error, _WRITE) from error
+
+
+def flush(path: Path) -> None:
+    """Wait until the disk has a file, or a folder's list of files."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _refused(verb: str, path: Path, error: OSError, remedy: str) -> StoreUnusable:

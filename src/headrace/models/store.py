@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from headrace.errors import ModelCorrupt, ModelUnknown, StoreUnusable
-from headrace.models.disk import filling, writing
+from headrace.models.disk import filling, flush, writing
 from headrace.models.drafts import draft_name, held_draft, remove_abandoned
 from headrace.models.folder import ModelFolder, describe_files, open_folder, read_manifest
 from headrace.models.manifest import FILE_NAME, Manifest
@@ -128,7 +128,7 @@ class LocalStore:
     def _bury(self, path: Path) -> None:
         with held_draft(self.root) as grave:
             path.rename(grave / "removed")
-            _flush(self.root)
+            flush(self.root)
             shutil.rmtree(grave)
 
     @contextlib.contextmanager
@@ -169,12 +169,12 @@ class LocalStore:
         (draft / FILE_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if not _is_whole(target):
             for path in [*draft.iterdir(), draft]:
-                _flush(path)
+                flush(path)
             target.parent.mkdir(parents=True, exist_ok=True)
             if target.is_dir():
                 self._bury(target)
             draft.rename(target)
-            _flush(target.parent)
+            flush(target.parent)
         self._set_current(manifest.name, manifest.revision)
         return StoredModel(read_manifest(target), target, is_current=True)
 
@@ -186,7 +186,7 @@ class LocalStore:
             file.flush()
             os.fsync(file.fileno())
         draft.replace(folder / CURRENT)
-        _flush(folder)
+        flush(folder)
 
 
 def _served(found: Scan) -> tuple[StoredModel, ...]:
@@ -222,12 +222,3 @@ def _is_whole(path: Path) -> bool:
     except (ModelCorrupt, StoreUnusable):
         return False
     return True
-
-
-def _flush(path: Path) -> None:
-    """Wait until the disk has a file, or a folder's list of files."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -7,7 +7,6 @@ the seed and the epoch, and dropout from the seed and the step.
 """
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
@@ -18,7 +17,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from headrace.errors import TrainingCorrupt
-from headrace.models.disk import writing
+from headrace.models.disk import flush, writing
 
 _FACTS: Final = "facts"
 _MODEL: Final = "model/"
@@ -91,14 +90,9 @@ def read_facts(path: Path) -> dict[str, Any]:
 
 def replace_durably(draft: Path, path: Path) -> None:
     """Flush a file and put it in the place of another one; after a power cut there is the one or the other."""
-    for name in (draft, draft.parent):
-        if name == draft.parent:
-            draft.replace(path)
-        handle = os.open(name, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+    flush(draft)
+    draft.replace(path)
+    flush(path.parent)
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

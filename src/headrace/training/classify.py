@@ -7,7 +7,7 @@ the softmax of all scores) or any number of them (binary cross-entropy over the 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ from headrace.training.data import DataFiles, read_split
 from headrace.training.device import Compute
 from headrace.training.encoders import load_with_head
 from headrace.training.examples import Example, Split, describe_balance, lines, require_short
-from headrace.training.numbers import Numbers
+from headrace.training.numbers import ClassWeights, Numbers
 from headrace.training.optimizers import freeze_layers, make_optimizer, set_learning_rate, take_step
 from headrace.training.outcome import Outcome
 from headrace.training.run import Run
@@ -49,7 +49,7 @@ class Config(Numbers):
 
     multi_label: bool = False
     separator: str = "|"
-    class_weights: Literal["none", "balanced"] = "none"
+    class_weights: ClassWeights = "none"
 
 
 # --- data ------------------------------------------------------------------------------------------------------------

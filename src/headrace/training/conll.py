@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from headrace.errors import DataInvalid, DataMissing
-from headrace.training.tables import Row, Table
+from headrace.errors import DataInvalid
+from headrace.training.tables import Row, Table, reading
 
 SUFFIXES: Final = frozenset({".conll", ".bio", ".iob", ".txt"})
 WORDS: Final = "tokens"
@@ -25,9 +25,8 @@ def read_conll(path: Path) -> Table:
         DataInvalid: A line has a word and no tag, or the file holds no words.
     """
     try:
-        lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines, which splits at U+2028 too
-    except OSError as error:
-        raise DataMissing(f"cannot read {str(path)!r}: {error.strerror or type(error).__name__}") from error
+        with reading(path):
+            lines = path.read_text(encoding="utf-8-sig").split("\n")  # not splitlines, which splits at U+2028 too
     except UnicodeDecodeError as error:
         raise DataInvalid(f"{path.name} is not UTF-8 at byte {error.start}; save it as UTF-8") from error
     rows = tuple(_sentences(path, lines))

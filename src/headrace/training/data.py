@@ -1,16 +1,15 @@
 """From files to examples that are fit to learn from."""
 
-import hashlib
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from headrace.errors import DataMissing
+from headrace.models.folder import describe_file
 from headrace.training.columns import Columns
 from headrace.training.conll import SUFFIXES, read_conll
 from headrace.training.examples import Example, Split, Target, hold_out, require_texts, unique, without
 from headrace.training.numbers import Numbers
-from headrace.training.tables import Table, read_table
+from headrace.training.tables import Table, read_table, reading
 
 MakeExamples = Callable[[Table, Mapping[str, str]], Iterable[Example[Target]]]
 """Given a table and the column of each role, gives the examples that are in it."""
@@ -86,8 +85,5 @@ def _read(path: Path, columns: Columns, make: MakeExamples[Target]) -> tuple[Seq
 
 
 def _digest(path: Path) -> str:
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise DataMissing(f"cannot read {str(path)!r}: {error.strerror or type(error).__name__}") from error
+    with reading(path):
+        return describe_file(path).sha256

@@ -4,17 +4,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import torch
-import transformers
 from transformers import PreTrainedModel
 
-from headrace.errors import SourceInvalid, SourceUnsupported
+from headrace.errors import SourceUnsupported
 from headrace.export.families import is_known
-from headrace.export.pytorch import quiet_libraries
+from headrace.export.pytorch import load_pretrained
 from headrace.models.checkpoint import Checkpoint
 from headrace.models.weights import WEIGHTS
 
 _CPU: Final = torch.device("cpu")
-_LOST: Final = ("missing_keys", "mismatched_keys")
 # What a head is called in the families that we import; it is new where the base was trained for another task.
 _HEADS: Final = ("classifier.", "pre_classifier.", "pooler.", "bert.pooler.", "electra.pooler.")
 
@@ -54,27 +52,5 @@ def load_with_head(
         SourceInvalid: A weight of the encoder is missing or has another shape.
     """
     torch.manual_seed(seed)
-    try:
-        with quiet_libraries():
-            model, report = head.from_pretrained(
-                checkpoint.folder,
-                local_files_only=True,
-                trust_remote_code=False,
-                use_safetensors=True,
-                dtype=torch.float32,
-                output_loading_info=True,
-                ignore_mismatched_sizes=True,
-                **config,
-            )
-    except (ValueError, KeyError, TypeError, AttributeError, RuntimeError, OSError) as error:
-        raise SourceUnsupported(
-            f"transformers {transformers.__version__} cannot load {checkpoint.architecture!r}; check config.json"
-        ) from error
-    lost = [str(key[0] if isinstance(key, tuple) else key) for kind in _LOST for key in report[kind]]
-    if encoder := [name for name in lost if not name.startswith(_HEADS)]:
-        raise SourceInvalid(
-            f"{WEIGHTS} lacks {len(encoder)} weights that config.json asks for, such as {min(encoder)!r}; download it"
-            " again",
-            field=WEIGHTS,
-        )
-    return model.train().to(device)  # type: ignore[no-any-return]
+    changes = {"ignore_mismatched_sizes": True, **config}
+    return load_pretrained(checkpoint, head, _HEADS, **changes).train().to(device)  # type: ignore[no-any-return]

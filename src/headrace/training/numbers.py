@@ -3,8 +3,12 @@
 from dataclasses import dataclass
 from typing import Literal
 
+Recipe = Literal["classify", "embed", "extract", "probe", "regress", "rerank"]
 Optimizer = Literal["adamw", "adam", "sgd"]
 Schedule = Literal["linear", "cosine", "constant"]
+Device = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["auto", "fp32", "bf16"]
+ClassWeights = Literal["none", "balanced"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,5 +55,5 @@ class Numbers:
     seed: int = 0
     optimizer: Optimizer = "adamw"
     schedule: Schedule = "linear"
-    device: Literal["auto", "cpu", "cuda", "mps"] = "auto"
-    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    device: Device = "auto"
+    precision: Precision = "auto"

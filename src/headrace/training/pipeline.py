@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from headrace.errors import SettingInvalid
 from headrace.export.importer import ImportRequest, import_model
@@ -22,12 +22,12 @@ from headrace.models.store import LocalStore, StoredModel
 from headrace.training.data import DataFiles
 from headrace.training.device import choose_compute
 from headrace.training.encoders import require_trainable
+from headrace.training.numbers import Recipe
 from headrace.training.result import write_result
 from headrace.training.run import Run, held_folder
 from headrace.training.watching import Watcher
 from headrace.types import MODEL_NAME
 
-Recipe = Literal["classify", "embed", "extract", "probe", "regress", "rerank"]
 TRAINING: Final = "training"
 """Folder beside the store that keeps a folder for each model that was, or is being, trained."""
 

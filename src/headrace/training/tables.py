@@ -6,6 +6,7 @@ Every row knows its line, so that whatever is wrong with it can be told where it
 import csv
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, TextIO
@@ -43,6 +44,19 @@ class Table:
     rows: tuple[Row, ...]
 
 
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Translate what the file system refuses while a file of data is read.
+
+    Raises:
+        DataMissing: It refused.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise DataMissing(f"cannot read {str(path)!r}: {error.strerror or type(error).__name__}") from error
+
+
 def text_of(table: Table, row: Row, column: str) -> str:
     """Return what a cell says, nothing if it is empty; a number is its digits.
 
@@ -66,10 +80,8 @@ def read_table(path: Path) -> Table:
     read = _READERS.get(path.suffix.lower())
     if read is None:
         raise DataInvalid(f"{path.name!r} is no kind of file that is read here; use {', '.join(_READERS)}")
-    try:
+    with reading(path):
         rows = tuple(read(path))
-    except OSError as error:
-        raise DataMissing(f"cannot read {str(path)!r}: {error.strerror or type(error).__name__}") from error
     if not rows:
         raise DataInvalid(f"{path.name!r} has no rows; the first line names the columns, the others are the data")
     return Table(path, tuple(dict.fromkeys(name for row in rows for name in row.values)), rows)

@@ -10,6 +10,7 @@ from tests.unit.models.conftest import Publish
 
 import headrace.models.store
 from headrace.errors import ModelCorrupt, ModelUnknown, NameInvalid, StoreUnusable
+from headrace.models.disk import flush
 from headrace.models.folder import open_folder
 from headrace.models.store import LocalStore, StoredModel
 
@@ -35,7 +36,7 @@ def crash_before_step(monkeypatch: pytest.MonkeyPatch, number: int) -> Callable[
     for name in ("mkdir", "rename", "replace", "write_text", "open"):
         monkeypatch.setattr(Path, name, counted(getattr(Path, name)))
     monkeypatch.setattr(shutil, "rmtree", counted(shutil.rmtree))
-    monkeypatch.setattr(headrace.models.store, "_flush", counted(headrace.models.store._flush))
+    monkeypatch.setattr(headrace.models.store, "flush", counted(flush))
     return lambda: done
 
 
