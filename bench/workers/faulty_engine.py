@@ -18,7 +18,7 @@ import tokenizers
 import uvloop
 from numpy.typing import NDArray
 
-from headrace.engine.base import Backend, Engine, Steps, TokenBatch, Watch, in_one_go
+from headrace.engine.base import Backend, Bell, Engine, Steps, TokenBatch, Watch, in_one_go
 from headrace.engine.loaded import LoadedEngine
 from headrace.engine.onnx import OnnxBackend
 from headrace.engine.tokenizer import FastTokenizer
@@ -57,7 +57,7 @@ class FaultyBackend:
         outputs["embedding"][self._find("nan", rows)] = np.nan
         return outputs
 
-    def steps(self, batch: TokenBatch) -> Steps:
+    def steps(self, batch: TokenBatch, bell: Bell) -> Steps:  # noqa: ARG002 - as every backend
         """Compute a batch as ``run`` does, in one go."""
         return in_one_go(self.run, batch)
 

@@ -28,7 +28,7 @@ from tests.support.stepped import Clock, SteppedExecutor, SteppedLoop, SteppedTh
 
 from headrace.engine import batcher
 from headrace.engine.admission import Admission
-from headrace.engine.base import Job, JobResult, Output, Steps, TokenBatch, complete
+from headrace.engine.base import Bell, Job, JobResult, Output, Steps, TokenBatch, complete
 from headrace.engine.fake import FakeBackend, FakeTokenizer, token_id
 from headrace.engine.loaded import LoadedEngine
 from headrace.engine.plan import Runtime
@@ -103,7 +103,7 @@ class ScriptedBackend(FakeBackend):
     def run(self, batch: TokenBatch) -> dict[str, NDArray[Any]]:
         return complete(self._compute(batch, 1))
 
-    def steps(self, batch: TokenBatch) -> Steps:
+    def steps(self, batch: TokenBatch, bell: Bell) -> Steps:
         return self._compute(batch, 3)
 
     def _compute(self, batch: TokenBatch, steps: int) -> Steps:

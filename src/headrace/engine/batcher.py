@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from headrace.engine.base import Encoding, Output
+from headrace.engine.base import Bell, Encoding, Output
 
 # A neighbour is taken along while padding makes it at most this much longer, plus a few tokens: below that
 # a text costs less in its own batch later.
@@ -22,6 +22,8 @@ _MAX_STRETCH: Final = 1.25
 _FREE_PADDING_TOKENS: Final = 8
 # From here on a text is long: whoever waits for it waits for more than is computed between two of its layers.
 _LONG_TOKENS: Final = 128
+# A batch of short texts cannot rest, so that others wait for all of it, and short ones gain nothing from more of them.
+_SHORT_SHARE: Final = 2
 # A text that left stays in an order until it comes up there, or until so many have gathered that clearing them out
 # costs less than keeping them.
 _MAX_GONE: Final = 1024
@@ -92,28 +94,26 @@ class Batcher:
     Args:
         token_budget: Most tokens of one batch, padding included; a text longer than that runs alone.
         has_padding: Whether the runtime computes as many tokens for every text as the longest one of the batch has.
+
+    Attributes:
+        bell: Counts the short texts that wait, for which a batch of long ones may rest.
     """
 
     token_budget: int
     has_padding: bool = True
+    bell: Bell = field(default_factory=Bell)
     _by_length: list[tuple[int, int, Waiting]] = field(default_factory=list)
     _short: _Order = field(default_factory=lambda: _Order(lambda waiting: waiting.due))
     _long: _Order = field(default_factory=lambda: _Order(lambda waiting: waiting.due))
     _by_deadline: _Order = field(default_factory=lambda: _Order(lambda waiting: waiting.deadline))
-    _shorts: int = 0
     _count: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def __len__(self) -> int:
         return len(self._by_length)
 
-    @property
-    def shorts(self) -> int:
-        """Short texts that wait; the only thing that another thread may ask."""
-        return self._shorts
-
     def put(self, waiting: Waiting) -> None:
         """Add a text."""
-        self._shorts += not waiting.is_long
+        self.bell.add(int(not waiting.is_long))
         waiting.order = next(self._count)
         bisect.insort(self._by_length, (waiting.tokens, waiting.order, waiting))
         for order in (self._long if waiting.is_long else self._short, self._by_deadline):
@@ -146,20 +146,23 @@ class Batcher:
             return []
         first = min(firsts, key=lambda waiting: (waiting.due, waiting.order))
         if not self.has_padding:
-            return self._take_due(self._long if first.is_long else self._short)
+            return self._take_due(self._long, self.token_budget) if first.is_long else self.take_short()
         low, high = self._stretch(bisect.bisect_left(self._by_length, (first.tokens, first.order)))
         return self._remove(low, high)
 
     def take_short(self) -> list[Waiting]:
-        """Remove and return a batch of short texts, those that are due first; empty if none wait."""
-        return self._take_due(self._short)
+        """Remove and return a batch of short texts, those that are due first; empty if none wait.
 
-    def _take_due(self, order: _Order) -> list[Waiting]:
+        It has half of the budget.
+        """
+        return self._take_due(self._short, self.token_budget // _SHORT_SHARE)
+
+    def _take_due(self, order: _Order, budget: int) -> list[Waiting]:
         taken: list[Waiting] = []
         tokens = 0
         while (waiting := order.first(self._is_here)) is not None:
             tokens += waiting.tokens
-            if taken and tokens > self.token_budget:
+            if taken and tokens > budget:
                 break
             self.discard(waiting)
             taken.append(waiting)
@@ -168,7 +171,7 @@ class Batcher:
     def _remove(self, low: int, high: int) -> list[Waiting]:
         removed = [waiting for _, _, waiting in self._by_length[low:high]]
         del self._by_length[low:high]
-        self._shorts -= sum(not waiting.is_long for waiting in removed)
+        self.bell.add(-sum(not waiting.is_long for waiting in removed))
         return removed
 
     def _is_here(self, waiting: Waiting) -> bool:

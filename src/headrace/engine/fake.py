@@ -12,7 +12,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engine.base import Encoding, Steps, TokenBatch, in_one_go, unicode_error
+from headrace.engine.base import Bell, Encoding, Steps, TokenBatch, in_one_go, unicode_error
 from headrace.engine.windows import Body, WindowLayout
 from headrace.errors import EngineFailed, HeadraceError
 from headrace.types import Text, Truncate, parts_of
@@ -70,7 +70,7 @@ class FakeBackend:
         norms = np.linalg.norm(vectors, axis=1)
         return {"embedding": vectors / norms[:, None], "norm": norms.astype(np.float32)}
 
-    def steps(self, batch: TokenBatch) -> Steps:
+    def steps(self, batch: TokenBatch, bell: Bell) -> Steps:  # noqa: ARG002 - as every backend
         """Compute a batch as ``run`` does, in one go."""
         return in_one_go(self.run, batch)
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engine.base import IntArray, Steps, TokenBatch, complete
+from headrace.engine.base import Bell, IntArray, Steps, TokenBatch, complete
 from headrace.engine.initializers import ENCODER, Initializers, read_initializers
 from headrace.engine.plan import NATIVE_LIBRARY, Precision
 from headrace.errors import EngineFailed, ModelCorrupt, RuntimeUnfit
@@ -32,7 +32,6 @@ _LAYER: Final = (
 _HEAD_MULTIPLE: Final = 32
 _WIDTH_MULTIPLE: Final = 64
 _OUT_OF_BOUNDS: Final = -2
-_ALL_LAYERS: Final = (1 << 31) - 1
 
 
 class _Shape(ctypes.Structure):
@@ -106,8 +105,8 @@ class _Session:
             raise EngineFailed("there is no memory left for another session; use fewer sessions or models")
         weakref.finalize(self, encoder.library.session_destroy, self._handle)
 
-    def compute(self, batch: TokenBatch, layers: int) -> Steps:
-        """Compute a batch, so many layers in a step."""
+    def compute(self, batch: TokenBatch, bell: Bell | None) -> Steps:
+        """Compute a batch, and stop after a layer if the bell rings."""
         library = self._encoder.library
         texts, stride = batch.input_ids.shape
         ids = np.ascontiguousarray(batch.input_ids)
@@ -125,7 +124,7 @@ class _Session:
             raise EngineFailed("the text has a token that the model has no vector for, or too many; import it again")
         if status:
             raise EngineFailed("there is no memory left for this text; use a smaller token budget")
-        while library.session_step(self._handle, layers):
+        while library.session_step(self._handle, None if bell is None else bell.address):
             yield
         return self._finish(states, norm, batch.attention_mask)
 
@@ -151,23 +150,23 @@ class NativeBackend:
 
     def run(self, batch: TokenBatch) -> dict[str, NDArray[Any]]:
         """Return the outputs by name; the first axis of each is the batch."""
-        return complete(self._compute(batch, _ALL_LAYERS))
+        return complete(self._compute(batch, None))
 
-    def steps(self, batch: TokenBatch) -> Steps:
-        """Compute a batch as ``run`` does, and stop after each layer."""
-        return self._compute(batch, 1)
+    def steps(self, batch: TokenBatch, bell: Bell) -> Steps:
+        """Compute a batch as ``run`` does, and stop after a layer if the bell rings."""
+        return self._compute(batch, bell)
 
     def close(self) -> None:
         """Release what no batch uses, and with the last of it the model."""
         self._encoder = None
         self._idle.clear()
 
-    def _compute(self, batch: TokenBatch, layers: int) -> Steps:
+    def _compute(self, batch: TokenBatch, bell: Bell | None) -> Steps:
         if self._encoder is None:
             raise EngineFailed("the model was released")
         session = self._idle.pop() if self._idle else _Session(self._encoder)
         try:
-            return (yield from session.compute(batch, layers))
+            return (yield from session.compute(batch, bell))
         finally:
             if self._encoder is not None:
                 self._idle.append(session)
@@ -191,7 +190,7 @@ def load_library() -> ctypes.CDLL:
     library.session_destroy.restype = None
     library.session_begin.argtypes = [*[pointer] * 4, *[ctypes.c_int32] * 2, *[pointer] * 2]
     library.session_begin.restype = ctypes.c_int32
-    library.session_step.argtypes = [pointer, ctypes.c_int32]
+    library.session_step.argtypes = [pointer, pointer]
     library.session_step.restype = ctypes.c_int32
     return library
 

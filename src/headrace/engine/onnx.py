@@ -6,7 +6,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engine.base import TYPES, Steps, TokenBatch, feeds_of, in_one_go
+from headrace.engine.base import TYPES, Bell, Steps, TokenBatch, feeds_of, in_one_go
 from headrace.errors import EngineFailed, ModelCorrupt
 from headrace.settings import instruct_libraries
 
@@ -46,7 +46,7 @@ class OnnxBackend:
             raise EngineFailed("the model failed on this text") from error
         return {name: np.asarray(array) for name, array in zip(self._outputs, arrays, strict=True)}
 
-    def steps(self, batch: TokenBatch) -> Steps:
+    def steps(self, batch: TokenBatch, bell: Bell) -> Steps:  # noqa: ARG002 - as every backend
         """Compute a batch as ``run`` does, in one go."""
         return in_one_go(self.run, batch)
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engine.base import TYPES, Steps, TokenBatch, feeds_of, in_one_go
+from headrace.engine.base import TYPES, Bell, Steps, TokenBatch, feeds_of, in_one_go
 from headrace.engine.mapped import MappedFile
 from headrace.engine.plan import Precision
 from headrace.errors import EngineFailed, ModelCorrupt
@@ -73,7 +73,7 @@ class OpenvinoBackend:
         # Copied: the request writes its next answer into the same memory.
         return {name: np.array(self._request.get_output_tensor(place).data) for name, place in self._outputs.items()}
 
-    def steps(self, batch: TokenBatch) -> Steps:
+    def steps(self, batch: TokenBatch, bell: Bell) -> Steps:  # noqa: ARG002 - as every backend
         """Compute a batch as ``run`` does, in one go."""
         return in_one_go(self.run, batch)
 

@@ -71,12 +71,14 @@ class _Turn:
     Attributes:
         started: Point on the monotonic clock.
         rested_s: For how long it rested so that others were computed.
+        is_patient: Whether it came at once. Where everybody waits, all go in their order: else a server that is asked
+            for too much would be late with all long texts.
     """
 
     def __init__(self, batch: Sequence[Waiting]) -> None:
         self.started = time.monotonic()
         self.rested_s = 0.0
-        self._waited_s = self.started - min(waiting.queued_at for waiting in batch)
+        self.is_patient = self.started - min(waiting.queued_at for waiting in batch) <= _PATIENCE_S
 
     @property
     def run_s(self) -> float:
@@ -85,12 +87,8 @@ class _Turn:
 
     @property
     def may_rest(self) -> bool:
-        """Whether it came at once, and has not given away more than it had.
-
-        So it ends after twice its time and a batch of others. Where everybody waits, all go in their order: else a
-        server that is asked for too much would be late with all long texts.
-        """
-        return self._waited_s <= _PATIENCE_S and self.rested_s <= self.run_s
+        """Whether it has not given away more than it had: so it ends after twice its time and a batch of others."""
+        return self.rested_s <= self.run_s
 
     @contextlib.contextmanager
     def rest(self) -> Iterator[None]:
@@ -246,7 +244,7 @@ class Runner:
 
     async def _compute(self, session: _Session, batch: list[Waiting], turn: _Turn) -> _Computed:
         """Compute a batch; a long one rests when short ones have come meanwhile."""
-        loop, steps = asyncio.get_running_loop(), self._steps(session, batch)
+        loop, steps = asyncio.get_running_loop(), self._steps(session, batch, may_rest=turn.is_patient)
         if self._is_quick(batch):
             return complete(steps)
         while (computed := await loop.run_in_executor(session.thread, self._go_on, steps, turn)) is None:
@@ -258,12 +256,12 @@ class Runner:
     def _go_on(self, steps: Generator[None, None, _Computed], turn: _Turn) -> _Computed | None:
         """Compute until it is done, or until it should rest."""
         while (computed := go_on(steps)) is None:
-            if self._batcher.shorts and turn.may_rest:
+            if self._batcher.bell.count and turn.may_rest:
                 return None
         return computed
 
-    def _steps(self, session: _Session, batch: list[Waiting]) -> Generator[None, None, _Computed]:
-        """Compute the texts of a batch that somebody still waits for, step by step if they are long."""
+    def _steps(self, session: _Session, batch: list[Waiting], *, may_rest: bool) -> Generator[None, None, _Computed]:
+        """Compute the texts of a batch that somebody still waits for; long ones may stop on the way."""
         # The last moment to ask: what the loop is told of a leave would be heard some milliseconds later on a busy
         # machine, and of the texts whose callers leave meanwhile 1 to 3 % were computed.
         living = self._living(batch)
@@ -271,7 +269,8 @@ class Runner:
             return _Computed([], [])
         encodings = [waiting.encoding for waiting in living]
         padded, numbers, backend = pad(encodings), _numbers(living), session.backend
-        steps = backend.steps(padded) if living[0].is_long else in_one_go(backend.run, padded)
+        is_stepped = may_rest and living[0].is_long
+        steps = backend.steps(padded, self._batcher.bell) if is_stepped else in_one_go(backend.run, padded)
         while (arrays := self._step(session.slot, steps, numbers, padded.input_ids.size)) is None:
             yield
             if not self._living(living):

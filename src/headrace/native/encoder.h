@@ -43,10 +43,11 @@ EXPORT void session_destroy(session *session);
 EXPORT int32_t session_begin(session *session, const int64_t *ids, const int64_t *types, const int64_t *lengths,
                              int32_t texts, int32_t stride, float *embedding, float *norm);
 
-// Computes some layers, at least one, and returns how many are left. With the last one it writes vectors of length 1 to
-// the `embedding` [texts][hidden] that was given, and the lengths they had to `norm` [texts]; without pooling those of
-// all tokens as they are to `embedding` [sum of lengths][hidden], and no lengths. After a session_begin that returned
-// 0, and until nothing is left. A session may rest in between while others compute. One call at a time.
-EXPORT int32_t session_step(session *session, int32_t layers);
+// Computes layers, at least one, until `*bell` is not 0, and returns how many are left; NULL if it is to stop nowhere.
+// Others may change the bell meanwhile. With the last layer it writes vectors of length 1 to the `embedding`
+// [texts][hidden] that was given, and the lengths they had to `norm` [texts]; without pooling those of all tokens as
+// they are to `embedding` [sum of lengths][hidden], and no lengths. After a session_begin that returned 0, and until
+// nothing is left. A session may rest in between while others compute. One call at a time.
+EXPORT int32_t session_step(session *session, const int32_t *bell);
 
 #endif

@@ -356,11 +356,12 @@ int32_t session_begin(session *session, const int64_t *ids, const int64_t *types
     return 0;
 }
 
-int32_t session_step(session *session, int32_t layers) {
-    const int left = session->encoder->shape.layers - session->layer;
+int32_t session_step(session *session, const int32_t *bell) {
+    const int layers = session->encoder->shape.layers;
     pool_enter(session->encoder->pool, &session->job);
-    for (int i = 0; i < left && i < layers; i++) run_layer(session);
-    if (left <= layers) job_run(&session->job, session->texts, pool_text, session);
+    do run_layer(session);
+    while (session->layer < layers && (bell == NULL || __atomic_load_n(bell, __ATOMIC_RELAXED) == 0));
+    if (session->layer == layers) job_run(&session->job, session->texts, pool_text, session);
     pool_leave(session->encoder->pool, &session->job);
-    return left > layers ? left - layers : 0;
+    return layers - session->layer;
 }

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from tests.support import needs
 from tests.support.encoders import random_encoder, write_encoder
 
-from headrace.engine.base import TokenBatch, complete, go_on
+from headrace.engine.base import Bell, TokenBatch, complete, go_on
 from headrace.engine.initializers import ENCODER
 from headrace.engine.native import NativeBackend, NativeModel
 from headrace.engine.onnx import OnnxBackend
@@ -181,11 +181,29 @@ def test_sessions_at_the_same_time_do_not_disturb_each_other(path: Path):
     assert wrong == []
 
 
+def ringing() -> Bell:
+    bell = Bell()
+    bell.add(1)
+    return bell
+
+
+def test_a_batch_stops_only_if_the_bell_rings(path: Path):
+    backend, bell = NativeModel(path, 2, "bf16").session(), Bell()
+    assert go_on(backend.steps(texts([WINDOW]), bell)) is not None
+    stopped = backend.steps(texts([WINDOW]), ringing())
+    assert go_on(stopped) is None
+    quiet = backend.steps(texts([WINDOW]), bell)
+    bell.add(1)
+    assert go_on(quiet) is None
+    bell.add(-1)
+    assert go_on(quiet) is not None
+
+
 def test_batches_that_take_turns_come_to_the_same_bits(path: Path):
     backend = NativeModel(path, 2, "bf16").session()
     batches = [texts(lengths, seed=7) for lengths in ([WINDOW], [3, 5], [40] * 4)]
     wanted = [backend.run(batch)["embedding"].tobytes() for batch in batches]
-    turns = [backend.steps(batch) for batch in batches]
+    turns = [backend.steps(batch, ringing()) for batch in batches]
     found: list[bytes | None] = [None] * len(turns)
     steps = 0
     while None in found:
@@ -202,11 +220,11 @@ def test_batches_that_take_turns_come_to_the_same_bits(path: Path):
 def test_a_batch_that_is_given_up_halfway_leaves_nothing_behind(path: Path):
     backend = NativeModel(path, 2, "bf16").session()
     wanted = backend.run(texts([WINDOW]))["embedding"].tobytes()
-    given_up = backend.steps(texts([40], seed=1))
+    given_up = backend.steps(texts([40], seed=1), ringing())
     assert go_on(given_up) is None
     given_up.close()
-    assert complete(backend.steps(texts([WINDOW])))["embedding"].tobytes() == wanted
-    resting = backend.steps(texts([WINDOW]))
+    assert complete(backend.steps(texts([WINDOW]), ringing()))["embedding"].tobytes() == wanted
+    resting = backend.steps(texts([WINDOW]), ringing())
     assert go_on(resting) is None
     backend.close()
     assert complete(resting)["embedding"].tobytes() == wanted

@@ -46,7 +46,7 @@ def test_each_runtime_has_a_version():
 @pytest.mark.usefixtures("_has_all")
 def test_the_sessions_of_the_native_runtime_share_all_threads():
     found = make_plan(EngineSettings(runtime="native"), NATIVE)
-    assert (found.precision, found.sessions, found.threads, found.token_budget) == ("bf16", 4, 4, 256)
+    assert (found.precision, found.sessions, found.threads, found.token_budget) == ("bf16", 4, 4, 512)
     found = make_plan(EngineSettings(runtime="native", sessions=2, threads=3, token_budget=999), NATIVE)
     assert (found.sessions, found.threads, found.token_budget) == (2, 3, 999)
 
