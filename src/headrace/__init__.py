@@ -4,8 +4,28 @@ Importing this package is cheap on purpose (no NumPy, no runtime, no web framewo
 and the tools that only want the version pay nothing for the engine.
 """
 
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
 from headrace.errors import HeadraceError
+from headrace.version import VERSION
 
-__all__ = ["HeadraceError", "__version__"]
+if TYPE_CHECKING:
+    from headrace.library import Model
 
-__version__ = "0.1.0.dev0"
+__all__ = ["HeadraceError", "__version__", "load"]
+
+__version__ = VERSION
+
+
+def load(name: str, settings: Mapping[str, Any] | None = None) -> "Model":
+    """Load a model of the store into this process.
+
+        with headrace.load("minilm") as model:
+            vectors = model.embed(["Hello, mill."])
+
+    The arguments and errors are those of ``headrace.library.Model``.
+    """
+    from headrace.library import Model  # noqa: PLC0415 - the runtime, which an import must not wait for
+
+    return Model(name, settings)

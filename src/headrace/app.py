@@ -11,6 +11,7 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -84,6 +85,24 @@ async def open_service(
         )
     finally:
         await _close(registry)
+
+
+def for_one_caller(loaded: LoadedSettings) -> LoadedSettings:
+    """Lift what protects the callers of a server from each other, for one who owns the machine.
+
+    There is no rate, and unless it is asked for, no process for the engine: a crash ends this program only.
+    """
+    settings = loaded.settings
+    limits = settings.limits.model_copy(update={"requests_per_s": None})
+    is_chosen = loaded.origins.get("engine.isolation", "default") != "default"
+    engine = settings.engine if is_chosen else settings.engine.model_copy(update={"isolation": "none"})
+    return replace(loaded, settings=settings.model_copy(update={"limits": limits, "engine": engine}))
+
+
+def count_at_once(settings: Settings, labels: int) -> int:
+    """Return how many texts one request may have if nobody else sends any, each read with so many labels."""
+    most = min(settings.limits.max_inputs, settings.engine.max_queued_texts)
+    return max(1, most // max(1, labels))
 
 
 async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callable[[str], None]) -> None:

@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections import deque
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -31,7 +31,7 @@ from headrace.models.manifest import Manifest
 from headrace.observe.base import Observer, RequestFinished
 from headrace.settings import LimitSettings
 from headrace.tasks import TASKS
-from headrace.tasks.base import Task, name_input
+from headrace.tasks.base import Task, name_input, name_label
 from headrace.types import Answer, Caller, Options, Request, Result, Scope, Text, Timings, parts_of
 
 # From the head of a request to its run are 1 to 20 ms on a busy machine. One that takes longer has a slow client or is
@@ -56,11 +56,11 @@ class _Work:
         texts: What the model has to read.
     """
 
+    request: Request
     model: LoadedModel
     task: Task
     options: Options
     texts: tuple[Text, ...]
-    deadline: float
 
 
 @dataclass(slots=True)
@@ -104,24 +104,28 @@ class Service:
         with self._observed(request, started) as seen:
             require(request.caller, Scope.INFER)  # authorise
             await self._limiter.acquire(request.caller.name)  # limit
-            model = self._models.choose(request.model, TASKS[request.task].model)  # look up the model
-            seen.model = model.name
-            work = self._prepare(request, model)  # prepare
-            keys = _keys(work)
-            known = await self._recall(keys, work.task)  # look up what is remembered
-            fresh, runs = await self._compute(work, keys, known)  # run, finish and store
-            found = {**known, **fresh}
-            results = [found[key] for key in keys]
-            seen.answer = Answer(  # observe: on leaving the block
-                model=model.name,
-                revision=model.manifest.revision,
-                task=request.task,
-                results=work.task.combine(results, work.options),
-                timings=_longest(runs, time.monotonic() - started),
-                tokens=sum([result.tokens for result in results]),
-                cached=sum(key in known for key in keys),
-            )
-            return seen.answer
+            key = request.routing_key or request.request_id
+            with self._models.borrow(request.model, TASKS[request.task].model, key) as model:  # look up the model
+                seen.model = model.name
+                seen.answer = await self._answer(request, model, started)
+            return seen.answer  # observe: on leaving the block
+
+    async def _answer(self, request: Request, model: LoadedModel, started: float) -> Answer:
+        work = self._prepare(request, model)  # prepare
+        keys = _keys(work)
+        known = await self._recall(keys, work.task)  # look up what is remembered
+        fresh, runs = await self._compute(work, keys, known)  # run, finish and store
+        found = {**known, **fresh}
+        results = [found[key] for key in keys]
+        return Answer(
+            model=model.name,
+            revision=model.revision,
+            task=request.task,
+            results=work.task.combine(results, request),
+            timings=_longest(runs, time.monotonic() - started),
+            tokens=sum([result.tokens for result in results]),
+            cached=sum(key in known for key in keys),
+        )
 
     def _arrive(self) -> None:
         self._arriving_bytes -= self._arriving.popleft()[1]
@@ -167,7 +171,7 @@ class Service:
             ModelUnknown: It is not loaded.
         """
         require(caller, Scope.MODELS_READ)
-        return _describe(self._models.get(name))
+        return _describe(self._models.deployment(name).champion)
 
     def _prepare(self, request: Request, model: LoadedModel) -> _Work:
         """Check what every door must check alike, and settle what the caller left open."""
@@ -184,14 +188,18 @@ class Service:
                 f"{count} inputs are more than the {self._bounds.max_inputs} of one request; send several requests",
                 field="inputs",
             )
+        if (pairs := count * len(request.labels)) > self._bounds.max_inputs:
+            raise RequestTooLarge(
+                f"{count} inputs with {len(request.labels)} labels each are {pairs} texts to read, more than the"
+                f" {self._bounds.max_inputs} of one request; send several requests",
+                field="labels",
+            )
         longest = self._bounds.max_text_chars
-        for index, text in enumerate(request.inputs):
-            if len(text) > longest:
-                raise _too_long(text, longest, name_input(index))
-        if len(request.query or "") > longest:
-            raise _too_long(request.query or "", longest, "query")
+        _require_short(request.inputs, longest, name_input)
+        _require_short(request.labels, longest, name_label)
+        _require_short((request.query or "",), longest, lambda _: "query")
         options = request.options.resolved(normalize=model.manifest.normalize)
-        return _Work(model, task, options, task.expand(request), request.deadline)
+        return _Work(request, model, task, options, task.expand(request))
 
     async def _recall(self, keys: list[bytes], task: Task) -> dict[bytes, Result]:
         entries = await self._cache.get_many(keys)
@@ -216,12 +224,12 @@ class Service:
             runs.append(timings)
             return outcomes
 
-        outcomes = await self._flight.run(missing, compute, work.deadline)
+        outcomes = await self._flight.run(missing, compute, work.request.deadline)
         values = {}
         for key in missing:
             outcome = outcomes[key]
             if isinstance(outcome, HeadraceError):
-                raise outcome.at(work.task.name_text(keys.index(key))) from outcome
+                raise outcome.at(work.task.name_text(keys.index(key), work.request)) from outcome
             values[key] = outcome
         return values, runs
 
@@ -229,8 +237,8 @@ class Service:
         self, work: _Work, texts: Mapping[bytes, Text]
     ) -> tuple[dict[bytes, Result | HeadraceError], Timings]:
         """Run texts, finish their results and remember them."""
-        job = Job(texts=tuple(texts.values()), truncate=work.options.truncate, deadline=work.deadline)
-        result = await _run_until(work.deadline, work.model, job)
+        job = Job(texts=tuple(texts.values()), truncate=work.options.truncate, deadline=work.request.deadline)
+        result = await _run_until(work.request.deadline, work.model, job)
         traits = work.model.manifest.traits
         items = dict(zip(texts, result.items, strict=True))
         values = {
@@ -271,10 +279,13 @@ class Service:
             )
 
 
-def _too_long(text: str, longest: int, field: str) -> RequestTooLarge:
-    return RequestTooLarge(
-        f"the text has {len(text)} characters and at most {longest} are read; send less of it", field=field
-    )
+def _require_short(texts: Sequence[str], longest: int, name: Callable[[int], str]) -> None:
+    for index, text in enumerate(texts):
+        if len(text) > longest:
+            raise RequestTooLarge(
+                f"the text has {len(text)} characters and at most {longest} are read; send less of it",
+                field=name(index),
+            )
 
 
 def _describe(model: LoadedModel) -> ServedModel:
@@ -284,7 +295,7 @@ def _describe(model: LoadedModel) -> ServedModel:
 def _keys(work: _Work) -> list[bytes]:
     manifest = work.model.manifest
     # The precision: whoever asked for fp32 must not be given what another replica computed in bf16.
-    options = f"{work.options.canonical()},precision={work.model.plan.precision}"
+    options = f"{work.options.canonical(work.task.options)},precision={work.model.plan.precision}"
     return [
         make_key(revision=manifest.revision, task=manifest.task, options=options, scope="", texts=parts_of(text))
         for text in work.texts

@@ -6,8 +6,8 @@ name says otherwise; a deadline is a point on that clock, never a duration.
 
 import enum
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -17,8 +17,11 @@ FloatArray = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[Any]]
 """Named arrays of one text: the model's outputs with the batch axis taken away."""
 
-ModelTask = Literal["classify", "embed", "extract", "regress", "rerank"]
+ModelTask = Literal["answer", "classify", "embed", "extract", "regress", "rerank", "zeroshot"]
 """What a model does by itself."""
+
+PAIRED: Final[frozenset[ModelTask]] = frozenset({"answer", "rerank", "zeroshot"})
+"""What is done by models that read two texts at a time."""
 
 TaskName = Literal[ModelTask, "similarity"]
 """What can be asked for: what a model does, or what is made of several of its results."""
@@ -41,6 +44,17 @@ Text = str | tuple[str, str]
 def parts_of(text: Text) -> tuple[str, ...]:
     """Return the text, or the two."""
     return (text,) if isinstance(text, str) else text
+
+
+_ENTAILMENT: Final = "entail"
+
+
+def find_entailment(labels: Sequence[str]) -> int | None:
+    """Return which of a model's labels says that a sentence follows from a text; nothing if none does.
+
+    It is known by its name, as in transformers; a model that has such a label is one of natural language inference.
+    """
+    return next((index for index, label in enumerate(labels) if label.lower().startswith(_ENTAILMENT)), None)
 
 
 class Scope(enum.StrEnum):
@@ -72,10 +86,13 @@ class Options:
         truncate: What to do with a text over the model's window: refuse it, cut it and say so, or run all of it in
             windows that overlap and combine what comes of them.
         normalize: Scale embeddings to length 1; ``None`` means as the model was trained to be used.
-        top_k: How many labels or texts to return, the best first; ``None`` means all.
-        threshold: Leave out labels with a lower score; ``None`` means none.
+        top_k: How many labels, texts or answers to return, the best first; ``None`` means all, of answers one.
+        threshold: Leave out labels, entities or answers with a lower score; ``None`` means none.
         aggregation: How the labels of tokens become those of spans.
         raw: Return scores as the model gives them instead of probabilities.
+        max_answer_tokens: An answer that a model finds in a text has no more tokens.
+        template: Makes a sentence of a label, which is put where it has ``{}``.
+        multi_label: Score each label by itself, so that none or several may hold, instead of one among all.
     """
 
     truncate: Truncate = "truncate"
@@ -84,14 +101,17 @@ class Options:
     threshold: float | None = None
     aggregation: Aggregation = "simple"
     raw: bool = False
+    max_answer_tokens: int = 15
+    template: str = "This example is {}."
+    multi_label: bool = False
 
     def resolved(self, *, normalize: bool) -> "Options":
         """Return the options with the model's own choice wherever the caller made none."""
         return self if self.normalize is not None else replace(self, normalize=normalize)
 
-    def canonical(self) -> str:
-        """Return the one spelling of these options that cache keys are made of."""
-        return ",".join(f"{field.name}={getattr(self, field.name)!r}" for field in fields(self))
+    def canonical(self, names: Sequence[str]) -> str:
+        """Return the one spelling of the named options that cache keys are made of."""
+        return ",".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,8 +132,11 @@ class Request:
     """One call, whichever way it came in.
 
     Attributes:
-        query: What the inputs are compared with, for a task that compares.
+        query: What the inputs are compared with, for a task that compares, or what is asked of them.
+        labels: What the inputs may be about, for a task that is told so with each request.
         deadline: Point on the monotonic clock after which nobody waits for the answer any more.
+        model: A model, or one of its versions as ``name@version``; nothing for the first that does the task.
+        routing_key: Requests with the same one are answered by the same version while another is tried out.
     """
 
     task: TaskName
@@ -122,7 +145,9 @@ class Request:
     request_id: str
     deadline: float
     model: str | None = None
+    routing_key: str | None = None
     query: str | None = None
+    labels: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
 
 
@@ -134,7 +159,8 @@ class Window:
         arrays: The graph's outputs by name, the batch axis taken away; for an embedding model
             ``embedding`` of shape ``(d,)`` and ``norm`` of shape ``()``, float32. Where the graph says something of
             each token, ``spans`` of shape ``(s, 3)``, int32, has the first character and the one after the last of
-            each of them, and the number of its word in the text, which is -1 for a special token.
+            each of them, and the number of its word in the text, which is -1 for a special token. Of two texts that is
+            the second; the tokens of the first are marked like special ones.
         tokens: Tokens computed, special tokens included, padding not.
         weight: How many of them are the text's own and were not in the window before; 0 only for an empty text.
     """
@@ -243,6 +269,50 @@ class Ranking(Result):
 
     index: int = 0
     score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A part of a text that answers a question.
+
+    Attributes:
+        score: Probability that the answer is this part of what the model read.
+        start: Index of its first character, in Unicode code points.
+        end: Index after its last character.
+        text: The slice of the text from start to end.
+    """
+
+    score: float
+    start: int
+    end: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding(Result):
+    """What one text says to a question.
+
+    Attributes:
+        answers: The best first.
+        no_answer: Probability that the text has no answer, as the model sees it; of a model that was not trained on
+            questions without an answer it means little.
+    """
+
+    answers: tuple[Span, ...]
+    no_answer: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entailment(Result):
+    """Whether one sentence follows from a text, as a model of natural language inference gives it.
+
+    Attributes:
+        entailment: Its score for "it follows"; no probability.
+        contradiction: Its score for "it cannot be".
+    """
+
+    entailment: float
+    contradiction: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

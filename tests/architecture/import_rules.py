@@ -7,16 +7,17 @@ from typing import Final
 from tests.architecture.graph import PACKAGE, Import, Tree, cycles, imports, module_name
 
 # The package itself holds the version and the base error, nothing else.
-_ZERO: Final = (PACKAGE, "errors", "types", "settings", "machine", "memory")
+_ZERO: Final = (PACKAGE, "errors", "types", "settings", "machine", "memory", "version")
 _PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base")
 
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
-    PACKAGE: ("errors",),
+    PACKAGE: ("errors", "version"),
     "errors": ("errors",),
     "types": (),
     "settings": ("errors",),
     "machine": (),
     "memory": (),
+    "version": (),
     "tasks": (*_ZERO, "tasks"),
     "models": (*_ZERO, "models"),
     "engine": (*_ZERO, "engine", "models", "observe.base"),
@@ -25,9 +26,11 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "limits": (*_ZERO, "limits.base"),
     "cache": (*_ZERO, "cache.base"),
     "observe": (*_ZERO, "observe.base"),
-    "service": (*_ZERO, "tasks", "models", "engine", *_PORTS, "cache.flight"),
+    "rollout": (*_ZERO, "models", "engine", "observe.base"),
+    "service": (*_ZERO, "tasks", "models", "engine", "rollout", *_PORTS, "cache.flight"),
     "api": (*_ZERO, "api", "service", "tasks", "models.manifest", "auth.base", "observe.base"),
-    "app": (*_ZERO, "tasks", "models", "engine", "auth", "limits", "cache", "observe", "service", "api"),
+    "app": (*_ZERO, "tasks", "models", "engine", "auth", "limits", "cache", "observe", "rollout", "service", "api"),
+    "library": (*_ZERO, "tasks", "app"),
     # The second program: like app, it puts together what runs in its process.
     "engine_process": (*_ZERO, "models", "engine", "observe"),
     "diagnose": (*_ZERO, "models", "engine", "app", "export.needs"),
@@ -50,9 +53,20 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
 """What each part may import of our own, from the inside out; a part is a file or a folder of the package."""
 
 # A command may say what it gets from ``app``.
-_TYPES: Final = {("cli", "service"), ("cli", "engine"), ("cli", "training")}
+_TYPES: Final = {
+    ("cli", "service"),
+    ("library", "service"),
+    (PACKAGE, "library"),
+    ("cli", "engine"),
+    ("cli", "training"),
+}
 # Export and training need onnx or PyTorch, which serving must not have: one command reaches each, only when it runs.
-_LAZY: Final = {("headrace/cli/import_.py", "export"), ("headrace/cli/train.py", "training")}
+# The package itself gives a library only to whoever asks for one.
+_LAZY: Final = {
+    ("headrace/cli/import_.py", "export"),
+    ("headrace/cli/train.py", "training"),
+    ("headrace/__init__.py", "library"),
+}
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {
     "fastapi": ("headrace/api/rest/*",),
@@ -65,6 +79,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/export/*",
         "headrace/training/*",
         "headrace/diagnose.py",
+        "headrace/library.py",
     ),
     "onnx": ("headrace/export/*",),
     # A graph that was shipped is its own original, and runs by itself when it is compared.
@@ -76,6 +91,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "pydantic": (
         "headrace/settings.py",
         "headrace/models/manifest.py",
+        "headrace/models/roles.py",
         "headrace/engine/plan.py",
         "headrace/engine/plans.py",
         "headrace/api/rest/*",
@@ -90,6 +106,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/observe/*",
         "headrace/engine/*",
         "headrace/models/sources/*",
+        "headrace/rollout.py",
         "headrace/service.py",
         "headrace/api/*",
         "headrace/app.py",

@@ -16,7 +16,7 @@ import transformers
 from tests.support.headed import WINDOW, ask, import_into, rest_client, write_headed
 from tests.support.tiny_tokenizers import CORPUS, TRAIN
 
-from headrace.api.rest.schemas import ExtractResponse
+from headrace.api.rest.responses import ExtractResponse
 from headrace.errors import SourceInvalid, SourceUnsupported
 from headrace.export.pytorch import quiet_libraries
 from headrace.models.store import LocalStore
@@ -123,7 +123,7 @@ def _check(entities: tuple[Entity, ...], text: str) -> None:
 async def test_the_model_says_what_it_is(homes: dict[str, Path]):
     manifest = LocalStore(homes["wordpiece"] / "models").open("mills").manifest
     assert (manifest.task, manifest.labels, manifest.dimensions) == ("extract", tuple(LABELS.values()), 5)
-    assert (manifest.gate.passed, manifest.max_tokens, manifest.is_per_token) == (True, WINDOW, True)
+    assert (manifest.gate.passed, manifest.max_tokens, manifest.words) == (True, WINDOW, "spaces")
 
 
 async def test_rest_answers_with_entities(homes: dict[str, Path]):

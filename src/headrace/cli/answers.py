@@ -1,6 +1,5 @@
 """Answers to a stream of lines, printed as they come."""
 
-import re
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,6 +14,7 @@ from headrace.cli.lines import Line, chunked
 from headrace.errors import HeadraceError
 from headrace.settings import LoadedSettings
 from headrace.tasks import spell
+from headrace.tasks.base import read_input
 from headrace.tasks.rerank import choose_best
 from headrace.types import Answer, Caller, Options, Ranking, Request, Scope, TaskName
 
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from headrace.service import Service
 
 _CHUNK_LIMIT_S: Final = 3600.0  # nobody waits with a stop-watch; it only bounds a wait that would never end
-_INPUT_FIELD: Final = re.compile(r"inputs\[(\d+)\]")
 _CALLER: Final = Caller("local", frozenset(Scope))
 
 
@@ -32,13 +31,15 @@ class Asked:
 
     Attributes:
         model: Name in the store.
-        query: What each line is compared with, for a task that compares.
+        query: What each line is compared with, for a task that compares, or what is asked of it.
+        labels: What each line may be about, for a task that is told so.
     """
 
     task: TaskName
     model: str
     options: Options
     query: str | None = None
+    labels: tuple[str, ...] = ()
 
 
 async def answer_lines(
@@ -56,8 +57,8 @@ async def answer_lines(
         HeadraceError: A line or a text was refused; the message names its line, and those before it are printed,
             unless they are to be ranked.
     """
-    loaded = _for_one_caller(loaded)
-    size = min(loaded.settings.limits.max_inputs, loaded.settings.engine.max_queued_texts)
+    loaded = app.for_one_caller(loaded)
+    size = app.count_at_once(loaded.settings, len(asked.labels))
     index, ranked = 0, _Ranked(asked.options)
     take = ranked.take if asked.task == "rerank" else _print_answer
     async with app.open_service(loaded, [asked.model]) as service:
@@ -85,18 +86,6 @@ class _Ranked:
         _write(_line(spell("rerank", result)) for result in choose_best(self._results, self._options))
 
 
-def _for_one_caller(loaded: LoadedSettings) -> LoadedSettings:
-    """Lift what protects the callers of a server from each other: here there is one, who owns the machine.
-
-    There is no rate, and unless it is asked for, no process for the engine: a crash ends this command only.
-    """
-    settings = loaded.settings
-    limits = settings.limits.model_copy(update={"requests_per_s": None})
-    is_chosen = loaded.origins.get("engine.isolation", "default") != "default"
-    engine = settings.engine if is_chosen else settings.engine.model_copy(update={"isolation": "none"})
-    return replace(loaded, settings=settings.model_copy(update={"limits": limits, "engine": engine}))
-
-
 async def _answer_chunk(
     service: "Service", asked: Asked, chunk: Sequence[Line], index: int, take: Callable[[Answer, int], None]
 ) -> None:
@@ -109,6 +98,7 @@ async def _answer_chunk(
         task=asked.task,
         inputs=tuple(line.text for line in chunk),
         query=asked.query,
+        labels=asked.labels,
         caller=_CALLER,
         request_id=f"line-{chunk[0].number}",
         deadline=time.monotonic() + _CHUNK_LIMIT_S,
@@ -117,10 +107,9 @@ async def _answer_chunk(
     try:
         answer = await service.run(request)
     except HeadraceError as error:
-        culprit = _INPUT_FIELD.fullmatch(error.field or "")
-        if culprit is None:
+        position = read_input(error.field)
+        if position is None:
             raise
-        position = int(culprit[1])
         if position > 0:
             await _answer_chunk(service, asked, chunk[:position], index, take)
         number = chunk[position].number

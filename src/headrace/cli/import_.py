@@ -35,6 +35,8 @@ IfMissingFlag = Annotated[
     bool, typer.Option("--if-missing", help="Do nothing if the model was imported from this source before.")
 ]
 
+NoPromoteFlag = Annotated[bool, typer.Option("--no-promote", help="Store it beside the version that answers so far.")]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportArguments:
@@ -45,6 +47,7 @@ class ImportArguments:
     revision: SourceRevisionFlag = None
     sha256: DigestFlag = None
     if_missing: IfMissingFlag = False
+    no_promote: NoPromoteFlag = False
     as_json: JsonFlag = False
 
 
@@ -62,6 +65,7 @@ def import_(loaded: LoadedSettings, asked: ImportArguments) -> None:
         name=asked.name,
         revision=asked.revision,
         sha256=asked.sha256,
+        promote=not asked.no_promote,
     )
     store = store_of(loaded.settings)
     end_on_sigterm()

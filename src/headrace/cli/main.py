@@ -10,7 +10,7 @@ from typing import Annotated, Final
 try:
     import typer
 
-    from headrace import __version__
+    from headrace.cli.answer import answer
     from headrace.cli.classify import classify
     from headrace.cli.config import config
     from headrace.cli.doctor import doctor
@@ -26,6 +26,8 @@ try:
     from headrace.cli.similarity import similarity
     from headrace.cli.train import train
     from headrace.cli.tune import tune
+    from headrace.cli.zeroshot import zeroshot
+    from headrace.version import VERSION
 except KeyboardInterrupt:
     # These imports are most of the time that a short command takes, so Ctrl-C often comes during them.
     sys.exit(130)
@@ -46,7 +48,7 @@ app = typer.Typer(
 
 def _print_version(value: bool) -> None:
     if value:
-        typer.echo(f"headrace {__version__}")
+        typer.echo(f"headrace {VERSION}")
         raise typer.Exit
 
 
@@ -70,6 +72,8 @@ app.command()(extract)
 app.command()(regress)
 app.command()(rerank)
 app.command()(similarity)
+app.command()(answer)
+app.command()(zeroshot)
 app.add_typer(models_app, name="models")
 app.command()(doctor)
 app.command()(config)

@@ -11,6 +11,7 @@ from headrace.cli.failures import one_line
 from headrace.cli.flags import JsonFlag, with_settings
 from headrace.cli.output import SHORT_REVISION, echo, format_size, print_facts, print_json, print_table
 from headrace.cli.stored import EXAMPLE_IMPORT, NameArgument, RevisionFlag, store_of, warn_of_defects
+from headrace.cli.versions import canary, promote, retire, rollback, shadow
 from headrace.settings import LoadedSettings
 
 if TYPE_CHECKING:
@@ -27,7 +28,9 @@ class _ListByDefault(TyperGroup):
         return super().parse_args(ctx, ["list", *args] if is_bare else args)
 
 
-models_app = typer.Typer(cls=_ListByDefault, help="List, show and remove the models in the store.")
+models_app = typer.Typer(cls=_ListByDefault, help="The models in the store, and which of their versions answer.")
+for _command in (promote, rollback, canary, shadow, retire):
+    models_app.command()(_command)
 
 
 @models_app.command("list")
@@ -40,13 +43,13 @@ def list_(loaded: LoadedSettings, *, as_json: JsonFlag = False) -> None:
     store = store_of(loaded.settings)
     scans = store.scan_all()
     warn_of_defects(scans, as_json=as_json)
-    found = [stored for scan in scans for stored in scan.versions]
+    found = [(stored, scan.describe_role(stored)) for scan in scans for stored in scan.versions]
     if as_json:
-        print_json([_summary(stored) for stored in found])
+        print_json([{**_summary(stored), "role": role} for stored, role in found])
     elif found:
         print_table(
-            ["name", "revision", "current", "task", "dimensions", "max tokens", "size"],
-            [_row(stored) for stored in found],
+            ["name", "revision", "role", "task", "dimensions", "max tokens", "size"],
+            [_row(stored, role) for stored, role in found],
         )
     elif not scans:
         typer.echo(f"no model in {store.root}; import one: {EXAMPLE_IMPORT}", err=True)
@@ -120,12 +123,12 @@ def _spell_all(found: "Scan") -> Iterator[str]:
         yield f"{found.name} {one_line((defect.revision or defect.path.name)[:SHORT_REVISION])} (broken)"
 
 
-def _row(stored: "StoredModel") -> list[str]:
+def _row(stored: "StoredModel", role: str) -> list[str]:
     about = stored.manifest
     return [
         about.name,
         about.revision[:SHORT_REVISION],
-        "yes" if stored.is_current else "",
+        role,
         about.task,
         str(about.dimensions),
         str(about.max_tokens),

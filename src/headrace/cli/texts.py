@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +67,12 @@ class TextArguments:
 
 
 def answer_file(
-    loaded: LoadedSettings, asked: TextArguments, task: "TaskName", options: "Options", query: str | None = None
+    loaded: LoadedSettings,
+    asked: TextArguments,
+    task: "TaskName",
+    options: "Options",
+    query: str | None = None,
+    labels: Sequence[str] = (),
 ) -> None:
     """Print one JSON object for each line of the file."""
     from headrace.cli.answers import Asked, answer_lines  # noqa: PLC0415 - the runtime, which --help must not wait for
@@ -79,7 +84,7 @@ def answer_file(
     signal.signal(signal.SIGINT, _interrupt)
     with _open(asked.file) as source, _progress(source) as advance:
         lines = _read(source, loaded.settings, asked.text_field)
-        asyncio.run(answer_lines(loaded, Asked(task, model, options, query), lines, advance))
+        asyncio.run(answer_lines(loaded, Asked(task, model, options, query, tuple(labels)), lines, advance))
 
 
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:

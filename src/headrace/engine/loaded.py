@@ -268,7 +268,7 @@ def load_engine(
     settings = settle(settings, plan)
     return LoadedEngine(
         manifest.name,
-        lambda: FastTokenizer(folder / TOKENIZER, manifest.max_tokens, has_spans=manifest.is_per_token),
+        lambda: FastTokenizer(folder / TOKENIZER, manifest.max_tokens, manifest.words),
         backend_loader(folder / GRAPH, plan),
         settings,
         observer,

@@ -1,17 +1,16 @@
 """How the tokens of two texts fill the model's window together."""
 
 from array import array
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from headrace.engine.base import Encoding
-from headrace.engine.windows import OVERLAP
+from headrace.engine.windows import OVERLAP, Body, frame_spans
 from headrace.errors import InputTooLong
 from headrace.types import Truncate
 
-# In several windows the first text is in each of them; it may take half, or little of the second would be left.
-_FIRST_SHARE: Final = 2
+# In several windows the shorter text is in each of them; it may take half, or little of the other would be left.
+_WHOLE_SHARE: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +37,14 @@ class PairLayout:
         """Tokens of both texts together that one window takes."""
         return self.max_tokens - len(self.before) - len(self.between) - len(self.after)
 
-    def lay_out(
-        self, first: Sequence[int], second: Sequence[int], truncate: Truncate
-    ) -> tuple[Encoding, ...] | InputTooLong:
+    def lay_out(self, first: Body, second: Body, truncate: Truncate) -> tuple[Encoding, ...] | InputTooLong:
         """Return the windows of two texts.
 
         Args:
-            first: Token ids without special tokens; ``room + 1`` of them are enough.
-            second: Likewise, but all of them if they are to be chunked.
+            first: Its tokens. Unless it is to be chunked, ``room + 1`` of them are enough.
+            second: Likewise.
             truncate: What to do if they do not fit: cut the longer one, as transformers does (``longest_first``),
-                refuse them, or show the second in parts, each with all of the first.
+                refuse them, or show the longer one in parts, each with all of the other.
         """
         is_over = len(first) + len(second) > self.room
         if is_over and truncate == "error":
@@ -58,19 +55,22 @@ class PairLayout:
         if is_over and truncate == "chunk":
             return self._chunk(first, second)
         own, other = self._share(len(first), len(second)) if is_over else (len(first), len(second))
-        return (self._window(first[:own], second[:other], own + other, truncated=is_over),)
+        return (self._window(first.cut(0, own), second.cut(0, other), own + other, truncated=is_over),)
 
-    def _chunk(self, first: Sequence[int], second: Sequence[int]) -> tuple[Encoding, ...]:
-        is_cut = len(first) > self.room // _FIRST_SHARE
-        first = first[: self.room // _FIRST_SHARE]
-        room = self.room - len(first)
+    def _chunk(self, first: Body, second: Body) -> tuple[Encoding, ...]:
+        is_first_whole = len(first) <= len(second)
+        shorter, longer = (first, second) if is_first_whole else (second, first)
+        whole = shorter.cut(0, self.room // _WHOLE_SHARE)
+        is_cut = len(whole) < len(shorter)
+        room = self.room - len(whole)
         overlap = room // OVERLAP
-        starts = range(0, max(1, len(second) - overlap), room - overlap)
-        parts = [(second[start : start + room], overlap if start else 0) for start in starts]
-        return tuple(
-            self._window(first, part, len(part) - repeated + (0 if number else len(first)), truncated=is_cut)
-            for number, (part, repeated) in enumerate(parts)
-        )
+        windows = []
+        for start in range(0, len(longer) - overlap, room - overlap):
+            part = longer.cut(start, start + room)
+            weight = len(part) - overlap if start else len(part) + len(whole)
+            both = (whole, part) if is_first_whole else (part, whole)
+            windows.append(self._window(*both, weight, truncated=is_cut))
+        return tuple(windows)
 
     def _share(self, first: int, second: int) -> tuple[int, int]:
         """Return how much of each is kept: all of the shorter one if it takes at most half.
@@ -82,7 +82,9 @@ class PairLayout:
         kept = shorter if 2 * shorter <= self.room else self.room // 2
         return (kept, self.room - kept) if first <= second else (self.room - kept, kept)
 
-    def _window(self, first: Sequence[int], second: Sequence[int], weight: int, *, truncated: bool) -> Encoding:
-        ids = array("i", (*self.before, *first, *self.between, *second, *self.after))
+    def _window(self, first: Body, second: Body, weight: int, *, truncated: bool) -> Encoding:
+        ids = array("i", (*self.before, *first.ids, *self.between, *second.ids, *self.after))
         boundary = None if self.boundary is None else self.boundary + len(first)
-        return Encoding(ids=ids, weight=weight, truncated=truncated, boundary=boundary)
+        ahead = len(self.before) + len(first) + len(self.between)
+        spans = None if second.spans is None else frame_spans(ahead, second.spans, len(self.after))
+        return Encoding(ids=ids, weight=weight, truncated=truncated, boundary=boundary, spans=spans)

@@ -1,8 +1,11 @@
-"""The models that are loaded, by name."""
+"""The models that are loaded, by name: which of their versions answers whom, and who uses them."""
 
 import asyncio
+import contextlib
+import hashlib
 import math
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -12,6 +15,7 @@ from headrace.engine.base import SPANS, Engine, Job
 from headrace.engine.plan import Plan
 from headrace.errors import HeadraceError, ModelCorrupt, ModelUnknown, PrecisionUnfit
 from headrace.models.manifest import Manifest
+from headrace.models.roles import Candidate
 from headrace.types import ModelTask
 
 _LIMIT_S: Final = 60.0
@@ -36,17 +40,64 @@ class LoadedModel:
         """Its name."""
         return self.manifest.name
 
+    @property
+    def revision(self) -> str:
+        """Which version it is."""
+        return self.manifest.revision
+
+
+@dataclass(frozen=True, slots=True)
+class Deployment:
+    """The versions of one model that are loaded.
+
+    Attributes:
+        champion: Answers.
+        trial: Tried out beside it.
+        candidate: How ``trial`` is tried out; both or neither.
+    """
+
+    champion: LoadedModel
+    trial: LoadedModel | None = None
+    candidate: Candidate | None = None
+
+    @property
+    def versions(self) -> tuple[LoadedModel, ...]:
+        """All of them, the champion first."""
+        return (self.champion,) if self.trial is None else (self.champion, self.trial)
+
+    def find(self, version: str) -> LoadedModel | None:
+        """Return the version that is named by its role or by what its revision starts with."""
+        roles = {"champion": self.champion, self.candidate.kind if self.candidate else "": self.trial}
+        matching = [each for each in self.versions if version and each.revision.startswith(version)]
+        return roles.get(version) or (matching[0] if len(matching) == 1 else None)
+
+    def route(self, key: str) -> LoadedModel:
+        """Return the version that answers a caller: the same one as long as the trial lasts."""
+        candidate = self.candidate
+        if self.trial is None or candidate is None or candidate.kind != "canary":
+            return self.champion
+        digest = hashlib.blake2b(f"{self.trial.name}/{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return self.trial if int.from_bytes(digest) < candidate.share * 2**64 else self.champion
+
 
 class Registry:
     """Loaded models; the first is the one that answers a request that names none."""
 
     def __init__(self, models: Sequence[LoadedModel]) -> None:
-        self._models = {model.name: model for model in models}
-        self._default = models[0]
+        self._deployments = {model.name: Deployment(model) for model in models}
+        self._default = models[0].name
         self._is_ready = False
+        self._users: Counter[int] = Counter()
+        self._returned = asyncio.Event()
+        self._leaving: list[LoadedModel] = []
 
     def __iter__(self) -> Iterator[LoadedModel]:
-        return iter(self._models.values())
+        return (deployment.champion for deployment in self._deployments.values())
+
+    @property
+    def deployments(self) -> tuple[Deployment, ...]:
+        """What is loaded, model by model."""
+        return tuple(self._deployments.values())
 
     @property
     def is_ready(self) -> bool:
@@ -68,47 +119,103 @@ class Registry:
             least = min(least, wait)
         return least
 
-    def get(self, name: str) -> LoadedModel:
-        """Return a model by name.
+    def deployment(self, name: str) -> Deployment:
+        """Return the loaded versions of a model.
 
         Raises:
             ModelUnknown: No model of that name is loaded.
         """
-        model = self._models.get(name)
-        if model is None:
+        found = self._deployments.get(name)
+        if found is None:
             raise ModelUnknown(f"no model {name[:80]!r} is served here; ask for the list of models", field="model")
-        return model
+        return found
 
-    def choose(self, name: str | None, task: ModelTask) -> LoadedModel:
+    def choose(self, name: str | None, task: ModelTask, key: str = "") -> LoadedModel:
         """Return the model that was named, else the first that does a task, else the first.
 
+        Args:
+            name: A model, or one of its loaded versions: ``name@champion``, ``name@canary``, or ``name@`` and what a
+                revision begins with.
+            task: What a model must do that is not named.
+            key: Decides between the champion and a canary, where no version is named.
+
         Raises:
-            ModelUnknown: No model of that name is loaded.
+            ModelUnknown: No model of that name, or no such version, is loaded.
         """
-        if name is not None:
-            return self.get(name)
-        return next((model for model in self if model.manifest.task == task), self._default)
+        if name is None:
+            does_it = (each for each in self.deployments if each.champion.manifest.task == task)
+            return next(does_it, self._deployments[self._default]).route(key)
+        model, at, version = name.partition("@")
+        deployment = self.deployment(model)
+        if not at:
+            return deployment.route(key)
+        found = deployment.find(version)
+        if found is None:
+            raise ModelUnknown(
+                f"no version {version[:80]!r} of {model!r} is loaded; ask for the list of models", field="model"
+            )
+        return found
+
+    @contextlib.contextmanager
+    def borrow(self, name: str | None, task: ModelTask, key: str) -> Iterator[LoadedModel]:
+        """Give what ``choose`` returns; it is not released as long as the context lasts.
+
+        Raises:
+            ModelUnknown: As of ``choose``.
+        """
+        model = self.choose(name, task, key)
+        self._users[id(model)] += 1
+        try:
+            yield model
+        finally:
+            self._users[id(model)] -= 1
+            if not self._users[id(model)]:
+                del self._users[id(model)]
+                self._returned.set()
+
+    def deploy(self, deployment: Deployment) -> None:
+        """Let other versions of a model answer from now on; those that did are for the caller to release."""
+        self._deployments[deployment.champion.name] = deployment
+
+    async def release(self, model: LoadedModel) -> None:
+        """Wait until nobody uses a version any more that is not deployed, and stop it."""
+        self._leaving.append(model)
+        while self._users[id(model)]:
+            self._returned.clear()
+            await self._returned.wait()
+        await model.engine.aclose()
+        self._leaving = [each for each in self._leaving if each is not model]
 
     async def start(self) -> None:
-        """Load every model, let it answer a probe, and compare what it gives with what its manifest says.
+        """Start every model.
 
         Raises:
-            HeadraceError: A model does not answer.
-            ModelCorrupt: It answers something else than its manifest says.
-            PrecisionUnfit: Its answers are too far from the original model's.
+            HeadraceError: As of ``start_model``.
         """
         for model in self:
-            await model.engine.start()
-            await model.engine.probe()
-            await _hold_to_manifest(model)
-            if model.reference is not None:
-                await _hold_to_reference(model, model.reference)
+            await start_model(model)
         self._is_ready = True
 
     async def aclose(self) -> None:
         """Stop every model."""
         self._is_ready = False
-        await asyncio.gather(*(model.engine.aclose() for model in self))
+        deployed = [model for deployment in self.deployments for model in deployment.versions]
+        await asyncio.gather(*(model.engine.aclose() for model in (*deployed, *self._leaving)))
+
+
+async def start_model(model: LoadedModel) -> None:
+    """Load a model, let it answer a probe, and compare what it gives with what its manifest says.
+
+    Raises:
+        HeadraceError: It does not answer.
+        ModelCorrupt: It answers something else than its manifest says.
+        PrecisionUnfit: Its answers are too far from the original model's.
+    """
+    await model.engine.start()
+    await model.engine.probe()
+    await _hold_to_manifest(model)
+    if model.reference is not None:
+        await _hold_to_reference(model, model.reference)
 
 
 async def _hold_to_manifest(model: LoadedModel) -> None:

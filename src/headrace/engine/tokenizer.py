@@ -14,6 +14,7 @@ from headrace.engine.pairs import PairLayout
 from headrace.engine.prefix import find_cut, may_cut
 from headrace.engine.windows import Body, WindowLayout
 from headrace.errors import HeadraceError, ModelCorrupt, RequestInvalid
+from headrace.models.manifest import Words
 from headrace.settings import instruct_libraries
 from headrace.types import Text, Truncate, parts_of
 
@@ -35,16 +36,18 @@ class FastTokenizer:
     Args:
         path: The ``tokenizer.json``.
         max_tokens: The window, special tokens included.
-        has_spans: Whether to say where each token is in its text.
+        words: What counts as a word where it is said which word of its text each token is in, and where; nothing if
+            nobody needs to know.
 
     Raises:
         ModelCorrupt: The file is no tokenizer, or none for this window.
     """
 
-    def __init__(self, path: Path, max_tokens: int, *, has_spans: bool = False) -> None:
+    def __init__(self, path: Path, max_tokens: int, words: Words | None = None) -> None:
         self._tokenizer = _load(path)
-        self._has_spans = has_spans
-        self._marks_subwords = bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
+        self._has_spans = words is not None
+        marks_subwords = bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
+        self._has_words = words == "tokenizer" or marks_subwords
         before, after = _special_tokens(self._tokenizer, path)
         self._layout = WindowLayout(before, after, max_tokens)
         self._pair_layout = _read_pair(self._tokenizer, max_tokens)
@@ -72,7 +75,7 @@ class FastTokenizer:
             return self._layout.lay_out(bodies[0], truncate)
         if self._pair_layout is None:
             return RequestInvalid("this model reads one text at a time; name a model that compares two")
-        return self._pair_layout.lay_out(bodies[0].ids, bodies[1].ids, truncate)
+        return self._pair_layout.lay_out(bodies[0], bodies[1], truncate)
 
     def _fill(self, texts: Sequence[str]) -> list[Body]:
         """Return the first tokens of each text: all of them, or more than the window takes."""
@@ -96,11 +99,11 @@ class FastTokenizer:
     def _locate(self, text: str, encoding: tokenizers.Encoding) -> NDArray[np.int32]:
         """Return where each token is, and the number of its word; shape ``(s, 3)``.
 
-        A tokenizer that marks the parts of a word knows its words. For another, a token that begins right after a
-        character that is no space goes on with the word before, as in transformers' pipeline.
+        If spaces make words, a token that begins right after a character that is no space goes on with the word
+        before; but a tokenizer that marks the parts of a word knows its words. So does transformers' pipeline.
         """
         offsets, words = encoding.offsets, encoding.word_ids
-        if not self._marks_subwords:
+        if not self._has_words:
             begins = [int(start == 0 or " " in text[start - 1 : start + 1]) for start, _ in offsets]
             words = [*itertools.accumulate(begins)]
         rows = [(start, end, word or 0) for (start, end), word in zip(offsets, words, strict=True)]

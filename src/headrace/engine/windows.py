@@ -17,7 +17,7 @@ from headrace.types import Truncate
 OVERLAP: Final = 8
 
 
-_SPECIAL: Final = (0, 0, -1)
+_NOWHERE: Final = (0, 0, -1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,10 @@ class Body:
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def cut(self, start: int, end: int) -> "Body":
+        """Return the tokens from one to before another."""
+        return Body(self.ids[start:end], None if self.spans is None else self.spans[start:end])
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,13 +79,14 @@ class WindowLayout:
         return (self._window(body, 0, 0, truncated=is_over),)
 
     def _window(self, body: Body, start: int, repeated: int, *, truncated: bool = False) -> Encoding:
-        own = body.ids[start : start + self.room]
+        own = body.cut(start, start + self.room)
         # 4 bytes for each token: a list has 36, and a full queue (32 MiB of text) may be 38 million tokens in windows.
-        ids = array("i", (*self.before, *own, *self.after))
-        spans = None if body.spans is None else self._frame(body.spans[start : start + self.room])
+        ids = array("i", (*self.before, *own.ids, *self.after))
+        spans = None if own.spans is None else frame_spans(len(self.before), own.spans, len(self.after))
         return Encoding(ids=ids, weight=len(own) - repeated, truncated=truncated, spans=spans)
 
-    def _frame(self, spans: NDArray[np.int32]) -> NDArray[np.int32]:
-        """Put rows for the special tokens around those of a text's own."""
-        before, after = ([_SPECIAL] * len(tokens) for tokens in (self.before, self.after))
-        return np.concatenate([np.array(rows, np.int32).reshape(-1, 3) for rows in (before, spans, after)])
+
+def frame_spans(before: int, spans: NDArray[np.int32], after: int) -> NDArray[np.int32]:
+    """Put rows for so many tokens that are not the text's own around those that are."""
+    rows = ([_NOWHERE] * before, spans, [_NOWHERE] * after)
+    return np.concatenate([np.array(each, np.int32).reshape(-1, 3) for each in rows])

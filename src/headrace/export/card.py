@@ -39,11 +39,13 @@ The text that differed most: {worst_text}.
 
 
 _KINDS: Final[Mapping[ModelTask, str]] = {
+    "answer": "A model that finds the answer to a question in a text",
     "classify": "A text classifier",
     "embed": "A text embedding model",
     "extract": "A model that finds entities in a text",
     "regress": "A model that reads a number from a text",
     "rerank": "A model that ranks texts by how well they answer a query",
+    "zeroshot": "A model of natural language inference, which gives texts labels that it was not trained on",
 }
 _CELLS: Final = frozenset({"gives", "outputs"})  # have cells of their own
 _MOST_LABELS: Final = 20  # that are named; some classifiers have thousands

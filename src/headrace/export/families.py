@@ -29,6 +29,7 @@ _ACTIVATIONS: Final[Mapping[str, Activation]] = {
     "relu": "relu",
 }
 _MPNET_MAX_DISTANCE: Final = 128
+_ENDS_OF_SPAN: Final = 2
 _OLD_NAMES: Final = {"gamma": "weight", "beta": "bias"}
 _NO_WEIGHTS: Final = ("embeddings.position_ids", "embeddings.token_type_ids")
 # Heads of the training before, through which an embedding does not pass.
@@ -104,9 +105,21 @@ def read_tagger(config: Mapping[str, Any], weights: Weights, max_tokens: int, la
         SourceInvalid: As of ``read_encoder``.
         SourceUnsupported: As of ``read_encoder``.
     """
-    reader = _open(config, weights, max_tokens)
-    encoder = _family(config).read(reader)
-    head = reader.linear("classifier", reader.sizes.hidden, labels)  # the same name in every family
+    return _read_token_head(_open(config, weights, max_tokens), "classifier", labels)
+
+
+def read_span_finder(config: Mapping[str, Any], weights: Weights, max_tokens: int) -> tuple[Encoder, Linear]:
+    """Return the weights of an encoder of a known family whose head says where an answer begins and where it ends.
+
+    The arguments and errors are those of ``read_encoder``.
+    """
+    return _read_token_head(_open(config, weights, max_tokens, reads_pairs=True), "qa_outputs", _ENDS_OF_SPAN)
+
+
+def _read_token_head(reader: Reader, name: str, scores: int) -> tuple[Encoder, Linear]:
+    """Return an encoder and a head that is called the same in every family."""
+    encoder = _family(reader.config).read(reader)
+    head = reader.linear(name, reader.sizes.hidden, scores)
     _refuse_rest(reader, (*_NO_WEIGHTS, "pooler."))  # saved along by old versions of transformers
     return encoder, head
 

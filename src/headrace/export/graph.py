@@ -10,18 +10,20 @@ import onnx
 from headrace.engine.base import PER_TOKEN, TYPES
 from headrace.errors import SourceUnsupported
 from headrace.models.manifest import Precision, Tensor
-from headrace.types import ModelTask
+from headrace.types import PAIRED, ModelTask
 
 OPSET: Final = 20
 """The first with Gelu as one operator, which runtimes run as one kernel; older ones spell it out in five."""
 
 INPUTS: Final = ("input_ids", "attention_mask")
 OUTPUTS: Final[Mapping[ModelTask, tuple[str, ...]]] = {
+    "answer": ("token_logits",),
     "classify": ("logits",),
     "embed": ("embedding", "norm"),
     "extract": ("token_logits",),
     "regress": ("logits",),
     "rerank": ("logits",),
+    "zeroshot": ("logits",),
 }
 _QUANTIZED: Final = frozenset(
     {"DequantizeLinear", "GatherBlockQuantized", "MatMulInteger", "MatMulNBits", "QLinearMatMul"}
@@ -70,7 +72,7 @@ def _describe(model: onnx.ModelProto, task: ModelTask) -> Graph:
     inputs = tuple(_read_tensor(value) for value in model.graph.input)
     outputs = tuple(_read_tensor(value) for value in model.graph.output)
     dimensions = outputs[0].shape[-1]
-    names = (*INPUTS, TYPES) if task == "rerank" and len(inputs) > len(INPUTS) else INPUTS
+    names = (*INPUTS, TYPES) if task in PAIRED and len(inputs) > len(INPUTS) else INPUTS
     expected_in = tuple(Tensor(name=name, dtype="int64", shape=("batch", "length")) for name in names)
     # The first output has a row for each text or token, of which the manifest has the length; a further one a number.
     rows = ("batch", "length") if OUTPUTS[task][0].startswith(PER_TOKEN) else ("batch",)

@@ -13,13 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import headrace
 from headrace.engine.agreement import Reference, write_reference
 from headrace.engine.base import Engine
 from headrace.engine.loaded import load_engine
 from headrace.errors import ModelCorrupt, ModelUnknown, SourceUnsupported
 from headrace.export.card import write_card
-from headrace.export.families import is_known, read_classifier, read_encoder, read_tagger
+from headrace.export.families import is_known, read_classifier, read_encoder, read_span_finder, read_tagger
 from headrace.export.gate import GateLimits, require_passed, run_gate
 from headrace.export.needs import BUILDING, TRACING, require
 from headrace.export.plain import PlainOriginal
@@ -36,7 +35,8 @@ from headrace.models.store import LocalStore, StoredModel
 from headrace.models.weights import WEIGHTS
 from headrace.observe.base import Observers
 from headrace.settings import EngineSettings
-from headrace.types import Arrays, ModelTask, Text
+from headrace.types import PAIRED, Arrays, ModelTask, Text
+from headrace.version import VERSION
 
 if TYPE_CHECKING:
     import onnx
@@ -63,6 +63,7 @@ class ImportRequest:
         revision: Branch, tag or commit of a hub repository.
         sha256: What the wheel must hash to.
         limits: What the accuracy gate asks for.
+        promote: Whether it becomes the version that answers.
     """
 
     source: str
@@ -70,6 +71,7 @@ class ImportRequest:
     revision: str | None = None
     sha256: str | None = None
     limits: GateLimits = field(default_factory=GateLimits)
+    promote: bool = True
 
 
 def serving_engine(folder: Path, manifest: Manifest) -> Engine:
@@ -120,11 +122,11 @@ def import_model(
             final = partial(describe, gate=report)
             card = write_card(final(files=describe_files(draft)))
             (draft / CARD).write_text(card, encoding="utf-8")
-            return store.publish(draft, lambda files: final(**files))
+            return store.publish(draft, lambda files: final(**files), promote=request.promote)
 
 
 def _make_probes(checkpoint: Checkpoint) -> Sequence[Probe[Any]]:
-    return make_pairs(checkpoint.max_tokens) if checkpoint.task == "rerank" else make_probes(checkpoint.max_tokens)
+    return make_pairs(checkpoint.max_tokens) if checkpoint.task in PAIRED else make_probes(checkpoint.max_tokens)
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,11 +176,12 @@ def _load_known(checkpoint: Checkpoint) -> _Original:
     if checkpoint.task == "embed":
         known = read_encoder(*given)
         original, graph = PlainOriginal(checkpoint, known), partial(build_graph, known, checkpoint.pooling)
-    elif checkpoint.task == "extract":
-        tagger = read_tagger(*given, len(checkpoint.labels))
+    elif checkpoint.task in {"answer", "extract"}:
+        is_tagger = checkpoint.task == "extract"
+        tagger = read_tagger(*given, len(checkpoint.labels)) if is_tagger else read_span_finder(*given)
         original, graph = PlainOriginal(checkpoint, *tagger), partial(build_tagger, *tagger)
     else:
-        reads_pairs = checkpoint.task == "rerank"
+        reads_pairs = checkpoint.task in PAIRED
         classifier = read_classifier(*given, len(checkpoint.labels) or 1, reads_pairs=reads_pairs)
         original, graph = PlainOriginal(checkpoint, *classifier), partial(build_classifier, *classifier)
     return _Original(original.answer, graph, BUILDING)
@@ -219,7 +222,7 @@ def _describe(
         architecture=checkpoint.architecture,
         license=checkpoint.license,
         created_at=datetime.now(UTC).isoformat(timespec="milliseconds"),
-        tools={"headrace": headrace.__version__} | {tool: importlib.metadata.version(tool) for tool in tools},
+        tools={"headrace": VERSION} | {tool: importlib.metadata.version(tool) for tool in tools},
     )
     return partial(
         make_manifest,

@@ -21,8 +21,8 @@ from headrace.export.graph import INPUTS, OUTPUTS
 from headrace.export.plain import load_tokenizer, pool, scale
 from headrace.models.checkpoint import CONFIG, Checkpoint
 from headrace.models.files import require_plain
-from headrace.models.weights import GRAPH_DATA
-from headrace.types import Arrays, ModelTask, Text
+from headrace.models.weights import GRAPH_DATA, WEIGHTS
+from headrace.types import PAIRED, Arrays, ModelTask, Text
 
 _MAX_BYTES: Final = (2 << 30) - 1  # protobuf's limit, of a graph with its weights
 _INTEGERS: Final[Mapping[int, type[np.signedinteger[Any]]]] = {TensorProto.INT64: np.int64, TensorProto.INT32: np.int32}
@@ -59,6 +59,7 @@ _OUTPUTS: Final[Mapping[ModelTask, Mapping[str, int]]] = {
     "extract": {"logits": 3},
     "regress": {"logits": 2},
     "rerank": {"logits": 2},
+    "zeroshot": {"logits": 2},
 }
 
 
@@ -118,7 +119,7 @@ class ShippedOriginal:
         model.ir_version = max(model.ir_version, _IR_VERSION)
         graph = model.graph
         del graph.value_info[:], graph.input[:], graph.output[:], model.metadata_props[:]
-        adapter = _Adapter(graph, self._inputs, self._output, reads_pairs=self._checkpoint.task == "rerank")
+        adapter = _Adapter(graph, self._inputs, self._output, reads_pairs=self._checkpoint.task in PAIRED)
         adapter.take_inputs()
         if self._checkpoint.task == "embed":
             adapter.give_embedding(self._checkpoint.pooling)
@@ -329,6 +330,10 @@ def _choose_output(model: onnx.ModelProto, checkpoint: Checkpoint) -> _Output:
         SourceUnsupported: There is none.
     """
     task, labels = checkpoint.task, len(checkpoint.labels)
+    if task not in _OUTPUTS:
+        raise SourceUnsupported(
+            f"a shipped graph cannot be imported to {task}; import a checkpoint with {WEIGHTS}", field="architectures"
+        )
     found = {value.name: value for value in model.graph.output}
     for name, axes in _OUTPUTS[task].items():
         if name not in found:

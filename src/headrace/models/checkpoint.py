@@ -17,7 +17,7 @@ from headrace.models.files import read_object, require_plain
 from headrace.models.manifest import MAX_WINDOW, Pooling
 from headrace.models.modules import ENCODERS, MIN_WINDOW, MODULES, PROMPTS, Modules, read_modules
 from headrace.models.weights import GRAPH_DATA, SHARDS, WEIGHTS, find_weights, read_header
-from headrace.types import ModelTask, ScoreFunction
+from headrace.types import PAIRED, ModelTask, ScoreFunction, find_entailment
 
 CONFIG: Final = "config.json"
 TOKENIZER: Final = "tokenizer.json"
@@ -47,6 +47,8 @@ _CLASSIFIER: Final = "ForSequenceClassification"
 _CROSS_ENCODER: Final = "CrossEncoder"
 _ACTIVATIONS: Final[Mapping[str, ScoreFunction]] = {"Sigmoid": "sigmoid", "Identity": "identity"}
 _TAGGER: Final = "ForTokenClassification"
+_READER: Final = "ForQuestionAnswering"
+_LABELLED: Final[frozenset[ModelTask]] = frozenset({"classify", "extract", "zeroshot"})
 _LICENSE: Final = re.compile(r"^license:[ \t]*['\"]?([A-Za-z0-9][A-Za-z0-9 ._+-]{0,63})", re.MULTILINE)
 _FRONT_MATTER: Final = re.compile(r"\A---\n(.*?)\n---", re.DOTALL)
 
@@ -106,9 +108,9 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     architecture = _read_architecture(config)
     task = _find_task(folder, architecture, config)
     # A cross-encoder that sentence-transformers has saved has modules too: the encoder alone.
-    modules = Modules() if task == "rerank" else read_modules(folder)
+    modules = Modules() if task in PAIRED else read_modules(folder)
     _check_tokenizer(folder, modules)
-    labels = _read_labels(config) if task in {"classify", "extract"} else ()
+    labels = _read_labels(config) if task in _LABELLED else ()
     return Checkpoint(
         folder=folder,
         weights=weights,
@@ -165,7 +167,7 @@ def _read_architecture(config: Mapping[str, Any]) -> str:
         )
     names = config.get("architectures") or [f"{kind} encoder"]
     name = str(names[0])
-    if re.search(r"For(?!MaskedLM|PreTraining|SequenceClassification|TokenClassification)", name):
+    if re.search(r"For(?!MaskedLM|PreTraining|QuestionAnswering|SequenceClassification|TokenClassification)", name):
         raise SourceUnsupported(
             f"{name!r} is made for a task that is not served here, and without its head it would be another model",
             field="architectures",
@@ -177,17 +179,23 @@ def _read_architecture(config: Mapping[str, Any]) -> str:
 
 
 def _find_task(folder: Path, architecture: str, config: Mapping[str, Any]) -> ModelTask:
-    if not architecture.endswith((_CLASSIFIER, _TAGGER)):
+    if not architecture.endswith((_CLASSIFIER, _READER, _TAGGER)):
         return "embed"
-    if read_object(folder, PROMPTS).get("model_type") == _CROSS_ENCODER:
-        return "rerank"
-    if require_plain(folder, MODULES) is not None:
+    is_cross_encoder = read_object(folder, PROMPTS).get("model_type") == _CROSS_ENCODER
+    if not is_cross_encoder and require_plain(folder, MODULES) is not None:
         raise SourceUnsupported(
             f"{CONFIG} says {architecture!r} and {MODULES} makes it an embedding model; remove the one that is wrong",
             field=MODULES,
         )
-    if architecture.endswith(_TAGGER):
-        return "extract"
+    if not architecture.endswith(_CLASSIFIER):
+        return "extract" if architecture.endswith(_TAGGER) else "answer"
+    if find_entailment(_read_labels(config)) is not None:
+        return "zeroshot"
+    return "rerank" if is_cross_encoder else _find_classifier(config)
+
+
+def _find_classifier(config: Mapping[str, Any]) -> ModelTask:
+    """Return what a classifier of texts does, as its configuration says."""
     if config.get("problem_type") is None and len(_read_labels(config)) == 1:
         return "rerank"  # as sentence-transformers reads it
     if config.get("problem_type") != "regression":
@@ -222,7 +230,7 @@ def _read_function(
     """Return what turns scores into those that are told, if the model has such scores."""
     if task == "rerank":
         return _read_activation(folder, config)
-    return _read_probabilities(config, labels) if task == "classify" else None
+    return _read_probabilities(config, labels) if task in {"classify", "zeroshot"} else None
 
 
 def _read_activation(folder: Path, config: Mapping[str, Any]) -> ScoreFunction:

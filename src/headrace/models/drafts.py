@@ -41,6 +41,38 @@ def held_draft(root: Path) -> Iterator[Path]:
         os.close(handle)
 
 
+@contextlib.contextmanager
+def held(folder: Path, *, create: bool = False) -> Iterator[None]:
+    """Hold a folder as long as the context lasts; whoever else wants to hold it waits.
+
+    Args:
+        folder: What to hold.
+        create: Whether to make it if it is not there.
+
+    Raises:
+        OSError: It is not there, or cannot be made.
+    """
+    while True:
+        if create:
+            folder.mkdir(parents=True, exist_ok=True)
+        handle = os.open(folder, os.O_RDONLY)
+        try:
+            with contextlib.suppress(OSError):  # as above: where there are no locks, the last one to write wins
+                fcntl.flock(handle, fcntl.LOCK_EX)
+            if _is_at(handle, folder):
+                yield
+                return
+        finally:
+            os.close(handle)  # it was removed while we waited
+
+
+def _is_at(handle: int, folder: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(handle), folder.stat())
+    except FileNotFoundError:
+        return False
+
+
 def remove_abandoned(root: Path) -> None:
     """Remove the drafts whose processes ended without doing so."""
     for path in root.glob(f"{_PREFIX}*"):

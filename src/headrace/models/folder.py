@@ -3,9 +3,9 @@
 Layout of a store::
 
     models/<name>/<revision>/manifest.json, model.onnx, reference.json, tokenizer.json, card.md
-    models/<name>/current          the revision that is served unless another is asked for
+    models/<name>/roles.json       which revision answers, and which is tried out beside it
 
-A folder is built beside its place and renamed into it, and ``current`` is replaced in one step, so a crash
+A folder is built beside its place and renamed into it, and the roles are replaced in one step, so a crash
 leaves the old state or the new one.
 """
 

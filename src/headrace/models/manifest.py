@@ -22,6 +22,8 @@ MAX_MANIFEST_BYTES: Final = 1 << 20
 MAX_WINDOW: Final = 131_072
 
 Pooling = Literal["mean", "cls", "max"]
+Words = Literal["spaces", "tokenizer"]
+"""What makes words of a text: the spaces in it, or what the tokenizer splits it at first."""
 Precision = Literal["fp32", "fp16", "quantized"]
 """What the weights of a graph are in: ``quantized`` if some have fewer bits, as the graph was shipped."""
 # Not part of the revision: they say where a model came from and how it did, not what it answers.
@@ -102,9 +104,11 @@ class Manifest(_Frozen):
     gate: GateReport
 
     @property
-    def is_per_token(self) -> bool:
-        """Whether the graph says something of each token."""
-        return any("length" in output.shape for output in self.outputs)
+    def words(self) -> Words | None:
+        """What counts as a word, if the task must know where the tokens are in the text."""
+        if not any("length" in output.shape for output in self.outputs):
+            return None
+        return "tokenizer" if self.task == "answer" else "spaces"
 
     @property
     def traits(self) -> Traits:

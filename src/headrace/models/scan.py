@@ -11,14 +11,10 @@ from headrace.errors import ModelCorrupt, ModelError, StoreUnusable
 from headrace.models.disk import reading
 from headrace.models.folder import read_manifest, read_small
 from headrace.models.manifest import FILE_NAME, Manifest
+from headrace.models.roles import MAX_ROLES_BYTES, ROLES, Roles, parse_roles, require_champion
 from headrace.types import MODEL_NAME
 
-CURRENT: Final = "current"
-"""File beside a model's versions that holds the revision to serve."""
-
 _REVISION: Final = re.compile(r"[0-9a-f]{64}")
-_MAX_CURRENT_BYTES: Final = 1024  # a revision and a line break are 65
-_MEND_CURRENT: Final = "delete it to serve the newest version, or import the model again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +63,13 @@ class Scan:
         name: The model.
         versions: Those that are whole, the current one first and then the newest.
         defects: Those that are not, and what else is wrong.
+        roles: What was chosen about them, if anything was.
     """
 
     name: str
     versions: tuple[StoredModel, ...]
     defects: tuple[Defect, ...]
+    roles: Roles | None = None
 
     @property
     def entries(self) -> tuple[StoredModel | Defect, ...]:
@@ -83,6 +81,12 @@ class Scan:
         """Why the model cannot be served, if so: another version than the one that was chosen is never a stand-in."""
         hindering = [defect.error for defect in self.defects if defect.is_current or not self.versions]
         return hindering[0] if hindering else None
+
+    def describe_role(self, stored: StoredModel) -> str:
+        """Return what a version does, in a word or two; nothing if it has no role."""
+        if self.roles is not None:
+            return self.roles.describe(stored.revision)
+        return "champion" if stored is self.versions[0] and self.obstacle is None else ""
 
 
 def model_names(root: Path) -> list[str]:
@@ -102,7 +106,7 @@ def model_names(root: Path) -> list[str]:
 def holds_model(folder: Path) -> bool:
     """Tell whether a folder is a model's, whole or broken; one that cannot be read may be."""
     try:
-        if (folder / CURRENT).exists():
+        if (folder / ROLES).exists():
             return True
         return any(_REVISION.fullmatch(path.name) or (path / FILE_NAME).exists() for path in _version_folders(folder))
     except (FileNotFoundError, NotADirectoryError):
@@ -115,50 +119,46 @@ def scan_model(folder: Path) -> Scan:
     """Read the manifests of a model's versions; what cannot be read becomes a defect, and is not raised."""
     versions: list[StoredModel] = []
     defects: list[Defect] = []
-    current = None
+    roles = None
     try:
         with reading(folder):
             paths = _version_folders(folder)
     except StoreUnusable as error:
         return Scan(folder.name, (), (Defect(folder.name, None, folder, is_current=True, error=error),))
     try:
-        current = _read_current(folder, {path.name for path in paths})
+        roles = _read_roles(folder / ROLES, {path.name for path in paths})
     except (ModelCorrupt, StoreUnusable) as error:
-        defects.append(Defect(folder.name, None, folder / CURRENT, is_current=True, error=error))
+        defects.append(Defect(folder.name, None, folder / ROLES, is_current=True, error=error))
     for path in paths:
-        is_current = path.name == current
+        is_current = roles is not None and path.name == roles.champion
         try:
             versions.append(StoredModel(_read_version(path), path, is_current))
         except (ModelCorrupt, StoreUnusable) as error:
             defects.append(Defect(folder.name, path.name, path, is_current, error))
     versions.sort(key=lambda stored: stored.manifest.lineage.created_at, reverse=True)
     versions.sort(key=lambda stored: not stored.is_current)
-    return Scan(folder.name, tuple(versions), tuple(defects))
+    return Scan(folder.name, tuple(versions), tuple(defects), roles)
 
 
 def _version_folders(folder: Path) -> list[Path]:
     return sorted(Path(entry.path) for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != ".")
 
 
-def _read_current(folder: Path, revisions: AbstractSet[str]) -> str | None:
-    """Return the revision that is to be served, or nothing if none was chosen.
+def _read_roles(path: Path, revisions: AbstractSet[str]) -> Roles | None:
+    """Return what was chosen about some versions, or nothing if nothing was.
 
     Raises:
-        ModelCorrupt: What was chosen is no revision, or is not there.
+        ModelCorrupt: It cannot be understood, or the champion is not there.
         StoreUnusable: It cannot be read.
     """
-    path = folder / CURRENT
     with reading(path):
         try:
             path.lstat()
         except FileNotFoundError:
             return None
-    text = read_small(path, _MAX_CURRENT_BYTES).decode("ascii", errors="replace").strip()
-    if not _REVISION.fullmatch(text):
-        raise ModelCorrupt(f"{path} holds {text[:80]!r}, which is no revision; {_MEND_CURRENT}")
-    if text not in revisions:
-        raise ModelCorrupt(f"{path} names {text!r}, and there is no such version; {_MEND_CURRENT}")
-    return text
+    roles = parse_roles(read_small(path, MAX_ROLES_BYTES), path)
+    require_champion(roles, revisions, path)
+    return roles
 
 
 def _read_version(path: Path) -> Manifest:

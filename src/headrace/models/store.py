@@ -8,11 +8,12 @@ from pathlib import Path
 
 from headrace.errors import ModelCorrupt, ModelUnknown, StoreUnusable
 from headrace.models.disk import filling, flush, writing
-from headrace.models.drafts import draft_name, held_draft, remove_abandoned
+from headrace.models.drafts import draft_name, held, held_draft, remove_abandoned
 from headrace.models.folder import ModelFolder, describe_files, open_folder, read_manifest
 from headrace.models.manifest import FILE_NAME, Manifest
 from headrace.models.names import check_name
-from headrace.models.scan import CURRENT, Defect, Scan, StoredModel, holds_model, model_names, scan_model
+from headrace.models.roles import ROLES, Candidate, Roles
+from headrace.models.scan import Defect, Scan, StoredModel, holds_model, model_names, scan_model
 
 __all__ = ["LocalStore", "StoredModel"]
 
@@ -113,14 +114,18 @@ class LocalStore:
             ModelUnknown: There is no such version.
             StoreUnusable: The store cannot be written.
         """
-        doomed = self.select(name, revision)
-        rest = _without(self.scan(name), doomed)
-        with writing(self.root):
+        self.select(name, revision)  # that there is something, before a folder is held
+        with writing(self.root), held(self.root / name):
+            doomed = self.select(name, revision)
+            rest = _without(self.scan(name), doomed)
             if not any(each.revision for each in rest.entries):
                 self._bury(self.root / name)
                 return doomed
-            if rest.versions and any(each.is_current for each in doomed.entries):
-                self._set_current(name, rest.versions[0].revision)
+            if rest.roles is not None:
+                heir = rest.versions[0].revision if rest.versions else None
+                roles = rest.roles.without({each.revision or "" for each in doomed.entries}, heir)
+                if roles is not None:
+                    self._write_roles(name, roles)
             for each in doomed.entries:
                 self._bury(each.path)
         return doomed
@@ -147,8 +152,68 @@ class LocalStore:
             with filling(self.root):
                 yield path
 
-    def publish(self, draft: Path, make: Callable[[dict[str, object]], Manifest]) -> StoredModel:
-        """Describe the files of a draft, write its manifest, move it to its place and make it current.
+    def roles(self, name: str) -> Roles:
+        """Return which versions of a model do what; the newest is the champion where none was chosen.
+
+        Raises:
+            ModelUnknown: There is no such model.
+            ModelCorrupt: The champion is broken, or it cannot be told which one it is.
+            StoreUnusable: The store cannot be read.
+        """
+        return _roles(self.scan(name))
+
+    def promote(self, name: str, revision: str) -> Roles:
+        """Make another version the champion, and return the roles.
+
+        Args:
+            name: The model.
+            revision: What the version's revision starts with.
+
+        Raises:
+            ModelUnknown: There is no such version.
+            ModelCorrupt: It is broken.
+            StoreUnusable: The store cannot be written.
+        """
+        chosen = self.open(name, revision).manifest.revision
+        return self._change_roles(name, lambda roles: roles.promote(chosen))
+
+    def roll_back(self, name: str) -> Roles:
+        """Make the champion of before the champion again, and return the roles.
+
+        Raises:
+            ModelUnknown: There is none.
+            ModelCorrupt: It is broken.
+            StoreUnusable: The store cannot be written.
+        """
+        previous = self.roles(name).previous
+        if previous is None:
+            raise ModelUnknown(f"{name!r} had no other champion yet; promote a version instead", field="model")
+        return self.promote(name, previous)
+
+    def try_out(self, name: str, candidate: Candidate | None) -> Roles:
+        """Try out a version beside the champion, or none any more, and return the roles.
+
+        Raises:
+            ModelUnknown: There is no such version, or it is the champion.
+            ModelCorrupt: It is broken.
+            StoreUnusable: The store cannot be written.
+        """
+        if candidate is not None:
+            if candidate.revision == self.roles(name).champion:
+                raise ModelUnknown(f"{candidate.revision[:12]} is the champion of {name!r} already", field="revision")
+            self.open(name, candidate.revision)
+        return self._change_roles(name, lambda roles: roles.try_out(candidate))
+
+    def _change_roles(self, name: str, change: Callable[[Roles], Roles]) -> Roles:
+        with writing(self.root), held(self.root / name):
+            roles = change(self.roles(name))
+            self._write_roles(name, roles)
+        return roles
+
+    def publish(
+        self, draft: Path, make: Callable[[dict[str, object]], Manifest], *, promote: bool = True
+    ) -> StoredModel:
+        """Describe the files of a draft, write its manifest, move it to its place and make it the champion.
 
         If the same content is in the store already and whole, that stays as it is, with its lineage: two folders
         cannot change places in one step, and a moment without the model is worse than an older date.
@@ -156,36 +221,52 @@ class LocalStore:
         Args:
             draft: The folder that ``draft`` gave, with every file but the manifest.
             make: Given ``{"files": ...}``, returns the manifest.
+            promote: Whether it becomes the champion. The first version of a model does so always.
 
         Raises:
             StoreUnusable: The store cannot be written, or the disk is full.
         """
         with writing(self.root):
-            return self._publish(draft, make)
+            manifest = make({"files": describe_files(draft)})
+            folder = self.root / check_name(manifest.name)
+            with held(folder, create=True):
+                before = self._find_roles(manifest.name)
+                if before is not None and not promote:
+                    self._write_roles(manifest.name, before)  # else the newest would be the champion
+                self._place(draft, manifest)
+                roles = before.promote(manifest.revision) if before else Roles(champion=manifest.revision)
+                if promote or before is None:
+                    self._write_roles(manifest.name, roles)
+                target = folder / manifest.revision
+                return StoredModel(read_manifest(target), target, is_current=promote or before is None)
 
-    def _publish(self, draft: Path, make: Callable[[dict[str, object]], Manifest]) -> StoredModel:
-        manifest = make({"files": describe_files(draft)})
-        target = self.root / check_name(manifest.name) / manifest.revision
+    def _find_roles(self, name: str) -> Roles | None:
+        """Return the roles, if there is a version that answers."""
+        try:
+            return self.roles(name)
+        except (ModelUnknown, ModelCorrupt):
+            return None  # publishing is what mends it
+
+    def _place(self, draft: Path, manifest: Manifest) -> None:
+        """Write a version's manifest and move it to its place, unless it is there already and whole."""
+        target = self.root / manifest.name / manifest.revision
         (draft / FILE_NAME).write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
         if not _is_whole(target):
             for path in [*draft.iterdir(), draft]:
                 flush(path)
-            target.parent.mkdir(parents=True, exist_ok=True)
             if target.is_dir():
                 self._bury(target)
             draft.rename(target)
             flush(target.parent)
-        self._set_current(manifest.name, manifest.revision)
-        return StoredModel(read_manifest(target), target, is_current=True)
 
-    def _set_current(self, name: str, revision: str) -> None:
+    def _write_roles(self, name: str, roles: Roles) -> None:
         folder = self.root / name
         draft = folder / draft_name()
         with draft.open("x", encoding="ascii") as file:
-            file.write(revision + "\n")
+            file.write(roles.model_dump_json(indent=1) + "\n")
             file.flush()
             os.fsync(file.fileno())
-        draft.replace(folder / CURRENT)
+        draft.replace(folder / ROLES)
         flush(folder)
 
 
@@ -196,12 +277,18 @@ def _served(found: Scan) -> tuple[StoredModel, ...]:
     return found.versions
 
 
+def _roles(found: Scan) -> Roles:
+    served = _served(found)[0]
+    return found.roles or Roles(champion=served.revision)
+
+
 def _without(found: Scan, doomed: Scan) -> Scan:
     gone = {each.path for each in doomed.entries}
     return Scan(
         found.name,
         tuple(stored for stored in found.versions if stored.path not in gone),
         tuple(defect for defect in found.defects if defect.path not in gone),
+        found.roles,
     )
 
 

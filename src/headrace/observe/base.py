@@ -119,7 +119,45 @@ class RequestsShed:
     count: int
 
 
-Fact = RequestFinished | BatchFinished | QueueChanged | EngineRestarted | TextQuarantined | ResponseSent | RequestsShed
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionSwitched:
+    """A version of a model has another role now, and answers as that.
+
+    Attributes:
+        role: ``champion``, ``canary`` or ``shadow``.
+    """
+
+    model: str
+    revision: str
+    role: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VersionRefused:
+    """A version that the store wants could not be loaded; what answered before answers on.
+
+    Attributes:
+        code: That of the error.
+        reason: What is wrong, for people.
+    """
+
+    model: str
+    revision: str
+    code: str
+    reason: str
+
+
+Fact = (
+    RequestFinished
+    | BatchFinished
+    | QueueChanged
+    | EngineRestarted
+    | TextQuarantined
+    | ResponseSent
+    | RequestsShed
+    | VersionSwitched
+    | VersionRefused
+)
 
 
 class Observer(Protocol):

@@ -15,7 +15,16 @@ from typing import Final, TextIO
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
-from headrace.observe.base import BatchFinished, EngineRestarted, Fact, RequestsShed, ResponseSent, TextQuarantined
+from headrace.observe.base import (
+    BatchFinished,
+    EngineRestarted,
+    Fact,
+    RequestsShed,
+    ResponseSent,
+    TextQuarantined,
+    VersionRefused,
+    VersionSwitched,
+)
 from headrace.settings import LogSettings
 
 LEVELS: Final[Mapping[str, int]] = {
@@ -144,6 +153,16 @@ class LogObserver:
                 )
             case TextQuarantined():
                 self._log.error("text.quarantined", model=fact.model, sha256=fact.digest)
+            case VersionSwitched():
+                self._log.info("version.switched", model=fact.model, revision=fact.revision, role=fact.role)
+            case VersionRefused():
+                self._log.error(
+                    "version.refused",
+                    model=fact.model,
+                    revision=fact.revision,
+                    code=fact.code,
+                    reason=fact.reason,
+                )
 
     def _response(self, fact: ResponseSent) -> None:
         if self._shed:

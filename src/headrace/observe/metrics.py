@@ -5,16 +5,15 @@ label, and a method or route that a client made up becomes ``other``.
 """
 
 from collections import deque
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final, Generic, Literal, TypeVar
+from typing import Any, Final, Generic, Literal, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
 from prometheus_client.registry import Collector
 
-from headrace import __version__
 from headrace.observe.base import (
     BatchFinished,
     EngineRestarted,
@@ -24,7 +23,10 @@ from headrace.observe.base import (
     RequestsShed,
     ResponseSent,
     TextQuarantined,
+    VersionRefused,
+    VersionSwitched,
 )
+from headrace.version import VERSION
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -82,10 +84,20 @@ class Metrics:
         self._make_request_metrics()
         self._make_batch_metrics()
         self._make_engine_metrics()
+        self._make_version_metrics()
         self._make_http_metrics()
-        self._gauge("headrace_build_info", "Always 1; the label says which version runs.", "version")[__version__].set(
-            1
-        )
+        self._gauge("headrace_build_info", "Always 1; the label says which version runs.", "version")[VERSION].set(1)
+        self._counters: Mapping[type[Fact], Callable[[Any], None]] = {
+            RequestFinished: self._request,
+            BatchFinished: self._batch,
+            QueueChanged: self._queue,
+            EngineRestarted: self._restart,
+            TextQuarantined: self._quarantine,
+            ResponseSent: self._response,
+            RequestsShed: self._shed,
+            VersionSwitched: self._switch,
+            VersionRefused: self._refuse_version,
+        }
         ProcessCollector(registry=self._registry)  # CPU, memory, open files, under their customary names
 
     def observe(self, fact: Fact) -> None:
@@ -101,26 +113,29 @@ class Metrics:
 
     def _count_held(self) -> None:
         while self._held:
-            self._count(self._held.popleft())
+            fact = self._held.popleft()
+            self._counters[type(fact)](fact)
 
-    def _count(self, fact: Fact) -> None:
-        match fact:
-            case RequestFinished():
-                self._request(fact)
-            case BatchFinished():
-                self._batch(fact)
-            case QueueChanged():
-                self._queue_texts[fact.model].set(fact.waiting)
-            case EngineRestarted():
-                self._restarts[fact.model, fact.reason].inc()
-                self._down_seconds[fact.model].inc(fact.down_s)
-            case TextQuarantined():
-                self._quarantined[fact.model].inc()
-            case ResponseSent():
-                self._response(fact)
-            case RequestsShed():  # in no histogram: some thousand refusals would hide how long an answer takes
-                self._requests[fact.task, "", fact.outcome].inc(fact.count)
-                self._responses[fact.route, fact.method, str(fact.status)].inc(fact.count)
+    def _queue(self, fact: QueueChanged) -> None:
+        self._queue_texts[fact.model].set(fact.waiting)
+
+    def _restart(self, fact: EngineRestarted) -> None:
+        self._restarts[fact.model, fact.reason].inc()
+        self._down_seconds[fact.model].inc(fact.down_s)
+
+    def _quarantine(self, fact: TextQuarantined) -> None:
+        self._quarantined[fact.model].inc()
+
+    def _shed(self, fact: RequestsShed) -> None:
+        """Count refusals in no histogram: some thousand of them would hide how long an answer takes."""
+        self._requests[fact.task, "", fact.outcome].inc(fact.count)
+        self._responses[fact.route, fact.method, str(fact.status)].inc(fact.count)
+
+    def _switch(self, fact: VersionSwitched) -> None:
+        self._switches[fact.model, fact.role].inc()
+
+    def _refuse_version(self, fact: VersionRefused) -> None:
+        self._refused_versions[fact.model, fact.code].inc()
 
     def _make_request_metrics(self) -> None:
         self._requests = self._counter(
@@ -170,6 +185,17 @@ class Metrics:
         )
         self._quarantined = self._counter(
             "headrace_engine_quarantined_texts_total", "Texts that killed an engine twice.", "model"
+        )
+
+    def _make_version_metrics(self) -> None:
+        self._switches = self._counter(
+            "headrace_version_switches_total", "Versions that got a role: champion, canary or shadow.", "model", "role"
+        )
+        self._refused_versions = self._counter(
+            "headrace_version_refusals_total",
+            "Versions that should answer and could not be loaded; the outcome is the error's code.",
+            "model",
+            "outcome",
         )
 
     def _make_http_metrics(self) -> None:

@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from headrace.tasks import classify, embed, extract, regress, rerank, similarity
+from headrace.tasks import answer, classify, embed, extract, regress, rerank, similarity, zeroshot
 from headrace.tasks.base import Task
 from headrace.types import Result, TaskName
 
 TASKS: Final[Mapping[TaskName, Task]] = {
-    task.name: task for task in (classify.TASK, embed.TASK, extract.TASK, regress.TASK, rerank.TASK, similarity.TASK)
+    each.TASK.name: each.TASK for each in (answer, classify, embed, extract, regress, rerank, similarity, zeroshot)
 }
 
 

@@ -1,5 +1,6 @@
 """What a task is: which texts a model reads for a request, how their arrays become results, and those the answer."""
 
+import re
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from headrace.types import ModelTask, Options, Request, Result, TaskName, Text, 
 
 # Tokens, windows, truncated; 12 bytes, so that numbers after it are aligned.
 _COUNTS: Final = struct.Struct("<II?3x")
+_INPUT: Final = re.compile(r"inputs\[(\d+)\]")
 
 
 def count(windows: Sequence[Window], truncated: bool) -> dict[str, Any]:
@@ -38,6 +40,32 @@ def name_input(index: int) -> str:
     return f"inputs[{index}]"
 
 
+def read_input(field: str | None) -> int | None:
+    """Return the index of the input that a caller calls so; nothing if it is none."""
+    found = _INPUT.fullmatch(field or "")
+    return int(found[1]) if found else None
+
+
+def name_label(index: int) -> str:
+    """Return what a caller calls a label."""
+    return f"labels[{index}]"
+
+
+def name_own(index: int, _request: Request) -> str:
+    """Return what a caller calls a text that is an input, or is read for one."""
+    return name_input(index)
+
+
+def pair_with_query(request: Request) -> tuple[Text, ...]:
+    """Return the query with each of the inputs.
+
+    Raises:
+        RequestInvalid: There is no query.
+    """
+    query = query_of(request)
+    return tuple((query, text) for text in request.inputs)
+
+
 def query_of(request: Request) -> str:
     """Return what the inputs are compared with.
 
@@ -49,7 +77,7 @@ def query_of(request: Request) -> str:
     return request.query
 
 
-def as_they_are(results: Sequence[Result], _options: Options) -> tuple[Result, ...]:
+def as_they_are(results: Sequence[Result], _request: Request) -> tuple[Result, ...]:
     """Return the results."""
     return tuple(results)
 
@@ -60,6 +88,7 @@ class Task:
 
     Attributes:
         model: What a model must do to be asked for this.
+        options: Names of those that a result depends on which is remembered.
         finish: Makes a result of one text and its windows (at least one), of whether it was cut, of what the caller
             chose, and of what the model is. That is what the cache remembers.
         pack: Turns such a result into bytes for the cache.
@@ -72,10 +101,11 @@ class Task:
 
     name: TaskName
     model: ModelTask
+    options: tuple[str, ...]
     finish: Callable[[Any, Sequence[Window], bool, Options, Traits], Result]
     pack: Callable[[Any], bytes]
     unpack: Callable[[bytes], Result]
     spell: Callable[[Any], dict[str, Any]]
     expand: Callable[[Request], tuple[Text, ...]] = read_inputs
-    name_text: Callable[[int], str] = name_input
-    combine: Callable[[Sequence[Any], Options], tuple[Result, ...]] = as_they_are
+    name_text: Callable[[int, Request], str] = name_own
+    combine: Callable[[Sequence[Any], Request], tuple[Result, ...]] = as_they_are

@@ -19,13 +19,21 @@ def finish(_text: str, windows: Sequence[Window], truncated: bool, options: Opti
     For each window the graph gives ``logits``, shape ``(labels,)``, in the order of the model's labels.
     """
     scores = _merge(windows, options, traits.function)
+    return Classification(labels=choose_labels(traits.labels, scores, options), **count(windows, truncated))
+
+
+def choose_labels(names: Sequence[str], scores: _Scores, options: Options) -> tuple[Label, ...]:
+    """Return the labels that were asked for, the best first; equal ones in their order.
+
+    Args:
+        names: Of the labels.
+        scores: Shape ``(labels,)``.
+        options: Their ``threshold`` and ``top_k`` count.
+    """
     order = sorted(range(len(scores)), key=lambda index: (-scores[index], index))
     if options.threshold is not None:
         order = [index for index in order if scores[index] >= options.threshold]
-    return Classification(
-        labels=tuple(Label(traits.labels[index], float(scores[index])) for index in order[: options.top_k]),
-        **count(windows, truncated),
-    )
+    return tuple(Label(names[index], float(scores[index])) for index in order[: options.top_k])
 
 
 def _merge(windows: Sequence[Window], options: Options, function: ScoreFunction) -> _Scores:
@@ -44,7 +52,8 @@ def _merge(windows: Sequence[Window], options: Options, function: ScoreFunction)
     return np.asarray(np.average(rows, axis=0, weights=[window.weight for window in windows]))
 
 
-def _softmax(rows: _Scores) -> _Scores:
+def softmax(rows: _Scores) -> _Scores:
+    """Return probabilities of one among all; shape ``(n, labels)`` in and out."""
     powers = np.exp(rows - rows.max(axis=1, keepdims=True))
     return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
@@ -54,7 +63,7 @@ def _sigmoid(rows: _Scores) -> _Scores:
 
 
 _PROBABILITIES: Final[Mapping[ScoreFunction, Callable[[_Scores], _Scores]]] = {
-    "softmax": _softmax,
+    "softmax": softmax,
     "sigmoid": _sigmoid,
     "identity": np.asarray,
 }
@@ -76,4 +85,12 @@ def spell(result: Classification) -> dict[str, Any]:
     return {"labels": [{"label": label.name, "score": label.score} for label in result.labels]}
 
 
-TASK: Final = Task(name="classify", model="classify", finish=finish, pack=pack, unpack=unpack, spell=spell)
+TASK: Final = Task(
+    name="classify",
+    model="classify",
+    options=("truncate", "top_k", "threshold", "raw"),
+    finish=finish,
+    pack=pack,
+    unpack=unpack,
+    spell=spell,
+)

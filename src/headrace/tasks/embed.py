@@ -56,4 +56,12 @@ def spell(result: Embedding) -> dict[str, Any]:
     return {"embedding": result.values}
 
 
-TASK: Final = Task(name="embed", model="embed", finish=finish, pack=pack, unpack=unpack, spell=spell)
+TASK: Final = Task(
+    name="embed",
+    model="embed",
+    options=("truncate", "normalize"),
+    finish=finish,
+    pack=pack,
+    unpack=unpack,
+    spell=spell,
+)

@@ -159,4 +159,12 @@ def spell(result: Extraction) -> dict[str, Any]:
     }
 
 
-TASK: Final = Task(name="extract", model="extract", finish=finish, pack=pack, unpack=unpack, spell=spell)
+TASK: Final = Task(
+    name="extract",
+    model="extract",
+    options=("truncate", "threshold", "aggregation"),
+    finish=finish,
+    pack=pack,
+    unpack=unpack,
+    spell=spell,
+)

@@ -41,4 +41,6 @@ def spell(result: Regression) -> dict[str, Any]:
     return {"value": result.value}
 
 
-TASK: Final = Task(name="regress", model="regress", finish=finish, pack=pack, unpack=unpack, spell=spell)
+TASK: Final = Task(
+    name="regress", model="regress", options=("truncate",), finish=finish, pack=pack, unpack=unpack, spell=spell
+)

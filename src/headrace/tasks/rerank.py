@@ -8,20 +8,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from headrace.tasks.base import Task, count, pack_counts, query_of, unpack_counts
+from headrace.tasks.base import Task, count, pack_counts, pair_with_query, unpack_counts
 from headrace.types import Options, Ranking, Request, Text, Traits, Window
 
 _PACKED: Final = struct.Struct("<d")
-
-
-def expand(request: Request) -> tuple[Text, ...]:
-    """Return the query with each of the inputs.
-
-    Raises:
-        RequestInvalid: There is no query.
-    """
-    query = query_of(request)
-    return tuple((query, text) for text in request.inputs)
 
 
 def finish(_text: Text, windows: Sequence[Window], truncated: bool, options: Options, traits: Traits) -> Ranking:
@@ -40,9 +30,9 @@ def _sigmoid(score: float) -> float:
     return 0.5 * (1 + math.tanh(0.5 * score))  # 1 / (1 + exp(-x)), which overflows
 
 
-def combine(results: Sequence[Ranking], options: Options) -> tuple[Ranking, ...]:
+def combine(results: Sequence[Ranking], request: Request) -> tuple[Ranking, ...]:
     """Give each its place among the inputs, and return the best first, as many as were asked for."""
-    return choose_best([replace(result, index=index) for index, result in enumerate(results)], options)
+    return choose_best([replace(result, index=index) for index, result in enumerate(results)], request.options)
 
 
 def choose_best(results: Sequence[Ranking], options: Options) -> tuple[Ranking, ...]:
@@ -69,10 +59,11 @@ def spell(result: Ranking) -> dict[str, Any]:
 TASK: Final = Task(
     name="rerank",
     model="rerank",
+    options=("truncate", "raw"),
     finish=finish,
     pack=pack,
     unpack=unpack,
     spell=spell,
-    expand=expand,
+    expand=pair_with_query,
     combine=combine,
 )

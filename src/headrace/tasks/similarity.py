@@ -7,7 +7,7 @@ import numpy as np
 
 from headrace.tasks import embed
 from headrace.tasks.base import Task, name_input, query_of
-from headrace.types import Embedding, Options, Request, Similarity, Text
+from headrace.types import Embedding, Request, Similarity, Text
 
 _TINY: Final = 1e-12  # keeps a vector of zeros from dividing by its length
 
@@ -21,12 +21,12 @@ def expand(request: Request) -> tuple[Text, ...]:
     return (query_of(request), *request.inputs)
 
 
-def name_text(index: int) -> str:
+def name_text(index: int, _request: Request) -> str:
     """Return what the caller calls a text: the query comes first."""
     return name_input(index - 1) if index else "query"
 
 
-def combine(results: Sequence[Embedding], _options: Options) -> tuple[Similarity, ...]:
+def combine(results: Sequence[Embedding], _request: Request) -> tuple[Similarity, ...]:
     """Return for each text the cosine of the angle between its embedding and that of the first."""
     query, *texts = results
     first = np.asarray(query.values, dtype=np.float64)
@@ -47,6 +47,7 @@ def spell(result: Similarity) -> dict[str, Any]:
 TASK: Final = Task(
     name="similarity",
     model="embed",
+    options=embed.TASK.options,
     finish=embed.finish,
     pack=embed.pack,
     unpack=embed.unpack,

@@ -11,8 +11,8 @@ def test_models_alone_lists_the_store(run: Run, make_model: MakeModel) -> None:
     stored = make_model("minilm")
     result = run("models")
     header, row = result.stdout.splitlines()
-    assert header.split()[:3] == ["NAME", "REVISION", "CURRENT"]
-    assert row.split()[:4] == ["minilm", stored.manifest.revision[:12], "yes", "embed"]
+    assert header.split()[:3] == ["NAME", "REVISION", "ROLE"]
+    assert row.split()[:4] == ["minilm", stored.manifest.revision[:12], "champion", "embed"]
     assert result.exit_code == 0
 
 

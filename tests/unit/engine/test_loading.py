@@ -66,10 +66,10 @@ async def test_a_registry_serves_several_models_and_the_first_by_default(tmp_pat
     await registry.start()
     assert registry.is_ready
     assert registry.choose(None, "embed").name == registry.choose(None, "classify").name == "one"
-    assert registry.choose("two", "embed").name == registry.get("two").name == "two"
+    assert registry.choose("two", "embed").name == registry.deployment("two").champion.name == "two"
     assert [model.name for model in registry] == ["one", "two"]
     with pytest.raises(ModelUnknown, match="'three'"):
-        registry.get("three")
+        registry.deployment("three")
     await registry.aclose()
     assert not registry.is_ready
 

@@ -1,14 +1,17 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tokenizers
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 from tests.support.tiny_tokenizers import CORPUS, TRAIN
 
 from headrace.engine.base import Encoding
 from headrace.engine.pairs import PairLayout
 from headrace.engine.tokenizer import FastTokenizer
+from headrace.engine.windows import Body
 from headrace.errors import InputTooLong, RequestInvalid
 
 TRAIN_WHOLE = {kind: train() for kind, train in TRAIN.items()}
@@ -32,13 +35,13 @@ def only(found: object) -> Encoding:
 
 
 def test_two_texts_that_fit_stand_side_by_side():
-    window = only(LAYOUT.lay_out([1, 2], [3], "error"))
+    window = only(LAYOUT.lay_out(Body([1, 2]), Body([3]), "error"))
     assert list(window.ids) == [901, 1, 2, 902, 3, 903]
     assert (window.boundary, window.weight, window.truncated) == (4, 3, False)
 
 
 def test_two_texts_that_do_not_fit_are_refused_if_that_is_asked_for():
-    error = LAYOUT.lay_out(range(9), range(8), "error")
+    error = LAYOUT.lay_out(Body(range(9)), Body(range(8)), "error")
     assert isinstance(error, InputTooLong)
     assert "more than 19 tokens" in error.message
 
@@ -66,19 +69,32 @@ def test_pairs_are_cut_and_marked_as_the_tokenizers_library_does(tmp_path: Path,
         assert encoding.truncated == bool(expected.overflowing)
 
 
-@given(st.integers(0, 40), st.integers(0, 400))
-def test_windows_show_all_of_the_second_text_each_with_the_first(first: int, second: int):
-    found = LAYOUT.lay_out(range(first), range(1000, 1000 + second), "chunk")
+def spans_of(length: int) -> NDArray[np.int32]:
+    places = np.arange(length, dtype=np.int32)
+    return np.stack([places, places + 1, places // 3], axis=1).reshape(-1, 3)
+
+
+@given(st.integers(0, 400), st.integers(0, 400))
+def test_windows_show_all_of_the_longer_text_each_with_the_shorter(first: int, second: int):
+    texts = (Body(range(first), spans_of(first)), Body(range(1000, 1000 + second), spans_of(second)))
+    found = LAYOUT.lay_out(*texts, "chunk")
     assert isinstance(found, tuple)
-    shown = [[id_ for id_ in window.ids if id_ >= 1000] for window in found]
-    assert sorted({id_ for ids in shown for id_ in ids}) == list(range(1000, 1000 + second))
     is_over = first + second > LAYOUT.room
-    kept = min(first, 8) if is_over else first
+    kept = [length if not is_over else min(length, 8) for length in (first, second)]
+    kept[int(second >= first)] = (first, second)[int(second >= first)]
+    own = [[[id_ for id_ in window.ids if at <= id_ < at + 400] for window in found] for at in (0, 1000)]
+    for shown, length, at in zip(own, kept, (0, 1000), strict=True):
+        assert sorted({id_ for ids in shown for id_ in ids}) == list(range(at, at + length))
+    if is_over:
+        shorter = own[int(second < first)]
+        assert all(ids == shorter[0] for ids in shorter)
+    assert all(len(window.ids) <= LAYOUT.max_tokens for window in found)
+    assert sum(window.weight for window in found) == sum(kept)
+    assert {window.truncated for window in found} == {is_over and min(first, second) > 8}
     for window in found:
-        assert len(window.ids) <= LAYOUT.max_tokens
-        assert [id_ for id_ in window.ids if id_ < 900] == list(range(kept))
-    assert sum(window.weight for window in found) == second + kept
-    assert {window.truncated for window in found} == {is_over and first > 8}
+        assert window.spans is not None
+        places = [(id_ - 1000, id_ - 999, (id_ - 1000) // 3) if id_ >= 1000 else (0, 0, -1) for id_ in window.ids]
+        assert [tuple(row) for row in window.spans.tolist()] == places
 
 
 def test_a_tokenizer_without_a_place_for_two_texts_refuses_them(tmp_path: Path):

@@ -13,7 +13,14 @@ import transformers
 
 from headrace.errors import HeadraceError, SourceInvalid, SourceUnsupported
 from headrace.export.builder import build_classifier, build_graph, build_tagger
-from headrace.export.families import is_known, read_classifier, read_encoder, read_tagger, relative_buckets
+from headrace.export.families import (
+    is_known,
+    read_classifier,
+    read_encoder,
+    read_span_finder,
+    read_tagger,
+    relative_buckets,
+)
 from headrace.export.plain import classify, encode, tag
 from headrace.export.pytorch import TextEncoder, quiet_libraries
 from headrace.export.tensors import read_tensors
@@ -54,11 +61,11 @@ def load(config: transformers.PretrainedConfig) -> TextEncoder:
         return TextEncoder(transformers.AutoModel.from_config(config).eval(), "mean").eval()
 
 
-def with_head(kind: Any, config: transformers.PretrainedConfig) -> Any:
-    """Return a model with a head of three labels."""
+def with_head(kind: Any, config: transformers.PretrainedConfig, labels: int = 3) -> Any:
+    """Return a model with a head."""
     torch.manual_seed(0)
     own = copy.deepcopy(config)
-    own.num_labels = 3
+    own.num_labels = labels
     with quiet_libraries():
         return kind.from_config(own).eval()
 
@@ -140,6 +147,20 @@ def test_taggers_of_a_family_agree_with_transformers(config: transformers.Pretra
     for row, own_mask, scores in zip(ids, mask, wanted, strict=True):
         plain = tag(encode(encoder, row[own_mask == 1]), head)
         np.testing.assert_allclose(plain, scores[own_mask == 1], atol=2e-5)
+
+
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
+def test_what_finds_answers_of_a_family_agrees_with_transformers(config: transformers.PretrainedConfig, tmp_path: Path):
+    model = with_head(transformers.AutoModelForQuestionAnswering, config, labels=2)
+    encoder, head = read_span_finder(*save(model, tmp_path), MAX_TOKENS)
+    ids, types = np.random.default_rng(0).integers(4, 50, 20), np.repeat([0, 1], [8, 12])
+    has_types = encoder.segment is not None
+    given = {"token_type_ids": torch.from_numpy(types)[None]} if has_types else {}
+    with torch.inference_mode():
+        out = model(torch.from_numpy(ids)[None], **given)
+    wanted = np.stack([out.start_logits[0].numpy(), out.end_logits[0].numpy()], axis=1)
+    assert np.ptp(wanted, axis=0).min() > 0.01  # else any text would do
+    np.testing.assert_allclose(tag(encode(encoder, ids, types), head), wanted, atol=2e-5)
 
 
 @pytest.fixture

@@ -46,7 +46,9 @@ def store(tmp_path: Path) -> LocalStore:
 def publish(store: LocalStore) -> Publish:
     """Return a function that publishes a version; other ``graph`` bytes make another revision."""
 
-    def publish_version(graph: bytes = b"graph", created_at: str = "2026-01-01", **changes: Any) -> StoredModel:
+    def publish_version(
+        graph: bytes = b"graph", created_at: str = "2026-01-01", *, promote: bool = True, **changes: Any
+    ) -> StoredModel:
         fields = manifest_fields(**changes)
         fields["lineage"] = fields["lineage"].model_copy(update={"created_at": created_at})
 
@@ -58,6 +60,6 @@ def publish(store: LocalStore) -> Publish:
             (draft / "reference.json").write_bytes(b"{}")
             (draft / "tokenizer.json").write_bytes(b"{}")
             (draft / "card.md").write_text(f"made {created_at}", encoding="utf-8")
-            return store.publish(draft, make)
+            return store.publish(draft, make, promote=promote)
 
     return publish_version

@@ -85,7 +85,7 @@ def test_code_of_the_checkpoint_is_refused(checkpoint: Path, write_json: WriteJs
         {"model_type": "gpt2"},
         {"model_type": None},
         {"model_type": ["bert"]},
-        {"architectures": ["BertForQuestionAnswering"]},
+        {"architectures": ["BertForMultipleChoice"]},
         {"is_decoder": True},
         {"is_encoder_decoder": True},
         {"quantization_config": {"bits": 4}},

@@ -52,7 +52,7 @@ def test_a_model_folder_that_cannot_be_read_is_a_defect_and_hinders_no_other(
 ):
     publish(name="a")
     publish(name="b")
-    (store.root / "a/current").unlink()
+    (store.root / "a/roles.json").unlink()
     refuse_to_list(monkeypatch, store.root / "a")
     assert model_names(store.root) == ["a", "b"]
     assert isinstance(scan(store, "a").obstacle, StoreUnusable)
@@ -90,7 +90,7 @@ def test_a_manifest_that_cannot_be_read_is_not_called_missing(
         raise PermissionError(13, "Permission denied", str(_path))
 
     monkeypatch.setattr(Path, "read_bytes", refuse)
-    (store.root / "tiny/current").unlink()
+    (store.root / "tiny/roles.json").unlink()
     (defect,) = scan(store).defects
     assert isinstance(defect.error, StoreUnusable)
     assert str(path) in defect.error.message
@@ -123,23 +123,25 @@ def test_a_renamed_model_says_what_it_was(store: LocalStore, publish: Publish):
 def test_a_renamed_version_says_what_it_was(store: LocalStore, publish: Publish):
     stored = publish()
     stored.path.rename(stored.path.with_name("0" * 64))
-    (store.root / "tiny/current").unlink()
+    (store.root / "tiny/roles.json").unlink()
     assert f"holds the revision '{stored.revision}'" in str(scan(store).obstacle)
 
 
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        (b"garbage", "current holds 'garbage', which is no revision"),
-        (b"", "current holds '', which"),
-        (b"\xff\n", "which is no revision"),
-        (b"x" * 2000, "current is larger than"),
-        (b"0" * 64, "there is no such version"),
+        (b"garbage", "roles.json: the file: Invalid JSON"),
+        (b"", "delete it to serve the newest version"),
+        (b"\xff\n", "Invalid JSON"),
+        (b"x" * 5000, "roles.json is larger than"),
+        (b'{"champion": "../../etc"}', "roles.json: champion: "),
+        (b'{"champion": "%s"}' % (b"0" * 64), "there is no such version"),
+        (b'{"champion": "%s", "candidate": {"share": 2}}' % (b"0" * 64), "roles.json: candidate."),
     ],
 )
-def test_a_wrong_choice_of_the_current_version_is_named(store: LocalStore, publish: Publish, content: bytes, told: str):
+def test_a_wrong_choice_of_the_champion_is_named(store: LocalStore, publish: Publish, content: bytes, told: str):
     stored = publish()
-    (store.root / "tiny/current").write_bytes(content)
+    (store.root / "tiny/roles.json").write_bytes(content)
     found = scan(store)
     assert told in str(found.obstacle)
     assert [(each.revision, each.is_current) for each in found.versions] == [(stored.revision, False)]
@@ -147,6 +149,6 @@ def test_a_wrong_choice_of_the_current_version_is_named(store: LocalStore, publi
 
 def test_a_choice_that_is_no_file_is_named(store: LocalStore, publish: Publish):
     publish()
-    (store.root / "tiny/current").unlink()
-    os.mkfifo(store.root / "tiny/current")
+    (store.root / "tiny/roles.json").unlink()
+    os.mkfifo(store.root / "tiny/roles.json")
     assert "no plain file" in str(scan(store).obstacle)

@@ -1,7 +1,9 @@
+import contextlib
 import os
 import shutil
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import headrace.models.store
 from headrace.errors import ModelCorrupt, ModelUnknown, NameInvalid, StoreUnusable
 from headrace.models.disk import flush
 from headrace.models.folder import open_folder
+from headrace.models.roles import Candidate, Roles
+from headrace.models.scan import scan_model
 from headrace.models.store import LocalStore, StoredModel
 
 
@@ -168,10 +172,10 @@ def test_the_start_of_a_revision_names_a_version(store: LocalStore, publish: Pub
         store.find("tiny", "x")
 
 
-def test_without_a_current_file_the_newest_version_is_served(store: LocalStore, publish: Publish):
+def test_without_a_choice_the_newest_version_is_served(store: LocalStore, publish: Publish):
     publish(b"1", created_at="2026-01-02")
     publish(b"2", created_at="2026-01-01")
-    (store.root / "tiny" / "current").unlink()
+    (store.root / "tiny" / "roles.json").unlink()
     assert store.open("tiny").graph.read_bytes() == b"1"
 
 
@@ -230,7 +234,7 @@ def test_a_broken_version_can_be_named_and_removed(store: LocalStore, publish: P
         store.find("tiny", broken.revision)
     assert store.find("tiny").revision == whole.revision
     assert [defect.path for defect in store.remove("tiny", broken.revision[:12]).defects] == [broken.path]
-    assert [path.name for path in sorted((store.root / "tiny").iterdir())] == sorted([whole.revision, "current"])
+    assert [path.name for path in sorted((store.root / "tiny").iterdir())] == sorted([whole.revision, "roles.json"])
 
 
 def test_removing_a_broken_current_version_makes_a_whole_one_current(store: LocalStore, publish: Publish):
@@ -331,9 +335,146 @@ def test_what_is_published_may_be_read_by_other_users(publish: Publish):
     stored: StoredModel = publish()
     mask = os.umask(0)
     os.umask(mask)
-    for path in (stored.path, stored.path.parent / "current", *stored.path.iterdir()):
+    for path in (stored.path, stored.path.parent / "roles.json", *stored.path.iterdir()):
         assert path.stat().st_mode & 0o044 == 0o044 & ~mask
 
 
 def test_the_size_of_a_model_is_that_of_its_files(publish: Publish):
     assert publish(b"12345").size_bytes == 5 + 2 * len("{}") + len("made 2026-01-01")
+
+
+def canary(stored: StoredModel, share: float = 0.1) -> Candidate:
+    return Candidate(revision=stored.revision, kind="canary", share=share)
+
+
+def test_another_version_is_promoted_and_rolled_back(store: LocalStore, publish: Publish):
+    old, new = publish(b"old"), publish(b"new")
+    assert store.roles("tiny") == Roles(champion=new.revision, previous=old.revision)
+    assert store.promote("tiny", old.revision[:9]) == Roles(champion=old.revision, previous=new.revision)
+    assert store.open("tiny").graph.read_bytes() == b"old"
+    assert store.roll_back("tiny").champion == new.revision
+    assert store.roll_back("tiny").champion == old.revision
+    assert store.promote("tiny", old.revision).previous == new.revision  # it is that already
+
+
+def test_without_another_champion_before_nothing_is_rolled_back(store: LocalStore, publish: Publish):
+    publish()
+    with pytest.raises(ModelUnknown, match="had no other champion"):
+        store.roll_back("tiny")
+
+
+def test_what_is_published_may_stay_beside_the_champion(store: LocalStore, publish: Publish):
+    first = publish(b"1", promote=False)  # somebody must answer
+    second = publish(b"2", created_at="2026-02-01", promote=False)
+    assert (first.is_current, second.is_current) == (True, False)
+    assert store.open("tiny").graph.read_bytes() == b"1"
+    (store.root / "tiny/roles.json").unlink()  # as in a store where nothing was ever chosen
+    publish(b"3", created_at="2026-03-01", promote=False)
+    assert store.open("tiny").graph.read_bytes() == b"2"
+
+
+def test_a_broken_version_is_not_promoted_and_not_tried_out(store: LocalStore, publish: Publish):
+    broken, whole = publish(b"broken"), publish(b"whole")
+    (broken.path / "model.onnx").write_bytes(b"brokem")
+    for act in (
+        lambda: store.promote("tiny", broken.revision),
+        lambda: store.roll_back("tiny"),
+        lambda: store.try_out("tiny", canary(broken)),
+    ):
+        with pytest.raises(ModelCorrupt, match="SHA-256"):
+            act()
+    assert store.roles("tiny") == Roles(champion=whole.revision, previous=broken.revision)
+
+
+def test_a_version_is_tried_out_until_it_is_promoted_or_retired(store: LocalStore, publish: Publish):
+    champion, other = publish(b"1"), publish(b"2", promote=False)
+    assert store.try_out("tiny", canary(other)).candidate == canary(other)
+    assert scan_model(store.root / "tiny").describe_role(other) == "canary 10 %"
+    assert store.try_out("tiny", None).candidate is None
+    store.try_out("tiny", canary(other, 0.5))
+    assert store.promote("tiny", other.revision) == Roles(champion=other.revision, previous=champion.revision)
+    with pytest.raises(ModelUnknown, match="is the champion"):
+        store.try_out("tiny", canary(other))
+    with pytest.raises(ModelUnknown):
+        store.try_out("tiny", Candidate(revision="0" * 64, kind="shadow", share=1))
+
+
+def test_roles_of_versions_that_are_removed_end(store: LocalStore, publish: Publish):
+    first, second, third = publish(b"1"), publish(b"2"), publish(b"3", promote=False)
+    store.try_out("tiny", canary(third))
+    store.remove("tiny", third.revision)
+    assert store.roles("tiny") == Roles(champion=second.revision, previous=first.revision)
+    store.remove("tiny", second.revision)
+    assert store.roles("tiny") == Roles(champion=first.revision)
+
+
+@pytest.mark.parametrize("act", ["promote", "roll_back", "try_out"])
+def test_a_change_of_roles_that_is_cut_off_anywhere_leaves_the_old_ones_or_the_new(
+    store: LocalStore, publish: Publish, tmp_path: Path, act: str
+):
+    publish(b"0")
+    old, other = publish(b"old"), publish(b"other", promote=False)
+    acts = {
+        "promote": lambda: store.promote("tiny", other.revision),
+        "roll_back": lambda: store.roll_back("tiny"),
+        "try_out": lambda: store.try_out("tiny", canary(other)),
+    }
+    found: set[str] = set()
+
+    def check() -> None:
+        found.add(store.roles("tiny").model_dump_json())
+        assert len(store.versions("tiny")) == 3
+
+    before = store.roles("tiny").model_dump_json()
+    assert old.revision in before
+    assert crash_everywhere(acts[act], check, make_reset(store, tmp_path)) > 2
+    assert len(found) == 2
+    assert before in found
+
+
+def test_publishing_beside_the_champion_that_is_cut_off_anywhere_changes_no_champion(
+    store: LocalStore, publish: Publish, tmp_path: Path
+):
+    publish(b"old")
+    (store.root / "tiny/roles.json").unlink()
+
+    def check() -> None:
+        assert store.open("tiny").graph.read_bytes() == b"old"
+
+    crash_everywhere(
+        lambda: publish(b"new", created_at="2027-01-01", promote=False), check, make_reset(store, tmp_path)
+    )
+
+
+def test_changes_at_the_same_time_lose_nothing(store: LocalStore, publish: Publish):
+    versions = [publish(str(number).encode()) for number in range(6)]
+
+    def work(number: int) -> None:
+        for turn in range(10):
+            store.promote("tiny", versions[(number + turn) % 6].revision)
+            publish(f"{number}-{turn}".encode(), promote=False)
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(work, range(4)))
+    roles = store.roles("tiny")
+    assert roles.champion in {version.revision for version in versions}
+    assert len(store.versions("tiny")) == 6 + 40
+
+
+def test_a_model_that_is_removed_while_another_is_published_is_there_whole_or_not_at_all(
+    store: LocalStore, publish: Publish
+):
+    publish()
+
+    def remove() -> None:
+        for _ in range(20):
+            with contextlib.suppress(ModelUnknown):
+                store.remove("tiny")
+
+    with ThreadPoolExecutor(2) as pool:
+        gone = pool.submit(remove)
+        for number in range(20):
+            publish(str(number).encode())
+        gone.result()
+    for stored in store.list_models():
+        open_folder(stored.path)

@@ -13,6 +13,8 @@ from headrace.observe.base import (
     RequestsShed,
     ResponseSent,
     TextQuarantined,
+    VersionRefused,
+    VersionSwitched,
 )
 from headrace.observe.metrics import CONTENT_TYPE, Metrics, describe
 from headrace.types import Timings
@@ -22,6 +24,8 @@ REQUEST = RequestFinished(task="embed", model="minilm", outcome="ok", inputs=3, 
 BATCH = BatchFinished(model="minilm", texts=4, tokens=60, padded_tokens=64, failed=1, run_s=0.01)
 RESTART = EngineRestarted(model="minilm", reason="SIGSEGV", suspects=2, down_s=0.5)
 QUARANTINE = TextQuarantined(model="minilm", digest="0123456789ab")
+SWITCH = VersionSwitched(model="minilm", revision="0" * 64, role="canary")
+REFUSAL = VersionRefused(model="minilm", revision="0" * 64, code="model.corrupt", reason="it is broken")
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
 
@@ -112,6 +116,12 @@ def test_restarts_are_counted_by_reason_with_the_time_they_took() -> None:
     assert value(samples, "headrace_engine_quarantined_texts_total", model="minilm") == 1
 
 
+def test_switches_of_versions_are_counted_and_those_that_were_refused() -> None:
+    samples = scrape(SWITCH, SWITCH, REFUSAL)
+    assert value(samples, "headrace_version_switches_total", model="minilm", role="canary") == 2
+    assert value(samples, "headrace_version_refusals_total", model="minilm", outcome="model.corrupt") == 1
+
+
 def test_a_response_is_counted_by_route_method_and_status() -> None:
     samples = scrape(response(), response(status=499))
     route = "/api/v1/embed"
@@ -161,7 +171,16 @@ def test_the_page_is_in_the_text_format_and_no_longer_than_needed() -> None:
 
 def test_every_metric_is_described_as_it_is() -> None:
     metrics = Metrics()
-    for fact in (REQUEST, BATCH, QueueChanged(model="minilm", waiting=1), RESTART, QUARANTINE, response()):
+    for fact in (
+        REQUEST,
+        BATCH,
+        QueueChanged(model="minilm", waiting=1),
+        RESTART,
+        QUARANTINE,
+        SWITCH,
+        REFUSAL,
+        response(),
+    ):
         metrics.observe(fact)
     families = {
         family.name: family
@@ -177,12 +196,12 @@ def test_every_metric_is_described_as_it_is() -> None:
 
 
 def test_names_and_labels_keep_the_pattern() -> None:
-    units = "seconds|texts|tokens|requests|responses|restarts|info"
+    units = "seconds|texts|tokens|requests|responses|restarts|switches|refusals|info"
     for one in describe():
         assert re.fullmatch(rf"headrace_([a-z]+_)*({units})(_total)?", one.name)
         assert one.name.endswith("_total") == (one.type == "counter")
         assert one.help.endswith(".")
-        assert set(one.labels) <= {"task", "model", "outcome", "reason", "route", "method", "status", "version"}
+        assert set(one.labels) <= {"task", "model", "outcome", "reason", "route", "method", "status", "version", "role"}
 
 
 def test_the_time_buckets_reach_from_a_cached_answer_to_the_default_timeout() -> None:

@@ -1,10 +1,12 @@
 import math
+from typing import Any
 
 import numpy as np
 import pytest
 
 from headrace.errors import RequestInvalid
-from headrace.tasks.rerank import TASK, combine, expand, finish, pack, spell, unpack
+from headrace.tasks.base import pair_with_query as expand
+from headrace.tasks.rerank import TASK, combine, finish, pack, spell, unpack
 from headrace.types import Caller, Options, Ranking, Request, Traits, Window
 
 SIGMOID, IDENTITY = Traits(function="sigmoid"), Traits(function="identity")
@@ -14,9 +16,12 @@ def window(score: float, tokens: int = 5) -> Window:
     return Window(arrays={"logits": np.array([score], np.float32)}, tokens=tokens, weight=3)
 
 
-def request(*inputs: str, query: str | None) -> Request:
+def request(*inputs: str, query: str | None = "q", **options: Any) -> Request:
     caller = Caller("tester", frozenset())
-    return Request(task="rerank", inputs=inputs, caller=caller, request_id="test", deadline=0, query=query)
+    chosen = Options(**options)
+    return Request(
+        task="rerank", inputs=inputs, caller=caller, request_id="test", deadline=0, query=query, options=chosen
+    )
 
 
 def ranking(score: float, index: int = 0) -> Ranking:
@@ -25,7 +30,7 @@ def ranking(score: float, index: int = 0) -> Ranking:
 
 def test_each_input_is_read_with_the_query() -> None:
     assert expand(request("a", "b", query="q")) == (("q", "a"), ("q", "b"))
-    assert [TASK.name_text(index) for index in range(2)] == ["inputs[0]", "inputs[1]"]
+    assert [TASK.name_text(index, request("a", "b", query="q")) for index in range(2)] == ["inputs[0]", "inputs[1]"]
     with pytest.raises(RequestInvalid, match="query is missing"):
         expand(request("a", query=None))
 
@@ -46,10 +51,10 @@ def test_of_several_windows_the_best_counts() -> None:
 
 
 def test_the_best_comes_first_with_its_place_among_the_inputs() -> None:
-    found = combine([ranking(0.5), ranking(0.9), ranking(0.1), ranking(0.9)], Options())
+    found = combine([ranking(0.5), ranking(0.9), ranking(0.1), ranking(0.9)], request())
     assert [(each.index, each.score) for each in found] == [(1, 0.9), (3, 0.9), (0, 0.5), (2, 0.1)]
-    assert [each.index for each in combine([ranking(1), ranking(2), ranking(3)], Options(top_k=2))] == [2, 1]
-    assert combine([], Options(top_k=2)) == ()
+    assert [each.index for each in combine([ranking(1), ranking(2), ranking(3)], request(top_k=2))] == [2, 1]
+    assert combine([], request(top_k=2)) == ()
 
 
 def test_what_is_packed_comes_back_without_its_place() -> None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from headrace.errors import RequestInvalid
 from headrace.tasks.similarity import TASK, combine, expand, spell
-from headrace.types import Caller, Embedding, Options, Request, Similarity
+from headrace.types import Caller, Embedding, Request, Similarity
 
 
 def embedding(*values: float, **fields: Any) -> Embedding:
@@ -21,7 +21,8 @@ def request(*inputs: str, query: str | None) -> Request:
 
 def test_the_query_is_read_before_the_inputs() -> None:
     assert expand(request("a", "b", query="q")) == ("q", "a", "b")
-    assert [TASK.name_text(index) for index in range(3)] == ["query", "inputs[0]", "inputs[1]"]
+    asked = request("a", "b", query="q")
+    assert [TASK.name_text(index, asked) for index in range(3)] == ["query", "inputs[0]", "inputs[1]"]
 
 
 def test_a_query_may_be_empty_but_not_missing() -> None:
@@ -33,7 +34,8 @@ def test_a_query_may_be_empty_but_not_missing() -> None:
 
 def test_scores_are_cosines_whatever_the_lengths() -> None:
     found = combine(
-        [embedding(2, 0), embedding(5, 0), embedding(0, 3, truncated=True), embedding(-1, 0, windows=2)], Options()
+        [embedding(2, 0), embedding(5, 0), embedding(0, 3, truncated=True), embedding(-1, 0, windows=2)],
+        request(query="q"),
     )
     assert [each.score for each in found] == pytest.approx([1, 0, -1])
     assert [(each.tokens, each.truncated, each.windows) for each in found] == [
@@ -44,12 +46,12 @@ def test_scores_are_cosines_whatever_the_lengths() -> None:
 
 
 def test_a_vector_of_zeros_is_like_nothing() -> None:
-    assert [each.score for each in combine([embedding(0, 0), embedding(1, 0)], Options())] == [0]
+    assert [each.score for each in combine([embedding(0, 0), embedding(1, 0)], request(query="q"))] == [0]
 
 
 @given(st.lists(st.lists(st.floats(-1e3, 1e3, width=32), min_size=3, max_size=3), min_size=2, max_size=5))
 def test_no_score_is_beyond_one(rows: list[list[float]]) -> None:
-    assert all(abs(each.score) <= 1 + 1e-9 for each in combine([embedding(*row) for row in rows], Options()))
+    assert all(abs(each.score) <= 1 + 1e-9 for each in combine([embedding(*row) for row in rows], request(query="q")))
 
 
 def test_it_is_spelled_with_its_score_and_made_of_embeddings() -> None:

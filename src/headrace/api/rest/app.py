@@ -3,18 +3,18 @@
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-import headrace
 from headrace.api.rest import native, system
 from headrace.api.rest.context import Context
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.openapi import describe
+from headrace.version import VERSION
 
 
 def build_routes(context: Context) -> FastAPI:
     """Return the application with every route; the edge is not around it yet."""
     app = FastAPI(
         title="Headrace",
-        version=headrace.__version__,
+        version=VERSION,
         description="Text models over REST. Errors are RFC 9457 problems with a stable `code`.",
         docs_url=None,  # served by us, from the installed package
         redoc_url=None,

@@ -13,24 +13,30 @@ from starlette.responses import Response
 from headrace.api.rest.body import read_model
 from headrace.api.rest.context import caller_of, context_of, identify, while_connected
 from headrace.api.rest.openapi import PROBLEMS, json_body
-from headrace.api.rest.route import DirectRoute
-from headrace.api.rest.schemas import (
-    ClassifyRequest,
+from headrace.api.rest.responses import (
+    AnswerResponse,
     ClassifyResponse,
-    Compared,
-    EmbedRequest,
     EmbedResponse,
-    ExtractRequest,
     ExtractResponse,
-    Inputs,
     Model,
     Models,
-    RegressRequest,
     RegressResponse,
-    RerankRequest,
     RerankResponse,
-    SimilarityRequest,
     SimilarityResponse,
+    ZeroshotResponse,
+)
+from headrace.api.rest.route import DirectRoute
+from headrace.api.rest.schemas import (
+    AnswerRequest,
+    ClassifyRequest,
+    Compared,
+    EmbedRequest,
+    ExtractRequest,
+    Inputs,
+    RegressRequest,
+    RerankRequest,
+    SimilarityRequest,
+    ZeroshotRequest,
 )
 from headrace.api.rest.timeouts import PARAMETER, within_timeout
 from headrace.tasks import spell
@@ -58,6 +64,9 @@ class _Endpoint:
 
 
 _ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
+    "answer": _Endpoint(
+        "Answer a question", "Find the parts of texts that answer a question", AnswerRequest, AnswerResponse
+    ),
     "classify": _Endpoint("Classify texts", "Say which labels texts have", ClassifyRequest, ClassifyResponse),
     "embed": _Endpoint("Embed texts", "Turn texts into vectors", EmbedRequest, EmbedResponse),
     "extract": _Endpoint(
@@ -74,6 +83,12 @@ _ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
     "similarity": _Endpoint(
         "Compare texts with a query", "Say how near texts are to a query", SimilarityRequest, SimilarityResponse
     ),
+    "zeroshot": _Endpoint(
+        "Classify texts by labels of your own",
+        "Say which of some labels texts have that no model was trained on",
+        ZeroshotRequest,
+        ZeroshotResponse,
+    ),
 }
 
 
@@ -88,6 +103,7 @@ def _answering(task: TaskName, shape: type[Inputs]) -> Callable[[Request], Await
                 task=task,
                 inputs=tuple(body.inputs),
                 query=body.query if isinstance(body, Compared) else None,
+                labels=tuple(body.labels) if isinstance(body, ZeroshotRequest) else (),
                 model=body.model,
                 options=Options(**dict(body.options)),
                 caller=caller_of(request),

@@ -9,7 +9,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from headrace.api.rest.problems import MEDIA_TYPE
-from headrace.api.rest.schemas import Inputs, Problem
+from headrace.api.rest.responses import Problem
+from headrace.api.rest.schemas import Inputs
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _OWN: Final[tuple[type[BaseModel], ...]] = (*get_args(Inputs), Problem)

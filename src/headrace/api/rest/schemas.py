@@ -1,14 +1,17 @@
-"""The shapes of the native dialect: what is sent, and what comes back."""
+"""The shapes of the native dialect: what is sent."""
 
-from typing import Any, Literal
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from headrace.service import ServedModel
-from headrace.types import Aggregation, Truncate
+from headrace.types import Aggregation, Options, Truncate
+
+_DEFAULTS: Final = Options()
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
+    """An object of exactly these fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
@@ -19,7 +22,7 @@ def _truncate(whole: str) -> Any:
     )
 
 
-class _Texts(_Shape):
+class _Texts(Shape):
     """What every task is asked with."""
 
     model_config = ConfigDict(
@@ -30,7 +33,7 @@ class _Texts(_Shape):
     inputs: list[str] = Field(description="The texts; an empty text is a text.")
 
 
-class EmbedOptions(_Shape):
+class EmbedOptions(Shape):
     """What may be chosen about an embedding."""
 
     truncate: Truncate = _truncate("embed all of it in windows and combine them")
@@ -45,7 +48,7 @@ class EmbedRequest(_Texts):
     options: EmbedOptions = EmbedOptions()
 
 
-class ClassifyOptions(_Shape):
+class ClassifyOptions(Shape):
     """What may be chosen about a classification."""
 
     truncate: Truncate = _truncate(
@@ -65,7 +68,7 @@ class ClassifyRequest(_Texts):
     options: ClassifyOptions = ClassifyOptions()
 
 
-class ExtractOptions(_Shape):
+class ExtractOptions(Shape):
     """What may be chosen about an extraction."""
 
     truncate: Truncate = _truncate("read all of it in windows; what stands at the border of two is found whole")
@@ -85,7 +88,7 @@ class ExtractRequest(_Texts):
     options: ExtractOptions = ExtractOptions()
 
 
-class RegressOptions(_Shape):
+class RegressOptions(Shape):
     """What may be chosen about a regression."""
 
     truncate: Truncate = _truncate("take the mean of all of it in windows")
@@ -107,7 +110,7 @@ class Compared(_Texts):
     query: str = Field(description="What each of the inputs is held against.")
 
 
-class RerankOptions(_Shape):
+class RerankOptions(Shape):
     """What may be chosen about a ranking."""
 
     truncate: Truncate = _truncate("read all of it in windows, each with the query, of which the best counts")
@@ -121,7 +124,61 @@ class RerankRequest(Compared):
     options: RerankOptions = RerankOptions()
 
 
-class SimilarityOptions(_Shape):
+class AnswerOptions(Shape):
+    """What may be chosen about answers."""
+
+    truncate: Truncate = _truncate("read all of it in windows, each with the query, of which the surest counts")
+    top_k: int = Field(default=1, ge=1, le=100, description="How many answers of each text at most, the best first.")
+    threshold: float | None = Field(
+        default=None, allow_inf_nan=False, description="Leave out answers with a lower score; by default none."
+    )
+    max_answer_tokens: int = Field(
+        default=_DEFAULTS.max_answer_tokens, ge=1, le=128, description="Longest answer, in tokens of the model."
+    )
+
+
+class AnswerRequest(Compared):
+    """Texts to find the answer to a question in, which is the query."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"query": "Who built the mill?", "inputs": ["The mill was built by the monks in 1288."]}]
+        }
+    )
+
+    options: AnswerOptions = AnswerOptions()
+
+
+class ZeroshotOptions(Shape):
+    """What may be chosen about labels that no model was trained on."""
+
+    truncate: Truncate = _truncate("read all of it in windows, of which the surest counts for each label")
+    template: str = Field(
+        default=_DEFAULTS.template, description="Makes a sentence of a label, which is put where it has {}."
+    )
+    multi_label: bool = Field(
+        default=False, description="Score each label by itself, so that none or several may hold, not one among all."
+    )
+    top_k: int | None = Field(default=None, ge=1, description="How many labels, the best first; by default all.")
+    threshold: float | None = Field(
+        default=None, allow_inf_nan=False, description="Leave out labels with a lower score; by default none."
+    )
+
+
+class ZeroshotRequest(_Texts):
+    """Texts to give labels that are chosen now."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"inputs": ["The plot was thin, but the cast carried it."], "labels": ["film", "sport"]}]
+        }
+    )
+
+    labels: list[str] = Field(description="What the texts may be about; each text is read once with each label.")
+    options: ZeroshotOptions = ZeroshotOptions()
+
+
+class SimilarityOptions(Shape):
     """What may be chosen about a comparison."""
 
     truncate: Truncate = _truncate("embed all of it in windows and combine them")
@@ -133,197 +190,14 @@ class SimilarityRequest(Compared):
     options: SimilarityOptions = SimilarityOptions()
 
 
-class _Result(_Shape):
-    """What every result says."""
-
-    tokens: int = Field(description="Tokens computed, special tokens included, in all windows.")
-    truncated: bool = Field(description="Whether the text was cut to the model's window.")
-    windows: int = Field(description="In how many windows the text was computed; above 1 only with chunk.")
-
-
-class EmbedResult(_Result):
-    """The embedding of one text."""
-
-    embedding: list[float]
-
-
-class LabelScore(_Shape):
-    """A label and its score."""
-
-    label: str
-    score: float = Field(description="A probability, unless raw scores were asked for.")
-
-
-class ClassifyResult(_Result):
-    """The labels of one text."""
-
-    labels: list[LabelScore] = Field(description="The best first.")
-
-
-class EntitySpan(_Shape):
-    """A span of a text and its label."""
-
-    label: str
-    score: float = Field(description="A probability: the mean over the tokens or words of the span.")
-    start: int = Field(description="Index of its first character, counted in Unicode code points.")
-    end: int = Field(description="Index after its last character.")
-    text: str = Field(description="The input from start to end.")
-
-
-class ExtractResult(_Result):
-    """The entities of one text."""
-
-    entities: list[EntitySpan] = Field(description="In the order of the text.")
-
-
-class RegressResult(_Result):
-    """The number of one text."""
-
-    value: float
-
-
-class RerankResult(_Result):
-    """How well one text answers the query."""
-
-    index: int = Field(description="Its place among the inputs.")
-    score: float = Field(description="The higher, the better; what it means is the model's.")
-
-
-class SimilarityResult(_Result):
-    """How near one text is to the query."""
-
-    score: float = Field(description="Cosine of the angle between the two embeddings.")
-
-
-class Usage(_Shape):
-    """What the request used."""
-
-    tokens: int
-    cached: int = Field(description="Results that were remembered, not computed.")
-
-
-class TimingsMs(_Shape):
-    """Where the time went, in milliseconds."""
-
-    queue: float
-    tokenize: float
-    run: float
-    total: float
-
-
-class _Response(_Shape):
-    """What every response says beside its results."""
-
-    model: str
-    revision: str
-    usage: Usage
-    timings_ms: TimingsMs
-
-
-class EmbedResponse(_Response):
-    """One result for each input, in the order of the inputs."""
-
-    task: Literal["embed"]
-    results: list[EmbedResult]
-
-
-class ClassifyResponse(_Response):
-    """One result for each input, in the order of the inputs."""
-
-    task: Literal["classify"]
-    results: list[ClassifyResult]
-
-
-class ExtractResponse(_Response):
-    """One result for each input, in the order of the inputs."""
-
-    task: Literal["extract"]
-    results: list[ExtractResult]
-
-
-class RegressResponse(_Response):
-    """One result for each input, in the order of the inputs."""
-
-    task: Literal["regress"]
-    results: list[RegressResult]
-
-
-class RerankResponse(_Response):
-    """The inputs, the best first."""
-
-    task: Literal["rerank"]
-    results: list[RerankResult]
-
-
-class SimilarityResponse(_Response):
-    """One result for each input, in the order of the inputs."""
-
-    task: Literal["similarity"]
-    results: list[SimilarityResult]
-
-
-Inputs = ClassifyRequest | EmbedRequest | ExtractRequest | RegressRequest | RerankRequest | SimilarityRequest
+Inputs = (
+    AnswerRequest
+    | ClassifyRequest
+    | EmbedRequest
+    | ExtractRequest
+    | RegressRequest
+    | RerankRequest
+    | SimilarityRequest
+    | ZeroshotRequest
+)
 """What a task is asked with."""
-
-
-class Model(_Shape):
-    """A model that is served."""
-
-    name: str
-    revision: str
-    task: str
-    runtime: str = Field(description="Library that computes.")
-    precision: str = Field(description="What it computes in; answers are float32 always.")
-    dimensions: int = Field(
-        description="Numbers that it gives for a text or a token: where it has labels, one for each."
-    )
-    labels: list[str] = Field(description="Of a classifier of texts or tokens, in the order of its scores.")
-    max_tokens: int
-    pooling: str
-    normalize: bool
-    source: str
-    license: str | None
-
-    @classmethod
-    def of(cls, served: ServedModel) -> "Model":
-        """Return what callers may know of a model."""
-        manifest, plan = served.manifest, served.plan
-        return cls(
-            name=manifest.name,
-            revision=manifest.revision,
-            task=manifest.task,
-            runtime=plan.runtime,
-            precision=plan.precision,
-            dimensions=manifest.dimensions,
-            labels=list(manifest.labels),
-            max_tokens=manifest.max_tokens,
-            pooling=manifest.pooling,
-            normalize=manifest.normalize,
-            source=manifest.lineage.source,
-            license=manifest.lineage.license,
-        )
-
-
-class Models(_Shape):
-    """The models that are served; the first is the default."""
-
-    models: list[Model]
-
-
-class Problem(_Shape):
-    """An error (RFC 9457), with a stable code."""
-
-    type: str
-    title: str
-    status: int
-    detail: str
-    code: str = Field(description="Stable; made to be switched on.")
-    retryable: bool = Field(description="Whether the same request can succeed later.")
-    request_id: str
-    field: str | None = Field(default=None, description="The offending value, such as inputs[3].")
-
-
-class Probe(_Shape):
-    """Answer of a probe."""
-
-    status: Literal["live", "ready"]

@@ -10,8 +10,8 @@ from starlette.responses import HTMLResponse, Response
 from headrace.api.rest.context import caller_of, context_of, identify, open_to_all
 from headrace.api.rest.native import json_response
 from headrace.api.rest.openapi import PROBLEMS
+from headrace.api.rest.responses import Probe
 from headrace.api.rest.route import DirectRoute
-from headrace.api.rest.schemas import Probe
 from headrace.auth.base import require
 from headrace.errors import RouteUnknown, ServiceUnready
 from headrace.types import Scope

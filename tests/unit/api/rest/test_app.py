@@ -20,7 +20,7 @@ from headrace.api.rest.app import build_app, build_routes
 from headrace.api.rest.body import ClientLeft
 from headrace.api.rest.context import Context, identify, open_to_all, while_connected
 from headrace.api.rest.problems import STATUS
-from headrace.api.rest.schemas import EmbedResponse, Models, Problem, SimilarityResponse
+from headrace.api.rest.responses import EmbedResponse, Models, Problem, SimilarityResponse
 from headrace.auth.base import Credentials
 from headrace.auth.loopback import LoopbackGuard
 from headrace.errors import error_classes
@@ -173,6 +173,8 @@ async def test_the_document_describes_every_route_and_resolves(client: httpx.Asy
         "/api/v1/regress",
         "/api/v1/rerank",
         "/api/v1/similarity",
+        "/api/v1/answer",
+        "/api/v1/zeroshot",
         "/api/v1/models/{name}",
         "/livez",
         "/readyz",

@@ -1,0 +1,232 @@
+"""The shapes of the native dialect: what comes back."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from headrace.api.rest.schemas import Shape
+from headrace.service import ServedModel
+
+
+class _Result(Shape):
+    """What every result says."""
+
+    tokens: int = Field(description="Tokens computed, special tokens included, in all windows.")
+    truncated: bool = Field(description="Whether the text was cut to the model's window.")
+    windows: int = Field(description="In how many windows the text was computed; above 1 only with chunk.")
+
+
+class EmbedResult(_Result):
+    """The embedding of one text."""
+
+    embedding: list[float]
+
+
+class LabelScore(Shape):
+    """A label and its score."""
+
+    label: str
+    score: float = Field(description="A probability, unless raw scores were asked for.")
+
+
+class ClassifyResult(_Result):
+    """The labels of one text."""
+
+    labels: list[LabelScore] = Field(description="The best first.")
+
+
+class EntitySpan(Shape):
+    """A span of a text and its label."""
+
+    label: str
+    score: float = Field(description="A probability: the mean over the tokens or words of the span.")
+    start: int = Field(description="Index of its first character, counted in Unicode code points.")
+    end: int = Field(description="Index after its last character.")
+    text: str = Field(description="The input from start to end.")
+
+
+class ExtractResult(_Result):
+    """The entities of one text."""
+
+    entities: list[EntitySpan] = Field(description="In the order of the text.")
+
+
+class RegressResult(_Result):
+    """The number of one text."""
+
+    value: float
+
+
+class AnswerSpan(Shape):
+    """A part of a text that answers the question."""
+
+    text: str = Field(description="The input from start to end.")
+    score: float = Field(description="A probability.")
+    start: int = Field(description="Index of its first character, counted in Unicode code points.")
+    end: int = Field(description="Index after its last character.")
+
+
+class AnswerResult(_Result):
+    """What one text says to the question."""
+
+    answers: list[AnswerSpan] = Field(description="The best first.")
+    no_answer: float = Field(
+        description="Probability that the text has none; means little for a model that never saw such questions."
+    )
+
+
+class RerankResult(_Result):
+    """How well one text answers the query."""
+
+    index: int = Field(description="Its place among the inputs.")
+    score: float = Field(description="The higher, the better; what it means is the model's.")
+
+
+class SimilarityResult(_Result):
+    """How near one text is to the query."""
+
+    score: float = Field(description="Cosine of the angle between the two embeddings.")
+
+
+class Usage(Shape):
+    """What the request used."""
+
+    tokens: int
+    cached: int = Field(description="Results that were remembered, not computed.")
+
+
+class TimingsMs(Shape):
+    """Where the time went, in milliseconds."""
+
+    queue: float
+    tokenize: float
+    run: float
+    total: float
+
+
+class _Response(Shape):
+    """What every response says beside its results."""
+
+    model: str
+    revision: str
+    usage: Usage
+    timings_ms: TimingsMs
+
+
+class EmbedResponse(_Response):
+    """One result for each input, in the order of the inputs."""
+
+    task: Literal["embed"]
+    results: list[EmbedResult]
+
+
+class ClassifyResponse(_Response):
+    """One result for each input, in the order of the inputs."""
+
+    task: Literal["classify"]
+    results: list[ClassifyResult]
+
+
+class ExtractResponse(_Response):
+    """One result for each input, in the order of the inputs."""
+
+    task: Literal["extract"]
+    results: list[ExtractResult]
+
+
+class RegressResponse(_Response):
+    """One result for each input, in the order of the inputs."""
+
+    task: Literal["regress"]
+    results: list[RegressResult]
+
+
+class RerankResponse(_Response):
+    """The inputs, the best first."""
+
+    task: Literal["rerank"]
+    results: list[RerankResult]
+
+
+class AnswerResponse(_Response):
+    """One result for each input, in the order of the inputs."""
+
+    task: Literal["answer"]
+    results: list[AnswerResult]
+
+
+class ZeroshotResponse(_Response):
+    """One result for each input, in the order of the inputs."""
+
+    task: Literal["zeroshot"]
+    results: list[ClassifyResult]
+
+
+class SimilarityResponse(_Response):
+    """One result for each input, in the order of the inputs."""
+
+    task: Literal["similarity"]
+    results: list[SimilarityResult]
+
+
+class Model(Shape):
+    """A model that is served."""
+
+    name: str
+    revision: str
+    task: str
+    runtime: str = Field(description="Library that computes.")
+    precision: str = Field(description="What it computes in; answers are float32 always.")
+    dimensions: int = Field(
+        description="Numbers that it gives for a text or a token: where it has labels, one for each."
+    )
+    labels: list[str] = Field(description="Of a classifier of texts or tokens, in the order of its scores.")
+    max_tokens: int
+    pooling: str
+    normalize: bool
+    source: str
+    license: str | None
+
+    @classmethod
+    def of(cls, served: ServedModel) -> "Model":
+        """Return what callers may know of a model."""
+        manifest, plan = served.manifest, served.plan
+        return cls(
+            name=manifest.name,
+            revision=manifest.revision,
+            task=manifest.task,
+            runtime=plan.runtime,
+            precision=plan.precision,
+            dimensions=manifest.dimensions,
+            labels=list(manifest.labels),
+            max_tokens=manifest.max_tokens,
+            pooling=manifest.pooling,
+            normalize=manifest.normalize,
+            source=manifest.lineage.source,
+            license=manifest.lineage.license,
+        )
+
+
+class Models(Shape):
+    """The models that are served; the first is the default."""
+
+    models: list[Model]
+
+
+class Problem(Shape):
+    """An error (RFC 9457), with a stable code."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str = Field(description="Stable; made to be switched on.")
+    retryable: bool = Field(description="Whether the same request can succeed later.")
+    request_id: str
+    field: str | None = Field(default=None, description="The offending value, such as inputs[3].")
+
+
+class Probe(Shape):
+    """Answer of a probe."""
+
+    status: Literal["live", "ready"]

@@ -1,0 +1,250 @@
+"""Headrace as a library: models of the store, asked from ordinary Python.
+
+The service is asynchronous. Here it runs on a loop in a thread of its own, in this process, and callers wait for it.
+"""
+
+import asyncio
+import contextlib
+import threading
+import time
+import weakref
+from collections.abc import Coroutine, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar, Unpack, cast
+
+import numpy as np
+
+from headrace.app import count_at_once, for_one_caller, open_service
+from headrace.errors import HeadraceError, RequestInvalid, ServiceStopping
+from headrace.settings import load_settings
+from headrace.tasks.base import name_input, read_input
+from headrace.tasks.rerank import choose_best
+from headrace.types import (
+    Aggregation,
+    Caller,
+    Classification,
+    Embedding,
+    Extraction,
+    Finding,
+    FloatArray,
+    Options,
+    Ranking,
+    Regression,
+    Request,
+    Result,
+    Scope,
+    Similarity,
+    TaskName,
+    Truncate,
+)
+
+if TYPE_CHECKING:
+    from headrace.service import Service
+
+R = TypeVar("R")
+
+_LIMIT_S: Final = 3600.0  # for one part of a long list; it only bounds a wait that would never end
+_CALLER: Final = Caller("library", frozenset(Scope))
+
+
+class TextOptions(TypedDict, total=False):
+    """What may be chosen about any text."""
+
+    truncate: Truncate
+
+
+class EmbedOptions(TextOptions, total=False):
+    """What may be chosen about an embedding."""
+
+    normalize: bool | None
+
+
+class LabelOptions(TextOptions, total=False):
+    """What may be chosen about labels."""
+
+    top_k: int | None
+    threshold: float | None
+
+
+class ClassifyOptions(LabelOptions, total=False):
+    """What may be chosen about a classification."""
+
+    raw: bool
+
+
+class ZeroshotOptions(LabelOptions, total=False):
+    """What may be chosen about labels that no model was trained on."""
+
+    template: str
+    multi_label: bool
+
+
+class ExtractOptions(TextOptions, total=False):
+    """What may be chosen about an extraction."""
+
+    aggregation: Aggregation
+    threshold: float | None
+
+
+class AnswerOptions(LabelOptions, total=False):
+    """What may be chosen about answers."""
+
+    max_answer_tokens: int
+
+
+class RerankOptions(TextOptions, total=False):
+    """What may be chosen about a ranking."""
+
+    top_k: int | None
+    raw: bool
+
+
+class Model:
+    """A loaded model.
+
+    Each method does one task; which one the model can do, ``headrace models`` tells. Texts are a list of any length,
+    and there is one result for each, in their order. Methods may be called from several threads at once, and their
+    texts are then computed together.
+
+    Every method raises ``HeadraceError`` if a text cannot be answered: ``error.code`` says why and ``error.field`` for
+    which one, such as ``inputs[3]``. What the options mean, ``headrace.types.Options`` tells.
+
+    Args:
+        name: Name in the store.
+        settings: Options by key, such as ``{"engine.runtime": "onnx"}``; those that are not given come from the
+            environment and the settings file.
+
+    Raises:
+        ModelUnknown: The name is not in the store.
+        ModelCorrupt: The model folder is not as it was written.
+        SettingInvalid: A key is no option, or an option cannot have such a value.
+    """
+
+    def __init__(self, name: str, settings: Mapping[str, Any] | None = None) -> None:
+        loaded = for_one_caller(load_settings(settings))
+        self._settings = loaded.settings
+        self._name = name
+        self._loop = _Loop(f"headrace-{name}")
+        self._stack = contextlib.AsyncExitStack()
+        try:
+            opening = self._stack.enter_async_context(open_service(loaded, [name]))
+            self._service: Service = self._loop.wait(opening)
+        except BaseException:
+            self._loop.stop()
+            raise
+        self._close = weakref.finalize(self, _close, self._loop, self._stack)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Release the model; may be called twice. Otherwise it is released when nobody refers to it any more."""
+        self._close()
+
+    def embed(self, texts: Sequence[str], **options: Unpack[EmbedOptions]) -> FloatArray:
+        """Return the texts as vectors, shape ``(n, d)``, float32."""
+        vectors = [cast("Embedding", each).values for each in self._ask("embed", texts, Options(**options))]
+        return np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
+
+    def similarity(self, texts: Sequence[str], query: str, **options: Unpack[TextOptions]) -> list[Similarity]:
+        """Return how near each text is to a query."""
+        return cast("list[Similarity]", self._ask("similarity", texts, Options(**options), query))
+
+    def classify(self, texts: Sequence[str], **options: Unpack[ClassifyOptions]) -> list[Classification]:
+        """Return the labels of each text, the best first."""
+        return cast("list[Classification]", self._ask("classify", texts, Options(**options)))
+
+    def zeroshot(
+        self, texts: Sequence[str], labels: Sequence[str], **options: Unpack[ZeroshotOptions]
+    ) -> list[Classification]:
+        """Return for each text which of some labels it has, the best first."""
+        return cast("list[Classification]", self._ask("zeroshot", texts, Options(**options), labels=labels))
+
+    def extract(self, texts: Sequence[str], **options: Unpack[ExtractOptions]) -> list[Extraction]:
+        """Return the spans of each text that have labels."""
+        return cast("list[Extraction]", self._ask("extract", texts, Options(**options)))
+
+    def answer(self, texts: Sequence[str], query: str, **options: Unpack[AnswerOptions]) -> list[Finding]:
+        """Return the parts of each text that answer a question, which is the query."""
+        return cast("list[Finding]", self._ask("answer", texts, Options(**options), query))
+
+    def rerank(self, texts: Sequence[str], query: str, **options: Unpack[RerankOptions]) -> list[Ranking]:
+        """Return the texts, the best answer to the query first, by ``index``; as many as were asked for."""
+        chosen = Options(**options)
+        return list(choose_best(cast("list[Ranking]", self._ask("rerank", texts, chosen, query)), chosen))
+
+    def regress(self, texts: Sequence[str], **options: Unpack[TextOptions]) -> list[Regression]:
+        """Return the number of each text."""
+        return cast("list[Regression]", self._ask("regress", texts, Options(**options)))
+
+    def _ask(
+        self,
+        task: TaskName,
+        texts: Sequence[str],
+        options: Options,
+        query: str | None = None,
+        labels: Sequence[str] = (),
+    ) -> list[Result]:
+        if not self._close.alive:
+            raise ServiceStopping(f"{self._name!r} was closed; load it again")
+        for name, given in (("inputs", texts), ("labels", labels)):
+            if isinstance(given, str):
+                raise RequestInvalid(f"{name} is one text; put it in a list", field=name)
+        found: list[Result] = []
+        size = count_at_once(self._settings, len(labels))
+        for start in range(0, len(texts), size):
+            request = Request(
+                task=task,
+                model=self._name,
+                inputs=tuple(texts[start : start + size]),
+                query=query,
+                labels=tuple(labels),
+                caller=_CALLER,
+                request_id="library",
+                deadline=time.monotonic() + _LIMIT_S,
+                options=options,
+            )
+            found += self._answer(request, start)
+        return found
+
+    def _answer(self, request: Request, start: int) -> Sequence[Result]:
+        """Return the results of a part that begins at an index of the list; errors name places in the list."""
+        try:
+            results = self._loop.wait(self._service.run(request)).results
+        except HeadraceError as error:
+            place = read_input(error.field)
+            raise error if place is None else error.at(name_input(start + place)) from None
+        if request.task != "rerank":
+            return results
+        return [replace(each, index=start + each.index) for each in cast("Sequence[Ranking]", results)]
+
+
+class _Loop:
+    """An event loop in a thread of its own."""
+
+    def __init__(self, name: str) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
+        self._thread.start()
+
+    def wait(self, work: Coroutine[Any, Any, R]) -> R:
+        """Return what comes of work on the loop; Ctrl-C cancels it."""
+        future = asyncio.run_coroutine_threadsafe(work, self._loop)
+        try:
+            return future.result()
+        except BaseException:
+            future.cancel()
+            raise
+
+    def stop(self) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+
+
+def _close(loop: _Loop, stack: contextlib.AsyncExitStack) -> None:
+    loop.wait(stack.aclose())
+    loop.stop()
