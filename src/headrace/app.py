@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,6 +42,7 @@ from headrace.models.store import LocalStore
 from headrace.observe.base import Observer, Observers
 from headrace.observe.logs import LogObserver
 from headrace.observe.metrics import Metrics
+from headrace.rollout import Rollout
 from headrace.service import Service
 from headrace.settings import EngineSettings, LoadedSettings, Settings
 
@@ -55,7 +57,12 @@ def open_store(settings: Settings) -> LocalStore:
 
 @contextlib.asynccontextmanager
 async def open_service(
-    loaded: LoadedSettings, models: Sequence[str], observer: Observer | None = None, *, may_tune: bool = False
+    loaded: LoadedSettings,
+    models: Sequence[str],
+    observer: Observer | None = None,
+    *,
+    may_tune: bool = False,
+    follows: bool = False,
 ) -> AsyncIterator[Service]:
     """Load models, each as ``engine.isolation`` says, and give the service that answers with them.
 
@@ -64,6 +71,7 @@ async def open_service(
         models: Names in the store; the first is the default.
         observer: Hears what happens, if anybody does.
         may_tune: Whether a model that was never measured here is measured first.
+        follows: Whether versions are switched when the store says so.
 
     Raises:
         ModelUnknown: A name is not in the store.
@@ -74,16 +82,21 @@ async def open_service(
     store = open_store(settings)
     folders = [await asyncio.to_thread(store.open, name) for name in models]  # reads every byte of every file
     registry = Registry([await _load(each, settings, observer, may_tune=may_tune) for each in folders])
+    rollout = Rollout(store, registry, partial(_load_version, settings, observer), observer)
     try:
         await registry.start()
+        if follows and settings.store.follow_s:
+            rollout.start_following(settings.store.follow_s)
         yield Service(
             models=registry,
+            rollout=rollout,
             limiter=MemoryLimiter(settings.limits.requests_per_s, settings.limits.burst, settings.limits.max_callers),
             cache=MemoryCache(settings.cache.max_bytes),
             observer=observer,
             bounds=settings.limits,
         )
     finally:
+        await rollout.aclose()
         await _close(registry)
 
 
@@ -124,7 +137,7 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callabl
         guard, has_keys = _make_guard(settings)
         listener = stack.enter_context(contextlib.closing(bind(settings.server)))
         _refuse_public(listener, has_keys=has_keys)
-        opening_service = open_service(loaded, models, observer, may_tune=True)
+        opening_service = open_service(loaded, models, observer, may_tune=True, follows=True)
         opening = asyncio.ensure_future(stack.enter_async_context(opening_service))
         service = await _unless(stop, opening)
         if service is None:
@@ -208,11 +221,20 @@ async def _find_plan(folder: ModelFolder, settings: Settings, *, may_tune: bool)
         log.info("engine.tuning", model=folder.manifest.name, hint="some seconds, once; --no-tune leaves it out")
         tuned = await _tune(folder, settings, SHORT, _silently)
         log.info("engine.tuned", model=folder.manifest.name, plan=str(tuned.plan), took_s=tuned.took_s)
-        try:
-            save_tuned(settings.store.plans, folder.manifest, machine, tuned)
-        except StoreUnusable as error:
-            log.warning("engine.plan_not_kept", model=folder.manifest.name, reason=error.message)
+        if reason := _keep(tuned, folder, settings):
+            log.warning("engine.plan_not_kept", model=folder.manifest.name, reason=reason)
     return make_plan(settings.engine, machine, tuned.plan if tuned else None)
+
+
+def _keep(tuned: Tuned, folder: ModelFolder, settings: Settings) -> str | None:
+    """Keep what was measured at a start, for the next one; returns why not, if it cannot or should not be kept."""
+    if tuned.is_cut_short:
+        return "the machine was too busy to try every runtime; the next start measures again"
+    try:
+        save_tuned(settings.store.plans, folder.manifest, read_machine(), tuned)
+    except StoreUnusable as error:
+        return error.message
+    return None
 
 
 def _silently(_text: str) -> contextlib.AbstractContextManager[None]:
@@ -223,6 +245,23 @@ async def _load(folder: ModelFolder, settings: Settings, observer: Observer, *, 
     plan = await _find_plan(folder, settings, may_tune=may_tune)
     engine = _make_engine(folder, settings, settle(settings.engine, plan), observer)
     return LoadedModel(folder.manifest, engine, plan, read_reference(folder.reference))
+
+
+def _load_version(
+    settings: Settings, observer: Observer, folder: ModelFolder, champion: LoadedModel
+) -> list[LoadedModel]:
+    """Make a model of another version's folder: run as was measured for it, else as the champion, else as it may be."""
+    machine = read_machine()
+    tuned = find_tuned(settings.store.plans, folder.manifest, machine)
+    own = make_plan(settings.engine, machine, tuned.plan if tuned else None)
+    plans = [own] if tuned or own == champion.plan else [champion.plan, own]
+    reference = read_reference(folder.reference)
+    return [
+        LoadedModel(
+            folder.manifest, _make_engine(folder, settings, settle(settings.engine, plan), observer), plan, reference
+        )
+        for plan in plans
+    ]
 
 
 def _make_engine(folder: ModelFolder, settings: Settings, sizes: EngineSettings, observer: Observer) -> Engine:

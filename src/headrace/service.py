@@ -17,7 +17,7 @@ from headrace.cache.base import Cache, make_key, seal, unseal
 from headrace.cache.flight import SingleFlight
 from headrace.engine.base import Job, JobResult, Output
 from headrace.engine.plan import Plan
-from headrace.engine.registry import LoadedModel, Registry
+from headrace.engine.registry import CHAMPION, Deployment, LoadedModel, Registry
 from headrace.errors import (
     DeadlineExceeded,
     HeadraceError,
@@ -28,7 +28,9 @@ from headrace.errors import (
 )
 from headrace.limits.base import Limiter
 from headrace.models.manifest import Manifest
+from headrace.models.roles import Candidate, Roles
 from headrace.observe.base import Observer, RequestFinished
+from headrace.rollout import Rollout
 from headrace.settings import LimitSettings
 from headrace.tasks import TASKS
 from headrace.tasks.base import Task, name_input, name_label
@@ -41,10 +43,17 @@ _ARRIVAL_LIMIT_S: Final = 0.25
 
 @dataclass(frozen=True, slots=True)
 class ServedModel:
-    """A model, and how it is run here."""
+    """A version of a model that is loaded, and how it is run here.
+
+    Attributes:
+        role: ``champion``, ``canary`` or ``shadow``.
+        share: Of the traffic that it is tried out with; of a champion nothing.
+    """
 
     manifest: Manifest
     plan: Plan
+    role: str
+    share: float | None
 
 
 @dataclass(slots=True)
@@ -75,9 +84,17 @@ class Service:
     """Answers requests. Holds no state of its own but what its parts hold, and which texts are being computed."""
 
     def __init__(
-        self, *, models: Registry, limiter: Limiter, cache: Cache, observer: Observer, bounds: LimitSettings
+        self,
+        *,
+        models: Registry,
+        rollout: Rollout,
+        limiter: Limiter,
+        cache: Cache,
+        observer: Observer,
+        bounds: LimitSettings,
     ) -> None:
         self._models = models
+        self._rollout = rollout
         self._limiter = limiter
         self._cache = cache
         self._flight: SingleFlight[Result] = SingleFlight()
@@ -155,23 +172,59 @@ class Service:
         raise QueueFull("more work waits than is done in time; ask again later", retry_after_s=retry_after_s)
 
     def list_models(self, caller: Caller) -> list[ServedModel]:
-        """Return what can be said of the loaded models.
+        """Return what can be said of the loaded models, of each the champion first.
 
         Raises:
             AccessDenied: The caller may not see them.
         """
         require(caller, Scope.MODELS_READ)
-        return [_describe(model) for model in self._models]
+        return [served for deployment in self._models.deployments for served in _describe(deployment)]
 
     def show_model(self, caller: Caller, name: str) -> ServedModel:
-        """Return what can be said of one loaded model.
+        """Return what can be said of one loaded model, or of one of its versions (``name@version``).
 
         Raises:
             AccessDenied: The caller may not see it.
             ModelUnknown: It is not loaded.
         """
         require(caller, Scope.MODELS_READ)
-        return _describe(self._models.deployment(name).champion)
+        model, _, version = name.partition("@")
+        chosen = self._models.find(model, version or CHAMPION)
+        described = _describe(self._models.deployment(model))
+        return next(served for served in described if served.manifest.revision == chosen.revision)
+
+    async def roles(self, caller: Caller, name: str) -> Roles:
+        """Return which versions of a model do what.
+
+        Raises:
+            AccessDenied: The caller may not see it.
+            ModelUnknown: It is not served here.
+            StoreUnusable: The store cannot be read.
+        """
+        require(caller, Scope.MODELS_READ)
+        return await asyncio.to_thread(self._rollout.roles, name)
+
+    async def promote(self, caller: Caller, name: str, revision: str) -> Roles:
+        """Make another version the champion; it answers when this returns.
+
+        Raises:
+            AccessDenied: The caller may not do that.
+            ModelUnknown: The model is not served here, or has no such version.
+            VersionUnfit: It cannot be loaded, or does not answer as it should.
+            StoreUnusable: The store cannot be read or written.
+        """
+        require(caller, Scope.MODELS_WRITE)
+        return await self._rollout.promote(name, revision)
+
+    async def roll_back(self, caller: Caller, name: str) -> Roles:
+        """Make the champion of before the champion again; raises as ``promote``."""
+        require(caller, Scope.MODELS_WRITE)
+        return await self._rollout.roll_back(name)
+
+    async def try_out(self, caller: Caller, name: str, candidate: Candidate | None) -> Roles:
+        """Try out a version beside the champion, or none any more; raises as ``promote``."""
+        require(caller, Scope.MODELS_WRITE)
+        return await self._rollout.try_out(name, candidate)
 
     def _prepare(self, request: Request, model: LoadedModel) -> _Work:
         """Check what every door must check alike, and settle what the caller left open."""
@@ -288,8 +341,12 @@ def _require_short(texts: Sequence[str], longest: int, name: Callable[[int], str
             )
 
 
-def _describe(model: LoadedModel) -> ServedModel:
-    return ServedModel(model.manifest, model.plan)
+def _describe(deployment: Deployment) -> list[ServedModel]:
+    champion, trial, candidate = deployment.champion, deployment.trial, deployment.candidate
+    found = [ServedModel(champion.manifest, champion.plan, CHAMPION, None)]
+    if trial is not None and candidate is not None:
+        found.append(ServedModel(trial.manifest, trial.plan, candidate.kind, candidate.share))
+    return found
 
 
 def _keys(work: _Work) -> list[bytes]:

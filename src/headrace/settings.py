@@ -26,7 +26,6 @@ CONFIG_VARIABLE: Final = "HEADRACE_CONFIG"
 """Names the settings file; the one variable that is not an option, since a file cannot say where it is."""
 DEFAULT_FILE: Final = "headrace.toml"
 
-
 _FOR_LIBRARIES: Final = {
     # What runs here is nobody's business: ONNX Runtime, which keeps a database of events, huggingface_hub, and others.
     "ORT_DISABLE_TELEMETRY": "1",
@@ -154,6 +153,7 @@ class StoreSettings(Section):
     """Where models are kept."""
 
     home: Path = option(default_home, "Folder for models.", flag="--home", shown="$XDG_DATA_HOME/headrace")
+    follow_s: float = option(1.0, "Seconds between looks at which versions the store wants; 0: never.", ge=0, le=86_400)
 
     @property
     def models(self) -> Path:

@@ -62,6 +62,7 @@ class Scope(enum.StrEnum):
 
     INFER = "infer"
     MODELS_READ = "models:read"
+    MODELS_WRITE = "models:write"
     METRICS_READ = "metrics:read"
 
 

@@ -28,7 +28,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "observe": (*_ZERO, "observe.base"),
     "rollout": (*_ZERO, "models", "engine", "observe.base"),
     "service": (*_ZERO, "tasks", "models", "engine", "rollout", *_PORTS, "cache.flight"),
-    "api": (*_ZERO, "api", "service", "tasks", "models.manifest", "auth.base", "observe.base"),
+    "api": (*_ZERO, "api", "service", "tasks", "models.manifest", "models.roles", "auth.base", "observe.base"),
     "app": (*_ZERO, "tasks", "models", "engine", "auth", "limits", "cache", "observe", "rollout", "service", "api"),
     "library": (*_ZERO, "tasks", "app"),
     # The second program: like app, it puts together what runs in its process.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from tests.support.facts import Recorder
 from tests.support.manifests import describe_model
+from tests.support.shelf import Shelf
 
 from headrace.cache.memory import MemoryCache
 from headrace.engine.fake import FakeBackend, FakeTokenizer
@@ -14,6 +15,7 @@ from headrace.engine.loaded import LoadedEngine
 from headrace.engine.plan import Plan
 from headrace.engine.registry import LoadedModel, Registry
 from headrace.limits.memory import MemoryLimiter
+from headrace.rollout import Rollout
 from headrace.service import Service
 from headrace.settings import EngineSettings, LimitSettings
 from headrace.types import Caller, Embedding, FloatArray, Options, Request, Result, Scope, TaskName
@@ -45,6 +47,7 @@ async def service_under_test(
     backend.batches.clear()
     service = Service(
         models=registry,
+        rollout=Rollout(Shelf(registry), registry, lambda _folder, _champion: [], recorder),
         limiter=MemoryLimiter(requests_per_s, 2, 100),
         cache=cache,
         observer=recorder,

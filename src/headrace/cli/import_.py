@@ -10,7 +10,7 @@ from headrace.cli.failures import end_on_sigterm
 from headrace.cli.flags import JsonFlag, with_settings
 from headrace.cli.models import print_gate
 from headrace.cli.output import SHORT_REVISION, echo, format_size, print_json
-from headrace.cli.stored import store_of
+from headrace.cli.stored import NoPromoteFlag, store_of
 from headrace.settings import LoadedSettings
 
 if TYPE_CHECKING:
@@ -34,8 +34,6 @@ DigestFlag = Annotated[
 IfMissingFlag = Annotated[
     bool, typer.Option("--if-missing", help="Do nothing if the model was imported from this source before.")
 ]
-
-NoPromoteFlag = Annotated[bool, typer.Option("--no-promote", help="Store it beside the version that answers so far.")]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

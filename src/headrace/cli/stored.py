@@ -73,3 +73,4 @@ NameArgument = Annotated[str, typer.Argument(metavar="NAME", help="Name of the m
 RevisionFlag = Annotated[
     str | None, typer.Option("--revision", help="The version whose revision starts with this.", show_default=False)
 ]
+NoPromoteFlag = Annotated[bool, typer.Option("--no-promote", help="Store it beside the version that answers so far.")]

@@ -13,7 +13,7 @@ from headrace.cli.failures import end_on_sigterm
 from headrace.cli.flags import JsonFlag, with_settings
 from headrace.cli.models import print_gate
 from headrace.cli.output import SHORT_REVISION, echo, format_size, print_json
-from headrace.cli.stored import store_of
+from headrace.cli.stored import NoPromoteFlag, store_of
 from headrace.errors import SettingInvalid
 from headrace.settings import LoadedSettings
 from headrace.training.numbers import ClassWeights, Device, Optimizer, Precision, Recipe, Schedule
@@ -155,6 +155,7 @@ class TrainArguments(NumberFlags):
             show_default=False,
         ),
     ] = None
+    no_promote: NoPromoteFlag = False
     as_json: JsonFlag = False
 
 
@@ -197,6 +198,7 @@ def _request(asked: TrainArguments) -> "TrainRequest":
         base_sha256=asked.base_sha256,
         numbers=_given_numbers(asked),
         resume=asked.resume,
+        promote=not asked.no_promote,
     )
 
 

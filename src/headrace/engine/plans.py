@@ -19,6 +19,9 @@ from headrace.machine import Machine
 from headrace.models.disk import writing
 from headrace.models.manifest import Manifest
 
+NO_TIME: Final = "not tried: no time left"
+"""Verdict on a plan that there was no time for."""
+
 _MAX_BYTES: Final = 1 << 20
 
 
@@ -64,6 +67,11 @@ class Tuned(BaseModel):
     is_whole: bool
     took_s: float
     created_at: datetime
+
+    @property
+    def is_cut_short(self) -> bool:
+        """Whether there was no time for some plan, as on a machine that is busy: what was chosen may be a poor one."""
+        return any(trial.verdict == NO_TIME for trial in self.trials)
 
 
 def find_tuned(root: Path, manifest: Manifest, machine: Machine) -> Tuned | None:

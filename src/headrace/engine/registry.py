@@ -18,6 +18,9 @@ from headrace.models.manifest import Manifest
 from headrace.models.roles import Candidate
 from headrace.types import ModelTask
 
+CHAMPION: Final = "champion"
+"""The role of the version that answers."""
+
 _LIMIT_S: Final = 60.0
 
 
@@ -67,7 +70,7 @@ class Deployment:
 
     def find(self, version: str) -> LoadedModel | None:
         """Return the version that is named by its role or by what its revision starts with."""
-        roles = {"champion": self.champion, self.candidate.kind if self.candidate else "": self.trial}
+        roles = {CHAMPION: self.champion, self.candidate.kind if self.candidate else "": self.trial}
         matching = [each for each in self.versions if version and each.revision.startswith(version)]
         return roles.get(version) or (matching[0] if len(matching) == 1 else None)
 
@@ -146,13 +149,18 @@ class Registry:
             does_it = (each for each in self.deployments if each.champion.manifest.task == task)
             return next(does_it, self._deployments[self._default]).route(key)
         model, at, version = name.partition("@")
-        deployment = self.deployment(model)
-        if not at:
-            return deployment.route(key)
-        found = deployment.find(version)
+        return self.find(model, version) if at else self.deployment(model).route(key)
+
+    def find(self, name: str, version: str) -> LoadedModel:
+        """Return a version of a model: by its role, or by what its revision begins with.
+
+        Raises:
+            ModelUnknown: No model of that name, or no such version, is loaded.
+        """
+        found = self.deployment(name).find(version)
         if found is None:
             raise ModelUnknown(
-                f"no version {version[:80]!r} of {model!r} is loaded; ask for the list of models", field="model"
+                f"no version {version[:80]!r} of {name!r} is loaded; ask for the list of models", field="model"
             )
         return found
 

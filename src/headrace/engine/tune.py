@@ -18,7 +18,7 @@ from typing import Final
 from headrace.engine.agreement import REQUIRED, Agreement, Reference, answer_reference, compare
 from headrace.engine.base import Engine, Job, Output
 from headrace.engine.plan import ON_REQUEST, Plan, Precision, Runtime, installed_runtimes, make_plan, precisions
-from headrace.engine.plans import Trial, Tuned
+from headrace.engine.plans import NO_TIME, Trial, Tuned
 from headrace.engine.workload import SHORT_TEXT, make_texts
 from headrace.errors import EngineFailed, HeadraceError
 from headrace.machine import Machine
@@ -104,7 +104,8 @@ def runtime_plans(settings: EngineSettings, machine: Machine) -> list[Plan]:
         for runtime, precision in _choices(settings, machine)
         if settings.precision == precision or precision not in ON_REQUEST
     ]
-    return [safe, *(plan for plan in found if plan != safe)]
+    # The fastest are known to be at the end: they come first, in case that there is no time for all.
+    return [safe, *(plan for plan in reversed(found) if plan != safe)]
 
 
 def other_plans(settings: EngineSettings, machine: Machine) -> list[Plan]:
@@ -188,7 +189,7 @@ class _Tuner:
             return
         if time.monotonic() - self._started > self._effort.limit_s:
             self._is_whole = False
-            self._trials[plan] = Trial(plan=plan, verdict="not tried: no time left")
+            self._trials[plan] = Trial(plan=plan, verdict=NO_TIME)
             return
         with self._step(f"Trying {plan}"):
             try:

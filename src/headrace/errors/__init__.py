@@ -26,6 +26,7 @@ HeadraceError
 │   ├── PrecisionUnfit             precision.unfit        a precision in which the model answers otherwise
 │   ├── RuntimeUnfit               runtime.unfit          a runtime that does not compute this kind of model
 │   ├── ModelCorrupt               model.corrupt          a model folder that is not as it was written
+│   ├── VersionUnfit               version.unfit          a version that was to answer, and cannot
 │   └── StoreUnusable              store.unusable         the model store cannot be read or written
 ├── RequestError                   the caller can mend it; asking again unchanged does not help
 │   ├── RequestMalformed           request.malformed      not JSON, not UTF-8, not what it says it is
@@ -87,6 +88,7 @@ from headrace.errors.model import (
     SourceUnsafe,
     SourceUnsupported,
     StoreUnusable,
+    VersionUnfit,
 )
 from headrace.errors.request import (
     HostForbidden,
@@ -176,5 +178,6 @@ __all__ = [
     "TrainingError",
     "TrainingStopped",
     "TrainingUnfinished",
+    "VersionUnfit",
     "error_classes",
 ]

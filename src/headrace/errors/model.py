@@ -68,6 +68,12 @@ class ModelCorrupt(ModelError):
     code = "model.corrupt"
 
 
+class VersionUnfit(ModelError):
+    """A version that was to answer is broken, or does not answer as its original does; what answered before does on."""
+
+    code = "version.unfit"
+
+
 class StoreUnusable(ModelError):
     """The model store cannot be read or written."""
 

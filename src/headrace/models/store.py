@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from headrace.errors import ModelCorrupt, ModelUnknown, StoreUnusable
-from headrace.models.disk import filling, flush, writing
+from headrace.models.disk import filling, flush, reading, writing
 from headrace.models.drafts import draft_name, held, held_draft, remove_abandoned
 from headrace.models.folder import ModelFolder, describe_files, open_folder, read_manifest
 from headrace.models.manifest import FILE_NAME, Manifest
@@ -161,6 +161,17 @@ class LocalStore:
             StoreUnusable: The store cannot be read.
         """
         return _roles(self.scan(name))
+
+    def mark(self, name: str) -> object:
+        """Return what differs whenever the roles of a model, or its versions, have changed; costs two looks at files.
+
+        Raises:
+            StoreUnusable: The store cannot be read.
+        """
+        folder = self.root / name
+        with reading(folder):
+            found = [path.stat() if path.exists() else None for path in (folder, folder / ROLES)]
+        return tuple(each and (each.st_mtime_ns, each.st_ino, each.st_size) for each in found)
 
     def promote(self, name: str, revision: str) -> Roles:
         """Make another version the champion, and return the roles.

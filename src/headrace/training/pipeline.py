@@ -44,6 +44,7 @@ class TrainRequest:
         name: Of the model that is made.
         numbers: Those that differ from the recipe's own.
         resume: Go on with a training that was interrupted, or start anew; ``None`` asks if there is one.
+        promote: Whether it becomes the version that answers.
     """
 
     recipe: Recipe
@@ -54,6 +55,7 @@ class TrainRequest:
     base_sha256: str | None = None
     numbers: Mapping[str, Any] = field(default_factory=dict)
     resume: bool | None = None
+    promote: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,7 +110,9 @@ def train_model(request: TrainRequest, store: LocalStore, watcher: Watcher) -> T
         outcome = recipe.train(base, config, split, run, compute)
         with watcher.step("Writing the checkpoint"):
             write_result(place / MODEL, request.name, base, outcome, run.state, identity)
-        stored = import_model(ImportRequest(source=str(place / MODEL), name=request.name), store, watcher)
+        stored = import_model(
+            ImportRequest(source=str(place / MODEL), name=request.name, promote=request.promote), store, watcher
+        )
         run.forget()
     return Trained(stored=stored, folder=place / MODEL, metrics=outcome.metrics, elapsed_s=run.state.elapsed_s)
 

@@ -265,11 +265,11 @@ async def test_one_thread_leaves_no_layout_to_try(bench: Bench):
     assert {(trial.plan.sessions, trial.plan.threads) for trial in found.trials} == {(1, 1)}
 
 
-def test_the_safe_plan_comes_first(bench: Bench):
+def test_the_safe_plan_comes_first_and_then_what_is_fastest_elsewhere(bench: Bench):
     assert [(plan.runtime, plan.precision) for plan in runtime_plans(EngineSettings(), MACHINE)] == [
         ("onnxruntime", "fp32"),
-        ("openvino", "fp32"),
         ("openvino", "bf16"),
+        ("openvino", "fp32"),
     ]
 
 

@@ -3,7 +3,7 @@
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from headrace.api.rest import native, system
+from headrace.api.rest import native, system, versions
 from headrace.api.rest.context import Context
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.openapi import describe
@@ -22,7 +22,7 @@ def build_routes(context: Context) -> FastAPI:
         redirect_slashes=False,  # a path is one of ours or it is not
     )
     app.state.context = context
-    for router in (native.router, system.probes, system.router, system.pages):
+    for router in (native.router, versions.router, system.probes, system.router, system.pages):
         app.router.routes.extend(router.routes)  # ``include_router`` would wrap them and match each path twice
     app.openapi = describe(app)  # type: ignore[method-assign]
     return app

@@ -26,6 +26,7 @@ from headrace.api.rest.responses import (
     ZeroshotResponse,
 )
 from headrace.api.rest.route import DirectRoute
+from headrace.api.rest.routing import ROUTING_PARAMETER, routing_key
 from headrace.api.rest.schemas import (
     AnswerRequest,
     ClassifyRequest,
@@ -105,6 +106,7 @@ def _answering(task: TaskName, shape: type[Inputs]) -> Callable[[Request], Await
                 query=body.query if isinstance(body, Compared) else None,
                 labels=tuple(body.labels) if isinstance(body, ZeroshotRequest) else (),
                 model=body.model,
+                routing_key=routing_key(request),
                 options=Options(**dict(body.options)),
                 caller=caller_of(request),
                 request_id=request.state.request_id,
@@ -124,7 +126,7 @@ for _task, _endpoint in _ENDPOINTS.items():
         summary=_endpoint.summary,
         description=f"{_endpoint.description}: {_endpoint.order}.",
         responses={200: {"model": _endpoint.response}},
-        openapi_extra={**json_body(_endpoint.request), "parameters": [PARAMETER]},
+        openapi_extra={**json_body(_endpoint.request), "parameters": [PARAMETER, ROUTING_PARAMETER]},
     )
 
 

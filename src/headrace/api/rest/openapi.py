@@ -10,10 +10,10 @@ from pydantic.json_schema import models_json_schema
 
 from headrace.api.rest.problems import MEDIA_TYPE
 from headrace.api.rest.responses import Problem
-from headrace.api.rest.schemas import Inputs
+from headrace.api.rest.schemas import CandidateChoice, Inputs, VersionChoice
 
 _REFERENCE: Final = "#/components/schemas/{model}"
-_OWN: Final[tuple[type[BaseModel], ...]] = (*get_args(Inputs), Problem)
+_OWN: Final[tuple[type[BaseModel], ...]] = (*get_args(Inputs), VersionChoice, CandidateChoice, Problem)
 
 _SECURITY_SCHEMES: Final = {
     "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, where the server has any."},

@@ -27,6 +27,7 @@ STATUS: Final[Mapping[type[HeadraceError], int]] = {
     errors.InputTooLong: 422,
     errors.InputQuarantined: 422,
     errors.ModelUnknown: 404,
+    errors.VersionUnfit: 409,
     errors.TaskUnsupported: 422,
     errors.CallerUnknown: 401,
     errors.AccessDenied: 403,

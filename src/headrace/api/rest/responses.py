@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field
 
 from headrace.api.rest.schemas import Shape
+from headrace.models.roles import CandidateKind
 from headrace.service import ServedModel
 
 
@@ -174,6 +175,8 @@ class Model(Shape):
 
     name: str
     revision: str
+    role: str = Field(description="champion: answers; canary: answers a share; shadow: is only compared.")
+    share: float | None = Field(description="Of the requests, of a version that is tried out.")
     task: str
     runtime: str = Field(description="Library that computes.")
     precision: str = Field(description="What it computes in; answers are float32 always.")
@@ -194,6 +197,8 @@ class Model(Shape):
         return cls(
             name=manifest.name,
             revision=manifest.revision,
+            role=served.role,
+            share=served.share,
             task=manifest.task,
             runtime=plan.runtime,
             precision=plan.precision,
@@ -211,6 +216,23 @@ class Models(Shape):
     """The models that are served; the first is the default."""
 
     models: list[Model]
+
+
+class CandidateState(Shape):
+    """The version that is tried out."""
+
+    revision: str
+    kind: CandidateKind
+    share: float
+
+
+class RolesResponse(Shape):
+    """Which versions of a model do what."""
+
+    model: str
+    champion: str = Field(description="The revision that answers.")
+    previous: str | None = Field(description="The one before, which a rollback brings back.")
+    candidate: CandidateState | None = Field(description="The one that is tried out beside it.")
 
 
 class Problem(Shape):

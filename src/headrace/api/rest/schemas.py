@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from headrace.models.roles import CandidateKind
 from headrace.types import Aggregation, Options, Truncate
 
 _DEFAULTS: Final = Options()
@@ -188,6 +189,23 @@ class SimilarityRequest(Compared):
     """Texts to compare with a query."""
 
     options: SimilarityOptions = SimilarityOptions()
+
+
+class VersionChoice(Shape):
+    """A version of a model."""
+
+    revision: str = Field(min_length=1, max_length=64, description="What its revision begins with.")
+
+
+class CandidateChoice(VersionChoice):
+    """A version to try out, and how."""
+
+    kind: CandidateKind = Field(
+        default="canary",
+        description="A canary answers a share of the requests; a shadow is asked them again, and nobody gets its"
+        " answers.",
+    )
+    share: float = Field(default=0.1, gt=0, le=1, description="Of the requests.")
 
 
 Inputs = (

@@ -1,0 +1,66 @@
+"""Versions of a model over the native dialect: which one answers, and which one is tried out beside it."""
+
+from typing import Any, Final
+
+from fastapi import APIRouter, Depends
+from starlette.requests import Request
+from starlette.responses import Response
+
+from headrace.api.rest.body import read_model
+from headrace.api.rest.context import caller_of, context_of, identify
+from headrace.api.rest.native import json_response
+from headrace.api.rest.openapi import PROBLEMS, json_body
+from headrace.api.rest.responses import RolesResponse
+from headrace.api.rest.route import DirectRoute
+from headrace.api.rest.schemas import CandidateChoice, VersionChoice
+from headrace.models.roles import Candidate, Roles
+
+router: Final = APIRouter(
+    prefix="/api/v1/models/{name}",
+    dependencies=[Depends(identify)],
+    tags=["versions"],
+    responses=PROBLEMS,
+    route_class=DirectRoute,
+)
+
+
+_ANSWER: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RolesResponse}}
+
+
+@router.get("/roles", summary="Show which versions do what", responses=_ANSWER)
+async def show_roles(request: Request, name: str) -> Response:
+    """Return which version of a model answers, and which one is tried out beside it."""
+    return _respond(name, await context_of(request).service.roles(caller_of(request), name))
+
+
+@router.post("/promote", summary="Promote a version", responses=_ANSWER, openapi_extra=json_body(VersionChoice))
+async def promote(request: Request, name: str) -> Response:
+    """Let another version answer. It is loaded and compared with its original first; no request fails meanwhile."""
+    context = context_of(request)
+    asked = await read_model(request, VersionChoice, context.settings.server)
+    return _respond(name, await context.service.promote(caller_of(request), name, asked.revision))
+
+
+@router.post("/rollback", summary="Roll back", responses=_ANSWER)
+async def roll_back(request: Request, name: str) -> Response:
+    """Let the version answer again that did before."""
+    return _respond(name, await context_of(request).service.roll_back(caller_of(request), name))
+
+
+@router.put("/candidate", summary="Try out a version", responses=_ANSWER, openapi_extra=json_body(CandidateChoice))
+async def try_out(request: Request, name: str) -> Response:
+    """Try out a version beside the one that answers, in place of any that is tried out so far."""
+    context = context_of(request)
+    asked = await read_model(request, CandidateChoice, context.settings.server)
+    candidate = Candidate.model_construct(revision=asked.revision, kind=asked.kind, share=asked.share)
+    return _respond(name, await context.service.try_out(caller_of(request), name, candidate))
+
+
+@router.delete("/candidate", summary="End a trial", responses=_ANSWER)
+async def retire(request: Request, name: str) -> Response:
+    """Try out no version any more."""
+    return _respond(name, await context_of(request).service.try_out(caller_of(request), name, None))
+
+
+def _respond(name: str, roles: Roles) -> Response:
+    return json_response({"model": name, **roles.model_dump(mode="json")})
