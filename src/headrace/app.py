@@ -31,11 +31,11 @@ from headrace.engine.base import Engine
 from headrace.engine.plan import Plan, make_plan, settle
 from headrace.engine.plans import Tuned, find_tuned, save_tuned
 from headrace.engine.registry import LoadedModel, Registry
-from headrace.engine.supervised import SupervisedEngine
+from headrace.engine.supervised import Patience, SupervisedEngine
 from headrace.engine.tune import SHORT, Effort, Step, runtime_plans, tune
 from headrace.errors import BindRefused, StoreUnusable
 from headrace.limits.memory import MemoryLimiter
-from headrace.machine import read_machine
+from headrace.machine import IDLE, NORMAL, read_machine
 from headrace.memory import settle_memory
 from headrace.models.folder import ModelFolder
 from headrace.models.store import LocalStore
@@ -47,6 +47,7 @@ from headrace.service import Service
 from headrace.settings import EngineSettings, LoadedSettings, Settings
 
 _TUNE_QUEUE: Final = {"max_queued_texts": 4096, "max_wait_s": 3600.0}  # what is measured must not be refused
+_SHADOW_BATCH_S: Final = 3600.0  # on a busy machine a shadow stands still, and that is no fault of it
 _CLOSE_LIMIT_S: Final = 5.0  # for an engine whose requests were all answered or cancelled already
 
 
@@ -248,7 +249,7 @@ async def _load(folder: ModelFolder, settings: Settings, observer: Observer, *, 
 
 
 def _load_version(
-    settings: Settings, observer: Observer, folder: ModelFolder, champion: LoadedModel
+    settings: Settings, observer: Observer, folder: ModelFolder, champion: LoadedModel, *, stands_back: bool
 ) -> list[LoadedModel]:
     """Make a model of another version's folder: run as was measured for it, else as the champion, else as it may be."""
     machine = read_machine()
@@ -256,12 +257,22 @@ def _load_version(
     own = make_plan(settings.engine, machine, tuned.plan if tuned else None)
     plans = [own] if tuned or own == champion.plan else [champion.plan, own]
     reference = read_reference(folder.reference)
+    make = _make_shadow if stands_back else _make_engine
     return [
-        LoadedModel(
-            folder.manifest, _make_engine(folder, settings, settle(settings.engine, plan), observer), plan, reference
-        )
+        LoadedModel(folder.manifest, make(folder, settings, settle(settings.engine, plan), observer), plan, reference)
         for plan in plans
     ]
+
+
+def _make_shadow(folder: ModelFolder, settings: Settings, sizes: EngineSettings, observer: Observer) -> Engine:
+    """Return an engine that computes when nothing else wants the processor, for which it may have to wait long."""
+    return SupervisedEngine(
+        f"{folder.manifest.name}@shadow",
+        _engine_program(folder, settings, sizes, IDLE),
+        sizes,
+        observer,
+        Patience(batch_s=_SHADOW_BATCH_S),
+    )
 
 
 def _make_engine(folder: ModelFolder, settings: Settings, sizes: EngineSettings, observer: Observer) -> Engine:
@@ -269,10 +280,13 @@ def _make_engine(folder: ModelFolder, settings: Settings, sizes: EngineSettings,
         from headrace.engine.loaded import load_engine  # noqa: PLC0415 - the runtime, which a supervisor does without
 
         return load_engine(folder.path, folder.manifest, sizes, observer)
+    return SupervisedEngine(folder.manifest.name, _engine_program(folder, settings, sizes, NORMAL), sizes, observer)
+
+
+def _engine_program(folder: ModelFolder, settings: Settings, sizes: EngineSettings, priority: str) -> list[str]:
     # -P: the folder a service happens to be started in is no place to import from.
     program = [sys.executable, "-P", "-m", "headrace.engine_process", str(folder.path)]
-    options = [sizes.model_dump_json(), settings.log.model_dump_json()]
-    return SupervisedEngine(folder.manifest.name, [*program, *options], sizes, observer)
+    return [*program, sizes.model_dump_json(), settings.log.model_dump_json(), priority]
 
 
 def _make_guard(settings: Settings) -> tuple[Guard, bool]:

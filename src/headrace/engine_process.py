@@ -17,6 +17,7 @@ instruct_libraries()  # before NumPy is loaded by what follows: it starts its th
 from headrace.engine.base import Engine, Watch  # noqa: E402 - see above
 from headrace.engine.loaded import load_engine  # noqa: E402
 from headrace.engine.worker import Handles, run_worker  # noqa: E402
+from headrace.machine import IDLE, stand_aside  # noqa: E402
 from headrace.models.folder import read_manifest  # noqa: E402
 from headrace.observe.base import Observer  # noqa: E402
 from headrace.observe.logs import configure_logs  # noqa: E402
@@ -26,9 +27,10 @@ def main(arguments: Sequence[str]) -> None:
     """Be an engine until the supervisor hangs up.
 
     Args:
-        arguments: The model folder, the engine's and the log's settings as JSON, then what ``Handles`` says.
+        arguments: The model folder, the engine's and the log's settings as JSON, the priority, then what ``Handles``
+            says.
     """
-    folder, engine, log = Path(arguments[0]), arguments[1], arguments[2]
+    folder, engine, log, priority = Path(arguments[0]), *arguments[1:4]
     configure_logs(LogSettings.model_validate_json(log), sys.stderr)
     settings = EngineSettings.model_validate_json(engine)
 
@@ -36,7 +38,9 @@ def main(arguments: Sequence[str]) -> None:
         manifest = read_manifest(folder)
         return load_engine(folder, manifest, settings, observer, watch)
 
-    run_worker(Handles.parse(arguments), make_engine, uvloop.new_event_loop)
+    # Only when all is loaded: on a busy machine that would not end otherwise.
+    on_loaded = stand_aside if priority == IDLE else None
+    run_worker(Handles.parse(arguments), make_engine, uvloop.new_event_loop, on_loaded)
 
 
 if __name__ == "__main__":

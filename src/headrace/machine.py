@@ -12,11 +12,16 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from typing import Final
 
 # The extensions that decide which precisions are fast; names as Linux spells them in /proc/cpuinfo.
 _TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 # Steps down, of the 19 there are: others have then nine times the weight of a thread that stands back (decision 0015).
 _STAND_BACK = 10
+_STAND_ASIDE: Final = 19
+NORMAL: Final = "normal"
+IDLE: Final = "idle"
+"""Priorities of an engine's process: as any other, or behind all others."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +54,19 @@ def stand_back() -> None:
     if sys.platform == "linux":  # elsewhere a process has a priority, not a thread
         with contextlib.suppress(OSError):  # a sandbox may forbid it: then it is as it was
             os.nice(_STAND_BACK)
+
+
+def stand_aside() -> None:
+    """Let every other thread of the machine go before this process from now on: it computes when nothing else does.
+
+    The threads that it starts stand aside too. There is no way back for who is not root.
+    """
+    if sys.platform != "linux":
+        os.nice(_STAND_ASIDE)
+        return
+    for thread in Path("/proc/self/task").iterdir():
+        with contextlib.suppress(OSError):  # a sandbox may forbid it, and a thread may have ended meanwhile
+            os.sched_setscheduler(int(thread.name), os.SCHED_IDLE, os.sched_param(0))
 
 
 def read_machine(root: Path = Path("/")) -> Machine:

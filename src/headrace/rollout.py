@@ -26,12 +26,24 @@ from headrace.errors import (
 from headrace.models.folder import ModelFolder
 from headrace.models.roles import Candidate, Roles
 from headrace.observe.base import Observer, VersionRefused, VersionSwitched
+from headrace.shadow import Shadow
 
 R = TypeVar("R")
 
-Load = Callable[[ModelFolder, LoadedModel], Sequence[LoadedModel]]
-"""Makes a model of a folder, not started yet, in the ways to run it that are to be tried, given the champion. Called in
-a thread."""
+
+class Load(Protocol):
+    """Makes models of folders."""
+
+    def __call__(self, folder: ModelFolder, champion: LoadedModel, *, stands_back: bool) -> Sequence[LoadedModel]:
+        """Return a model, not started yet, in the ways to run it that are to be tried. Called in a thread.
+
+        Args:
+            folder: Its files.
+            champion: What answers so far.
+            stands_back: Whether it is to compute only when nothing else wants the processor.
+        """
+        ...
+
 
 _RETRY_S: Final = 60.0  # a version that could not be loaded may be, when memory or a disk is back
 
@@ -68,6 +80,9 @@ class Rollout:
         registry: What is loaded.
         load: Makes a model of a folder.
         observer: Hears of switches, and of versions that were refused.
+
+    Attributes:
+        shadow: Repeats requests at a version that is tried out so.
     """
 
     def __init__(self, store: Store, registry: Registry, load: Load, observer: Observer) -> None:
@@ -75,6 +90,7 @@ class Rollout:
         self._registry = registry
         self._load = load
         self._observer = observer
+        self.shadow = Shadow(registry, observer)
         self._locks = {each.champion.name: asyncio.Lock() for each in registry.deployments}
         self._settled: dict[str, tuple[object, float]] = {}
         self._running: set[asyncio.Task[Any]] = set()
@@ -153,6 +169,7 @@ class Rollout:
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
+        await self.shadow.aclose()
 
     async def _alone(self, name: str, work: Callable[[], Awaitable[R]]) -> R:
         """Do something to a model that nothing else is done to; it goes on also when whoever asked for it has left."""
@@ -217,10 +234,11 @@ class Rollout:
         deployed = self._registry.deployment(name)
         if deployed.champion.revision == revision:
             return
-        if deployed.trial is not None and deployed.trial.revision == revision:
+        is_canary = deployed.candidate is not None and deployed.candidate.kind == "canary"
+        if deployed.trial is not None and deployed.trial.revision == revision and is_canary:
             champion = deployed.trial
         else:
-            await self._end_trial(name)  # there would be three
+            await self._end_trial(name)  # there would be three, and a shadow stands back for good
             champion = await self._start(name, revision)
         self._registry.deploy(Deployment(champion))
         self._observer.observe(VersionSwitched(model=name, revision=revision, role="champion"))
@@ -230,10 +248,15 @@ class Rollout:
         deployed = self._registry.deployment(name)
         if candidate == deployed.candidate:
             return
-        trial = deployed.trial
-        if candidate is None or trial is None or trial.revision != candidate.revision:
+        trial, before = deployed.trial, deployed.candidate
+        if (
+            candidate is None
+            or before is None
+            or (before.revision, before.kind) != (candidate.revision, candidate.kind)
+        ):
             await self._end_trial(name)
-            trial = None if candidate is None else await self._start(name, candidate.revision)
+            stands_back = candidate is not None and candidate.kind == "shadow"
+            trial = None if candidate is None else await self._start(name, candidate.revision, stands_back=stands_back)
         if candidate is not None:
             self._registry.deploy(Deployment(deployed.champion, trial, candidate))
             self._observer.observe(VersionSwitched(model=name, revision=candidate.revision, role=candidate.kind))
@@ -244,14 +267,15 @@ class Rollout:
             self._registry.deploy(Deployment(deployed.champion))
             await self._registry.release(deployed.trial)
 
-    async def _start(self, name: str, revision: str) -> LoadedModel:
+    async def _start(self, name: str, revision: str, *, stands_back: bool = False) -> LoadedModel:
         """Return a version that is ready, run in the first way that suits it.
 
         Raises:
             HeadraceError: It cannot be loaded, or does not answer as it should.
         """
         folder = await asyncio.to_thread(self._store.open, name, revision)
-        *ways, last = await asyncio.to_thread(self._load, folder, self._registry.deployment(name).champion)
+        champion = self._registry.deployment(name).champion
+        *ways, last = await asyncio.to_thread(partial(self._load, folder, champion, stands_back=stands_back))
         for model in ways:
             try:
                 return await _started(model)

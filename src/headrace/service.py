@@ -32,6 +32,7 @@ from headrace.models.roles import Candidate, Roles
 from headrace.observe.base import Observer, RequestFinished
 from headrace.rollout import Rollout
 from headrace.settings import LimitSettings
+from headrace.shadow import Answered
 from headrace.tasks import TASKS
 from headrace.tasks.base import Task, name_input, name_label
 from headrace.types import Answer, Caller, Options, Request, Result, Scope, Text, Timings, parts_of
@@ -124,16 +125,17 @@ class Service:
             key = request.routing_key or request.request_id
             with self._models.borrow(request.model, TASKS[request.task].model, key) as model:  # look up the model
                 seen.model = model.name
-                seen.answer = await self._answer(request, model, started)
+                seen.answer = await self._answer(request, model, started, key)
             return seen.answer  # observe: on leaving the block
 
-    async def _answer(self, request: Request, model: LoadedModel, started: float) -> Answer:
+    async def _answer(self, request: Request, model: LoadedModel, started: float, key: str) -> Answer:
         work = self._prepare(request, model)  # prepare
         keys = _keys(work)
         known = await self._recall(keys, work.task)  # look up what is remembered
         fresh, runs = await self._compute(work, keys, known)  # run, finish and store
         found = {**known, **fresh}
-        results = [found[key] for key in keys]
+        results = [found[each] for each in keys]
+        self._repeat(work, results, key)
         return Answer(
             model=model.name,
             revision=model.revision,
@@ -141,8 +143,17 @@ class Service:
             results=work.task.combine(results, request),
             timings=_longest(runs, time.monotonic() - started),
             tokens=sum([result.tokens for result in results]),
-            cached=sum(key in known for key in keys),
+            cached=sum(each in known for each in keys),
         )
+
+    def _repeat(self, work: _Work, results: Sequence[Result], key: str) -> None:
+        """Let a shadow have what the champion has answered, if there is one."""
+        deployment = self._models.deployment(work.model.name)
+        shadow = deployment.shadow(key)
+        if shadow is not None and work.model is deployment.champion:
+            self._rollout.shadow.repeat(
+                shadow, Answered(task=work.task, options=work.options, texts=work.texts, results=tuple(results))
+            )
 
     def _arrive(self) -> None:
         self._arriving_bytes -= self._arriving.popleft()[1]

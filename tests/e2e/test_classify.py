@@ -118,7 +118,7 @@ def test_the_command_prints_labels_line_by_line(tmp_path: Path):
         ({"id2label": {"0": "a", "1": "b"}}, SourceInvalid, "classifier.weight"),
         ({"id2label": {"0": "a"}}, SourceInvalid, "classifier.weight"),
         ({"problem_type": "ranking"}, SourceUnsupported, "problem_type"),
-        ({"architectures": ["BertForQuestionAnswering"]}, SourceUnsupported, "architectures"),
+        ({"architectures": ["BertForMultipleChoice"]}, SourceUnsupported, "architectures"),
         ({"hidden_act": "silu"}, SourceUnsupported, "architectures"),
     ],
 )

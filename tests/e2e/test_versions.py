@@ -1,6 +1,7 @@
 """Versions are switched at a real server, by REST and by the store, while clients ask it."""
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -194,3 +195,30 @@ def module_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningS
     add_model(LocalStore(home / "models"), "tiny", 0)
     with running_server(home, "tiny") as running:
         yield running
+
+
+def test_a_shadow_stands_aside_and_is_compared(server: RunningServer, versions: list[StoredModel]):
+    before = set(children(server.process.pid))
+    body = {"revision": versions[1].revision, "kind": "shadow", "share": 1}
+    assert call(server, "PUT", "/candidate", body)[0] == 200
+    (shadow,) = set(children(server.process.pid)) - before
+    policies = {os.sched_getscheduler(int(thread.name)) for thread in Path(f"/proc/{shadow}/task").iterdir()}
+    assert policies == {os.SCHED_IDLE}
+    answer = server.embed({"inputs": [f"w{number}" for number in range(5)]}).json()
+    assert answer["revision"] == versions[0].revision
+    # Where other tests keep the processors busy, it gets next to nothing of them.
+    wait_until(lambda: b'headrace_shadow_agreement_ratio_count{model="tiny"} 5.0' in metrics(server), limit_s=120)
+    assert b'headrace_shadow_texts_total{model="tiny",outcome="compared"} 5.0' in metrics(server)
+    refused = server.embed({"inputs": ["w1"], "model": "tiny@canary"})
+    assert refused.status == 404
+    assert call(server, "DELETE", "/candidate")[0] == 200
+    wait_until(lambda: set(children(server.process.pid)) == before)
+
+
+def metrics(server: RunningServer) -> bytes:
+    return server.request("GET", "/metrics").body
+
+
+def children(pid: int) -> list[int]:
+    tasks = Path(f"/proc/{pid}/task").iterdir()
+    return [int(child) for task in tasks for child in (task / "children").read_text().split()]

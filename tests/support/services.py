@@ -47,7 +47,7 @@ async def service_under_test(
     backend.batches.clear()
     service = Service(
         models=registry,
-        rollout=Rollout(Shelf(registry), registry, lambda _folder, _champion: [], recorder),
+        rollout=Rollout(Shelf(registry), registry, lambda *_, **__: [], recorder),
         limiter=MemoryLimiter(requests_per_s, 2, 100),
         cache=cache,
         observer=recorder,

@@ -201,10 +201,10 @@ def test_a_folder_of_somebody_else_is_no_model_and_a_broken_version_is_told(stor
     assert [(each.name, each.status) for each in found] == [("model minilm", "ok"), ("model minilm", "error")]
 
 
-def test_a_wrong_choice_of_the_current_version_is_told_and_its_remedy_mends_it(store: LocalStore) -> None:
-    (add_model(store).path.parent / "current").write_text("garbage", encoding="utf-8")
+def test_a_wrong_choice_of_the_champion_is_told_and_its_remedy_mends_it(store: LocalStore) -> None:
+    (add_model(store).path.parent / "roles.json").write_text("garbage", encoding="utf-8")
     found = [each for each in diagnose(load(store), verify=False, machine=MACHINE) if each.status == "error"]
-    assert ["garbage" in each.detail for each in found] == [True]
+    assert ["roles.json: the file: Invalid JSON" in each.detail for each in found] == [True]
     subprocess.run(["sh", "-c", str(found[0].remedy)], check=True)
     assert findings(store)["model minilm"].status == "ok"
 

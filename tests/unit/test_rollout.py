@@ -27,7 +27,7 @@ from headrace.limits.memory import MemoryLimiter
 from headrace.models.folder import ModelFolder
 from headrace.models.manifest import Manifest
 from headrace.models.roles import Candidate, Roles
-from headrace.observe.base import VersionRefused, VersionSwitched
+from headrace.observe.base import ShadowCompared, VersionRefused, VersionSwitched
 from headrace.rollout import Rollout
 from headrace.service import Service
 from headrace.settings import EngineSettings, LimitSettings
@@ -69,6 +69,7 @@ class World:
     Attributes:
         alive: Revisions that are loaded.
         failing: Those that cannot be loaded.
+        stands_back: Whether the last one that was loaded does.
         unfit: Those that do not suit the first way to run them.
         gates: By revision, those whose batches wait while they are cleared.
     """
@@ -79,6 +80,7 @@ class World:
         self.loads: list[str] = []
         self.failing: set[str] = set()
         self.unfit: set[str] = set()
+        self.stands_back = False
         self.gates: dict[str, threading.Event] = {}
         self.recorder = Recorder()
         self.registry = Registry([self._make(VERSIONS[0])])
@@ -99,8 +101,9 @@ class World:
     async def revision(self, key: str | None = None) -> str:
         return (await self.ask(key=key)).revision
 
-    def _load(self, folder: ModelFolder, champion: LoadedModel) -> list[LoadedModel]:
+    def _load(self, folder: ModelFolder, champion: LoadedModel, *, stands_back: bool) -> list[LoadedModel]:
         assert champion.revision in self.alive
+        self.stands_back = stands_back
         self.loads.append(folder.manifest.revision)
         unfit = [self._make(folder.manifest, unfit=True)] if folder.manifest.revision in self.unfit else []
         return [*unfit, self._make(folder.manifest)]
@@ -356,3 +359,67 @@ async def test_who_may_not_change_versions_is_refused():
         ):
             with pytest.raises(AccessDenied, match="models:write"):
                 await act
+
+
+async def test_a_shadow_is_compared_and_never_heard():
+    async with running() as world:
+        await world.service.try_out(CALLER, "fake", canary(1, 1.0, "shadow"))
+        assert world.stands_back
+        texts = [f"wheel {number}" for number in range(20)]
+        for text in texts:
+            assert (await world.ask(text, key=text)).revision == revision(0)
+            await asyncio.sleep(0.02)
+        found = world.recorder.of(ShadowCompared)
+        assert [(each.outcome, each.texts) for each in found] == [("compared", 1)] * 20
+        plain, encoded = FakeBackend(), FakeTokenizer(16).encode(texts, "error")
+        for each, windows in zip(found, encoded, strict=True):
+            assert isinstance(windows, tuple)
+            row = plain._vector(np.array(windows[0].ids, dtype=np.int64))
+            first, second = (vector(revision(number), row) for number in (0, 1))
+            cosine = first @ second / np.linalg.norm(first) / np.linalg.norm(second)
+            assert list(each.agreements) == [pytest.approx(cosine, abs=1e-6)]
+
+
+async def test_a_shadow_that_is_busy_is_left_out_and_one_that_fails_says_so():
+    async with running() as world:
+        gate = world.gates[revision(1)] = threading.Event()
+        gate.set()
+        await world.service.try_out(CALLER, "fake", canary(1, 1.0, "shadow"))
+        gate.clear()
+        for number in range(10):
+            assert (await world.ask(f"wheel {number}")).revision == revision(0)
+        outcomes = [each.outcome for each in world.recorder.of(ShadowCompared)]
+        assert outcomes == ["skipped"] * 6  # four wait
+        gate.set()
+        await asyncio.sleep(0.1)
+        assert [each.outcome for each in world.recorder.of(ShadowCompared)] == [*outcomes, *["compared"] * 4]
+        shadow = world.registry.deployment("fake").versions[1]
+        await shadow.engine.aclose()
+        await world.ask("again")
+        await asyncio.sleep(0.05)
+        assert world.recorder.of(ShadowCompared)[-1].outcome == "service.stopping"
+
+
+async def test_a_share_of_the_requests_is_repeated_and_a_trial_that_ends_ends_it():
+    async with running() as world:
+        await world.service.try_out(CALLER, "fake", canary(1, 0.3, "shadow"))
+        for number in range(200):
+            await world.ask(f"wheel {number}", key=f"user-{number}")
+            await asyncio.sleep(0)
+        drawn = sum(each.texts for each in world.recorder.of(ShadowCompared))
+        assert 30 < drawn < 95
+        await world.service.try_out(CALLER, "fake", None)
+        before = len(world.recorder.of(ShadowCompared))
+        await world.ask("the end")
+        assert len(world.recorder.of(ShadowCompared)) == before
+
+
+async def test_a_shadow_that_is_promoted_is_loaded_anew():
+    async with running() as world:
+        await world.service.try_out(CALLER, "fake", canary(1, 1.0, "shadow"))
+        await world.service.try_out(CALLER, "fake", canary(1, 0.5))  # as a canary it must not stand back
+        assert (world.loads, world.stands_back) == ([revision(1)] * 2, False)
+        await world.service.try_out(CALLER, "fake", canary(1, 1.0, "shadow"))
+        await world.service.promote(CALLER, "fake", revision(1))
+        assert (world.loads, world.stands_back) == ([revision(1)] * 4, False)
+        assert (world.alive, world.most_alive) == ({revision(1)}, 2)

@@ -15,7 +15,7 @@ from headrace.engine.base import SPANS, Engine, Job
 from headrace.engine.plan import Plan
 from headrace.errors import HeadraceError, ModelCorrupt, ModelUnknown, PrecisionUnfit
 from headrace.models.manifest import Manifest
-from headrace.models.roles import Candidate
+from headrace.models.roles import Candidate, CandidateKind
 from headrace.types import ModelTask
 
 CHAMPION: Final = "champion"
@@ -76,11 +76,18 @@ class Deployment:
 
     def route(self, key: str) -> LoadedModel:
         """Return the version that answers a caller: the same one as long as the trial lasts."""
-        candidate = self.candidate
-        if self.trial is None or candidate is None or candidate.kind != "canary":
-            return self.champion
-        digest = hashlib.blake2b(f"{self.trial.name}/{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return self.trial if int.from_bytes(digest) < candidate.share * 2**64 else self.champion
+        return self._draw("canary", key) or self.champion
+
+    def shadow(self, key: str) -> LoadedModel | None:
+        """Return the version that is asked as well what a caller has asked the champion, if one is."""
+        return self._draw("shadow", key)
+
+    def _draw(self, kind: CandidateKind, key: str) -> LoadedModel | None:
+        trial, candidate = self.trial, self.candidate
+        if trial is None or candidate is None or candidate.kind != kind:
+            return None
+        digest = hashlib.blake2b(f"{trial.name}/{key}".encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        return trial if int.from_bytes(digest) < candidate.share * 2**64 else None
 
 
 class Registry:
@@ -172,9 +179,15 @@ class Registry:
             ModelUnknown: As of ``choose``.
         """
         model = self.choose(name, task, key)
+        with self.hold(model):
+            yield model
+
+    @contextlib.contextmanager
+    def hold(self, model: LoadedModel) -> Iterator[None]:
+        """Keep a version from being released as long as the context lasts."""
         self._users[id(model)] += 1
         try:
-            yield model
+            yield
         finally:
             self._users[id(model)] -= 1
             if not self._users[id(model)]:

@@ -69,7 +69,10 @@ class Handles:
 
 
 def run_worker(
-    handles: Handles, make_engine: MakeEngine, loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None
+    handles: Handles,
+    make_engine: MakeEngine,
+    loop_factory: Callable[[], asyncio.AbstractEventLoop] | None = None,
+    on_loaded: Callable[[], None] | None = None,
 ) -> None:
     """Be a worker until the supervisor hangs up.
 
@@ -77,11 +80,12 @@ def run_worker(
         handles: What the supervisor gave.
         make_engine: Given who hears of batches and who watches which texts run, returns the engine.
         loop_factory: Makes the event loop; by default asyncio's own.
+        on_loaded: Called when the model is loaded, before anybody is answered.
     """
     _live_as_a_child()
     activity = Activity(handles.activity, handles.slots, handles.max_texts)
     with asyncio.Runner(loop_factory=loop_factory) as runner:
-        runner.run(_work(socket.socket(fileno=handles.stream), activity, make_engine))
+        runner.run(_work(socket.socket(fileno=handles.stream), activity, make_engine, on_loaded))
 
 
 class FactSender:
@@ -165,7 +169,9 @@ class Connection:
         return Probed(message.number)
 
 
-async def _work(stream: socket.socket, activity: Activity, make_engine: MakeEngine) -> None:
+async def _work(
+    stream: socket.socket, activity: Activity, make_engine: MakeEngine, on_loaded: Callable[[], None] | None
+) -> None:
     outbox = Outbox()
     try:
         engine = make_engine(FactSender(outbox), activity)
@@ -175,6 +181,8 @@ async def _work(stream: socket.socket, activity: Activity, make_engine: MakeEngi
             stream.sendall(encode(StartFailed(error)))
         return
     settle_memory()
+    if on_loaded is not None:
+        on_loaded()
     outbox.send(Ready())
     await Connection(engine, outbox).serve(stream)
     await engine.aclose()

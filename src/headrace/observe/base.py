@@ -147,6 +147,25 @@ class VersionRefused:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ShadowCompared:
+    """A request was repeated at a version that is tried out as a shadow, or was to be.
+
+    Attributes:
+        outcome: ``compared``, ``skipped`` because the shadow was busy, or the code of the error it gave.
+        texts: How many the request had.
+        agreements: Of each text, if they were compared: 1 where the shadow says the same, 0 where it says something
+            else.
+        total_s: Time that the shadow took.
+    """
+
+    model: str
+    outcome: str
+    texts: int
+    agreements: tuple[float, ...]
+    total_s: float
+
+
 Fact = (
     RequestFinished
     | BatchFinished
@@ -157,6 +176,7 @@ Fact = (
     | RequestsShed
     | VersionSwitched
     | VersionRefused
+    | ShadowCompared
 )
 
 

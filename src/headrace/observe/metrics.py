@@ -22,6 +22,7 @@ from headrace.observe.base import (
     RequestFinished,
     RequestsShed,
     ResponseSent,
+    ShadowCompared,
     TextQuarantined,
     VersionRefused,
     VersionSwitched,
@@ -36,6 +37,7 @@ _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 # Powers of two, as sequence lengths and token budgets are; the default budget of 2048 tokens is in the middle.
 _BATCH_TEXTS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _BATCH_TOKENS: Final = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
+_AGREEMENTS: Final = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 1.0)
 _METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _OTHER: Final = "other"
 # Facts that are counted together, in 0.25 ms: 4 us each. When 100 MB were read since, as by a model that ran, the two
@@ -97,6 +99,7 @@ class Metrics:
             RequestsShed: self._shed,
             VersionSwitched: self._switch,
             VersionRefused: self._refuse_version,
+            ShadowCompared: self._compare,
         }
         ProcessCollector(registry=self._registry)  # CPU, memory, open files, under their customary names
 
@@ -198,6 +201,25 @@ class Metrics:
             "outcome",
         )
 
+        self._shadow_texts = self._counter(
+            "headrace_shadow_texts_total",
+            "Texts that a shadow was to read as well; the outcome is compared, skipped or the error's code.",
+            "model",
+            "outcome",
+        )
+        self._shadow_agreement = self._histogram(
+            "headrace_shadow_agreement_ratio",
+            "How far the shadow agrees with the champion on a text; 1: it says the same.",
+            _AGREEMENTS,
+            "model",
+        )
+        self._shadow_seconds = self._histogram(
+            "headrace_shadow_duration_seconds",
+            "Time that a shadow took for a request, waiting included.",
+            _SECONDS,
+            "model",
+        )
+
     def _make_http_metrics(self) -> None:
         self._responses = self._counter(
             "headrace_http_responses_total", "Responses; 499: the client left first.", "route", "method", "status"
@@ -224,6 +246,13 @@ class Metrics:
         self._batch_seconds[fact.model].observe(fact.run_s)
         self._batch_padding[fact.model].inc(fact.padded_tokens - fact.tokens)
         self._batch_failed[fact.model].inc(fact.failed)
+
+    def _compare(self, fact: ShadowCompared) -> None:
+        self._shadow_texts[fact.model, fact.outcome].inc(fact.texts)
+        for agreement in fact.agreements:
+            self._shadow_agreement[fact.model].observe(agreement)
+        if fact.agreements:
+            self._shadow_seconds[fact.model].observe(fact.total_s)
 
     def _response(self, fact: ResponseSent) -> None:
         route = fact.route or _OTHER

@@ -113,6 +113,13 @@ def unpack(data: bytes) -> Finding:
     return Finding(answers=tuple(Span(*row) for row in rows), no_answer=no_answer, **counts)
 
 
+def agree(left: Finding, right: Finding) -> float:
+    """Return 1 if the best answers are the same part of the text, or both have none."""
+    best = [found.answers[0] if found.answers else None for found in (left, right)]
+    places = [(each.start, each.end) if each else None for each in best]
+    return float(places[0] == places[1])
+
+
 def spell(result: Finding) -> dict[str, Any]:
     """Return the fields of a finding."""
     return {
@@ -130,6 +137,7 @@ TASK: Final = Task(
     finish=finish,
     pack=pack,
     unpack=unpack,
+    agree=agree,
     spell=spell,
     expand=pair_with_query,
 )

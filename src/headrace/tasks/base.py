@@ -30,6 +30,11 @@ def unpack_counts(data: bytes) -> tuple[dict[str, Any], bytes]:
     return {"tokens": tokens, "truncated": truncated, "windows": windows}, data[_COUNTS.size :]
 
 
+def closeness(left: float, right: float) -> float:
+    """Return 1 for equal numbers, and less the further apart they are: by their size, but at least by 1."""
+    return 1 - min(1.0, abs(left - right) / max(abs(left), abs(right), 1.0))
+
+
 def read_inputs(request: Request) -> tuple[Text, ...]:
     """Return the inputs."""
     return request.inputs
@@ -93,6 +98,7 @@ class Task:
             chose, and of what the model is. That is what the cache remembers.
         pack: Turns such a result into bytes for the cache.
         unpack: Turns the bytes back, exactly.
+        agree: Returns how far two such results say the same: 1 if they do, 0 if they say another thing.
         spell: Returns what is particular to a result of this task, by the names that every surface has for it.
         expand: Returns the texts that a model has to read for a request.
         name_text: Returns what the caller calls one of these texts, by its index.
@@ -105,6 +111,7 @@ class Task:
     finish: Callable[[Any, Sequence[Window], bool, Options, Traits], Result]
     pack: Callable[[Any], bytes]
     unpack: Callable[[bytes], Result]
+    agree: Callable[[Any, Any], float]
     spell: Callable[[Any], dict[str, Any]]
     expand: Callable[[Request], tuple[Text, ...]] = read_inputs
     name_text: Callable[[int, Request], str] = name_own

@@ -80,6 +80,12 @@ def unpack(data: bytes) -> Classification:
     return Classification(labels=tuple(Label(name, score) for name, score in json.loads(own)), **counts)
 
 
+def agree(left: Classification, right: Classification) -> float:
+    """Return 1 if the best labels are the same."""
+    best = [found.labels[0].name if found.labels else None for found in (left, right)]
+    return float(best[0] == best[1])
+
+
 def spell(result: Classification) -> dict[str, Any]:
     """Return the fields of a classification."""
     return {"labels": [{"label": label.name, "score": label.score} for label in result.labels]}
@@ -92,5 +98,6 @@ TASK: Final = Task(
     finish=finish,
     pack=pack,
     unpack=unpack,
+    agree=agree,
     spell=spell,
 )

@@ -51,6 +51,15 @@ def unpack(data: bytes) -> Embedding:
     return Embedding(values=np.frombuffer(own, "<f4"), **counts)
 
 
+def agree(left: Embedding, right: Embedding) -> float:
+    """Return the cosine of the angle between two embeddings; those of other lengths have none."""
+    if left.values.shape != right.values.shape:
+        return 0.0
+    first, second = (np.asarray(each.values, dtype=np.float64) for each in (left, right))
+    lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
+    return float(first @ second) / max(lengths, _TINY)
+
+
 def spell(result: Embedding) -> dict[str, Any]:
     """Return the fields of an embedding."""
     return {"embedding": result.values}
@@ -63,5 +72,6 @@ TASK: Final = Task(
     finish=finish,
     pack=pack,
     unpack=unpack,
+    agree=agree,
     spell=spell,
 )

@@ -149,6 +149,12 @@ def unpack(data: bytes) -> Extraction:
     return Extraction(entities=tuple(Entity(*row) for row in json.loads(own)), **counts)
 
 
+def agree(left: Extraction, right: Extraction) -> float:
+    """Return the F1 of the entities: those that both have, among those that either has."""
+    first, second = ({(each.label, each.start, each.end) for each in found.entities} for found in (left, right))
+    return 2 * len(first & second) / (len(first) + len(second)) if first or second else 1.0
+
+
 def spell(result: Extraction) -> dict[str, Any]:
     """Return the fields of an extraction."""
     return {
@@ -166,5 +172,6 @@ TASK: Final = Task(
     finish=finish,
     pack=pack,
     unpack=unpack,
+    agree=agree,
     spell=spell,
 )

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from headrace.tasks.base import Task, count, pack_counts, unpack_counts
+from headrace.tasks.base import Task, closeness, count, pack_counts, unpack_counts
 from headrace.types import Options, Regression, Traits, Window
 
 _PACKED: Final = struct.Struct("<d")
@@ -36,11 +36,23 @@ def unpack(data: bytes) -> Regression:
     return Regression(value=_PACKED.unpack(own)[0], **counts)
 
 
+def agree(left: Regression, right: Regression) -> float:
+    """Return how close the numbers are."""
+    return closeness(left.value, right.value)
+
+
 def spell(result: Regression) -> dict[str, Any]:
     """Return the fields of a regression."""
     return {"value": result.value}
 
 
 TASK: Final = Task(
-    name="regress", model="regress", options=("truncate",), finish=finish, pack=pack, unpack=unpack, spell=spell
+    name="regress",
+    model="regress",
+    options=("truncate",),
+    finish=finish,
+    pack=pack,
+    unpack=unpack,
+    agree=agree,
+    spell=spell,
 )

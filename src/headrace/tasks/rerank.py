@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from headrace.tasks.base import Task, count, pack_counts, pair_with_query, unpack_counts
+from headrace.tasks.base import Task, closeness, count, pack_counts, pair_with_query, unpack_counts
 from headrace.types import Options, Ranking, Request, Text, Traits, Window
 
 _PACKED: Final = struct.Struct("<d")
@@ -51,6 +51,11 @@ def unpack(data: bytes) -> Ranking:
     return Ranking(score=_PACKED.unpack(own)[0], **counts)
 
 
+def agree(left: Ranking, right: Ranking) -> float:
+    """Return how close the scores are."""
+    return closeness(left.score, right.score)
+
+
 def spell(result: Ranking) -> dict[str, Any]:
     """Return the fields of a ranking."""
     return {"index": result.index, "score": result.score}
@@ -63,6 +68,7 @@ TASK: Final = Task(
     finish=finish,
     pack=pack,
     unpack=unpack,
+    agree=agree,
     spell=spell,
     expand=pair_with_query,
     combine=combine,

@@ -51,6 +51,7 @@ TASK: Final = Task(
     finish=embed.finish,
     pack=embed.pack,
     unpack=embed.unpack,
+    agree=embed.agree,
     spell=spell,
     expand=expand,
     name_text=name_text,

@@ -114,6 +114,11 @@ def unpack(data: bytes) -> Entailment:
     return Entailment(entailment=entailment, contradiction=contradiction, **counts)
 
 
+def agree(left: Entailment, right: Entailment) -> float:
+    """Return 1 if both say that the sentence follows, or both that it does not."""
+    return float((left.entailment > left.contradiction) == (right.entailment > right.contradiction))
+
+
 TASK: Final = Task(
     name="zeroshot",
     model="zeroshot",
@@ -121,6 +126,7 @@ TASK: Final = Task(
     finish=finish,
     pack=pack,
     unpack=unpack,
+    agree=agree,
     spell=spell,
     expand=expand,
     name_text=name_text,

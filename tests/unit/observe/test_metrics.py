@@ -12,6 +12,7 @@ from headrace.observe.base import (
     RequestFinished,
     RequestsShed,
     ResponseSent,
+    ShadowCompared,
     TextQuarantined,
     VersionRefused,
     VersionSwitched,
@@ -25,6 +26,7 @@ BATCH = BatchFinished(model="minilm", texts=4, tokens=60, padded_tokens=64, fail
 RESTART = EngineRestarted(model="minilm", reason="SIGSEGV", suspects=2, down_s=0.5)
 QUARANTINE = TextQuarantined(model="minilm", digest="0123456789ab")
 SWITCH = VersionSwitched(model="minilm", revision="0" * 64, role="canary")
+COMPARED = ShadowCompared(model="minilm", outcome="compared", texts=2, agreements=(1.0, 0.5), total_s=0.25)
 REFUSAL = VersionRefused(model="minilm", revision="0" * 64, code="model.corrupt", reason="it is broken")
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -122,6 +124,16 @@ def test_switches_of_versions_are_counted_and_those_that_were_refused() -> None:
     assert value(samples, "headrace_version_refusals_total", model="minilm", outcome="model.corrupt") == 1
 
 
+def test_a_shadow_is_counted_by_how_far_it_agrees() -> None:
+    skipped = ShadowCompared(model="minilm", outcome="skipped", texts=3, agreements=(), total_s=0)
+    samples = scrape(COMPARED, skipped)
+    assert value(samples, "headrace_shadow_texts_total", model="minilm", outcome="compared") == 2
+    assert value(samples, "headrace_shadow_texts_total", model="minilm", outcome="skipped") == 3
+    assert value(samples, "headrace_shadow_agreement_ratio_sum", model="minilm") == pytest.approx(1.5)
+    assert value(samples, "headrace_shadow_agreement_ratio_bucket", model="minilm", le="0.5") == 1
+    assert value(samples, "headrace_shadow_duration_seconds_sum", model="minilm") == pytest.approx(0.25)
+
+
 def test_a_response_is_counted_by_route_method_and_status() -> None:
     samples = scrape(response(), response(status=499))
     route = "/api/v1/embed"
@@ -179,6 +191,7 @@ def test_every_metric_is_described_as_it_is() -> None:
         QUARANTINE,
         SWITCH,
         REFUSAL,
+        COMPARED,
         response(),
     ):
         metrics.observe(fact)
@@ -196,7 +209,7 @@ def test_every_metric_is_described_as_it_is() -> None:
 
 
 def test_names_and_labels_keep_the_pattern() -> None:
-    units = "seconds|texts|tokens|requests|responses|restarts|switches|refusals|info"
+    units = "seconds|texts|tokens|requests|responses|restarts|switches|refusals|ratio|info"
     for one in describe():
         assert re.fullmatch(rf"headrace_([a-z]+_)*({units})(_total)?", one.name)
         assert one.name.endswith("_total") == (one.type == "counter")

@@ -1,0 +1,108 @@
+"""A version that is asked again what the champion was asked, compared with it, and never heard.
+
+Nobody waits for it, and it waits for everybody: its process computes when nothing else wants the processor, few
+requests are repeated at a time, and what it has no time for is left out and counted.
+"""
+
+import asyncio
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from headrace.engine.base import Job, Output
+from headrace.engine.registry import LoadedModel, Registry
+from headrace.errors import HeadraceError
+from headrace.observe.base import Observer, ShadowCompared
+from headrace.tasks.base import Task
+from headrace.types import Options, Result, Text
+
+_MOST: Final = 4  # requests at a time: one that computes, and some that follow without a pause
+_LIMIT_S: Final = 30.0  # an answer that takes longer says nothing any more
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answered:
+    """A request that the champion has answered.
+
+    Attributes:
+        texts: What it had to read.
+        results: What it made of each.
+    """
+
+    task: Task
+    options: Options
+    texts: tuple[Text, ...]
+    results: tuple[Result, ...]
+
+
+class Shadow:
+    """Repeats requests.
+
+    Args:
+        registry: Keeps a version as long as it is used.
+        observer: Hears how far the answers agree.
+    """
+
+    def __init__(self, registry: Registry, observer: Observer) -> None:
+        self._registry = registry
+        self._observer = observer
+        self._running: set[asyncio.Task[None]] = set()
+
+    def repeat(self, model: LoadedModel, answered: Answered) -> None:
+        """Ask a version what the champion has answered; returns at once."""
+        if len(self._running) >= _MOST:
+            self._tell(model, "skipped", answered)
+            return
+        running = asyncio.create_task(self._compare(model, answered))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
+
+    async def aclose(self) -> None:
+        """Repeat nothing any more."""
+        for running in self._running:
+            running.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
+    async def _compare(self, model: LoadedModel, answered: Answered) -> None:
+        started = time.monotonic()
+        job = Job(texts=answered.texts, truncate=answered.options.truncate, deadline=started + _LIMIT_S)
+        try:
+            with self._registry.hold(model):
+                async with asyncio.timeout(_LIMIT_S):
+                    items = (await model.engine.run(job)).items
+        except (HeadraceError, TimeoutError) as error:
+            code = error.code if isinstance(error, HeadraceError) else "deadline.exceeded"
+            self._tell(model, code, answered)
+            return
+        agreements = []
+        for text, item, wanted in zip(answered.texts, items, answered.results, strict=True):
+            agreements.append(_agree(model, answered, text, item, wanted))
+        self._tell(model, "compared", answered, agreements, time.monotonic() - started)
+
+    def _tell(
+        self,
+        model: LoadedModel,
+        outcome: str,
+        answered: Answered,
+        agreements: Sequence[float] = (),
+        total_s: float = 0.0,
+    ) -> None:
+        self._observer.observe(
+            ShadowCompared(
+                model=model.name,
+                outcome=outcome,
+                texts=len(answered.texts),
+                agreements=tuple(agreements),
+                total_s=total_s,
+            )
+        )
+
+
+def _agree(model: LoadedModel, answered: Answered, text: Text, item: Output | HeadraceError, wanted: Result) -> float:
+    """Return how far a version agrees with the champion on a text; an error does not."""
+    if isinstance(item, HeadraceError):
+        return 0.0
+    task = answered.task
+    found = task.finish(text, item.windows, item.truncated, answered.options, model.manifest.traits)
+    return task.agree(wanted, found)
