@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bench.chaos import cancels, cost, kills, poison
+from bench.chaos import cancels, cost, kills, poison, swaps
 from bench.chaos.engine import Stage
 from bench.chaos.promise import Promise, promise_table
 from bench.facts import machine_facts, revision
@@ -19,7 +19,7 @@ from bench.model import Model, prepare_model
 from bench.places import RESULTS
 from bench.progress import say
 from bench.results import Measurement, Results, file_name
-from bench.texts import make_mix
+from bench.texts import Mix, make_mix
 
 _SEED: Final = 20_260_102
 _MIX: Final = 1024
@@ -37,6 +37,7 @@ class Setup:
 
     model: Model
     stage: Stage
+    mix: Mix
     share: float
 
     def scaled(self, count: int, least: int = 1) -> int:
@@ -53,6 +54,13 @@ PARTS: Final[Mapping[str, Callable[[Setup], list[Promise]]]] = {
     poison.PART: _poison,
     kills.PART: lambda setup: kills.run_kills(setup.model, setup.stage.texts, setup.scaled(kills.KILLS)),
     cancels.PART: lambda setup: cancels.run_cancels(setup.stage, setup.scaled(cancels.REQUESTS)),
+    swaps.PART: lambda setup: swaps.run_swaps(
+        setup.model,
+        setup.stage.texts,
+        setup.mix,
+        setup.scaled(swaps.SWAPS, least=10),
+        setup.scaled(swaps.ROUNDS),
+    ),
     cost.PART: lambda setup: cost.run_cost(setup.model, setup.scaled(cost.ROUNDS, least=5)),
 }
 
@@ -87,7 +95,7 @@ def prepare(share: float) -> Setup:
     model = prepare_model()
     mix = make_mix(_MIX, _SEED, model.folder / "tokenizer.json", model.window)
     texts = [text.text for text in mix.texts if text.tokens in _TOKENS][:_TEXTS]
-    return Setup(model, Stage(model.folder, texts, long="water " * (2 * model.window)), share)
+    return Setup(model, Stage(model.folder, texts, long="water " * (2 * model.window)), mix, share)
 
 
 def open_results(setup: Setup, share: float) -> Results:

@@ -19,7 +19,7 @@ from headrace.types import Answer, Caller, Options, Request, Scope
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real")]
 
-TEXTS = 1000
+TEXTS = 400
 CALLER = Caller("tester", frozenset(Scope))
 
 
@@ -63,7 +63,7 @@ async def test_real_texts_get_the_vectors_of_sentence_transformers(service: Serv
 
 
 async def test_a_real_text_answers_the_same_alone_and_in_any_batch(service: Service):
-    texts = real_texts(200, seed=1)
+    texts = real_texts(100, seed=1)
     together = await embed(service, texts)
     reversed_order = (await embed(service, texts[::-1]))[::-1]
     alone = np.stack([values((await run(service, [text])).results[0]) for text in texts])
@@ -93,7 +93,7 @@ def test_the_server_answers_with_384_numbers(real_home: Path):
 async def test_bfloat16_keeps_to_the_originals_answers(real_home: Path):
     """Also on a processor that has no instructions for it, which computes in float32 then."""
     loaded = load_settings({"store.home": str(real_home), "cache.max_bytes": 0, "engine.max_wait_s": 600.0})
-    texts = real_texts(200, seed=3)
+    texts = real_texts(100, seed=3)
     async with open_service(loaded, ["minilm"]) as service:
         exact = await embed(service, texts)
     given = {"store.home": str(real_home), "cache.max_bytes": 0, "engine.max_wait_s": 600.0, "engine.precision": "bf16"}

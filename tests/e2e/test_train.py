@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 import pytest
-from tests.unit.training.conftest import Watching, mill_rows, one_thread, write_base, write_rows
+from tests.unit.training.conftest import Watching, mill_rows, one_thread, take_one_thread, write_base, write_rows
 
 from headrace.models.store import LocalStore
 from headrace.training.data import DataFiles
@@ -75,8 +75,17 @@ def train(folder: Path, home: Path, *, resume: bool | None) -> tuple[str, list[s
     return trained.stored.manifest.revision, watching.said
 
 
+@pytest.fixture(scope="module")
+def whole_revision(folder: Path) -> str:
+    """What comes of a training that is left alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        take_one_thread(patch)
+        return train(folder, folder / "whole", resume=None)[0]
+
+
+@pytest.mark.xdist_group("train")  # on one worker, so that the whole training is done once
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_an_interrupted_training_ends_as_if_it_had_not_been(folder: Path, number: signal.Signals):
+def test_an_interrupted_training_ends_as_if_it_had_not_been(folder: Path, whole_revision: str, number: signal.Signals):
     home = folder / number.name
     process = start(folder, home)
     wait_for(home / "training/mills/checkpoint.safetensors", process)
@@ -88,4 +97,4 @@ def test_an_interrupted_training_ends_as_if_it_had_not_been(folder: Path, number
     revision, said = train(folder, home, resume=True)
     assert any(line.startswith("goes on after step") for line in said)
     assert [each.name for each in (home / "training/mills").iterdir()] == ["model"]
-    assert revision == train(folder, folder / f"{number.name}-whole", resume=None)[0]
+    assert revision == whole_revision

@@ -17,6 +17,7 @@ from headrace.api.rest.app import build_app
 from headrace.api.rest.context import Context
 from headrace.app import open_service
 from headrace.auth.loopback import LoopbackGuard
+from headrace.export.conversion import convert_here
 from headrace.export.importer import ImportRequest, import_model
 from headrace.export.pytorch import quiet_libraries
 from headrace.models.store import LocalStore
@@ -73,7 +74,9 @@ def import_into(home: Path, checkpoint: Path) -> None:
 
 def import_source(home: Path, source: str, sha256: str | None = None) -> None:
     """Import from any source, as ``import_into`` does."""
-    import_model(ImportRequest(source=source, name=NAME, sha256=sha256), LocalStore(home / "models"), Silent())
+    import_model(
+        ImportRequest(source=source, name=NAME, sha256=sha256), LocalStore(home / "models"), Silent(), convert_here
+    )
 
 
 async def ask(home: Path, texts: tuple[str, ...], task: TaskName, **options: Any) -> Answer:

@@ -75,9 +75,11 @@ class DrainRate:
         if not self._left or elapsed_s <= 0:
             return
         found, known = self._left / elapsed_s, self._tokens_per_s
-        if not self._is_measured:
+        if not (self._is_measured or had_enough):
             self._best = max(self._best, found)
-            self._tokens_per_s = found if had_enough else _HEADROOM * self._best
-            self._is_measured = had_enough
+            self._tokens_per_s = _HEADROOM * self._best
         elif had_enough or found > known:
+            # The first one too counts for a half only: an engine that was idle is slow for a moment, and would refuse
+            # its first callers by that.
             self._tokens_per_s = _MEMORY * known + (1 - _MEMORY) * found
+            self._is_measured = self._is_measured or had_enough

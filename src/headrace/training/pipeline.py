@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, Final
 
 from headrace.errors import SettingInvalid
+from headrace.export.conversion import convert_here
 from headrace.export.importer import ImportRequest, import_model
 from headrace.machine import read_machine
 from headrace.models.checkpoint import Checkpoint, read_checkpoint
@@ -111,7 +112,10 @@ def train_model(request: TrainRequest, store: LocalStore, watcher: Watcher) -> T
         with watcher.step("Writing the checkpoint"):
             write_result(place / MODEL, request.name, base, outcome, run.state, identity)
         stored = import_model(
-            ImportRequest(source=str(place / MODEL), name=request.name, promote=request.promote), store, watcher
+            ImportRequest(source=str(place / MODEL), name=request.name, promote=request.promote),
+            store,
+            watcher,
+            convert_here,  # what was just written here needs no process of its own
         )
         run.forget()
     return Trained(stored=stored, folder=place / MODEL, metrics=outcome.metrics, elapsed_s=run.state.elapsed_s)

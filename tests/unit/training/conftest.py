@@ -22,10 +22,15 @@ LETTERS = "abcdefghijklmnopqrstuvwxyz"
 
 @pytest.fixture(autouse=True)
 def one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compute with one thread."""
+    take_one_thread(monkeypatch)
+
+
+def take_one_thread(patch: pytest.MonkeyPatch) -> None:
     """Compute with one thread: threads of several tests that run at once would wait for each other, spinning."""
     torch.set_num_threads(1)
     machine = Machine(cpus=1.0, memory_bytes=1 << 30, cpu_model="any", cpu_flags=())
-    monkeypatch.setattr(pipeline, "read_machine", lambda: machine)
+    patch.setattr(pipeline, "read_machine", lambda: machine)
 
 
 class Watching(Silent):

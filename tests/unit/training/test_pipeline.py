@@ -16,6 +16,7 @@ from headrace.errors import (
     TrainingStopped,
     TrainingUnfinished,
 )
+from headrace.export.conversion import convert_here
 from headrace.export.importer import ImportRequest, import_model
 from headrace.models.sources.base import SourceSpec
 from headrace.models.store import LocalStore
@@ -146,7 +147,7 @@ def test_a_number_that_a_recipe_has_not_is_refused(store: LocalStore, request_: 
 
 
 def test_a_model_of_the_store_is_a_base(store: LocalStore, request_: TrainRequest, base_folder: Path):
-    import_model(ImportRequest(source=str(base_folder), name="water"), store, Watching())
+    import_model(ImportRequest(source=str(base_folder), name="water"), store, Watching(), convert_here)
     spec = find_base(dataclasses.replace(request_, base="water"), store)
     assert spec == SourceSpec(kind="folder", name=str(base_folder.resolve()))
     assert find_base(dataclasses.replace(request_, base="other"), store) == SourceSpec(kind="hub", name="other")

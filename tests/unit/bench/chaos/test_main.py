@@ -6,13 +6,14 @@ from bench.chaos.engine import Stage
 from bench.chaos.promise import Promise
 from bench.model import Model
 from bench.results import Results, read_results
+from bench.texts import Mix
 
 
 @pytest.fixture
 def setup(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> program.Setup:
     """A program whose one part is played."""
     model = Model(tmp_path, tmp_path, tmp_path, "revision", window=256, hidden=384, inner=1536, layers=6)
-    setup = program.Setup(model, Stage(tmp_path, ["a"], long="b"), share=0.1)
+    setup = program.Setup(model, Stage(tmp_path, ["a"], long="b"), Mix((), tmp_path, ""), share=0.1)
     monkeypatch.setattr(program, "prepare", lambda _share: setup)
     monkeypatch.setattr(program, "interrupt_on_terminate", lambda: None)
     monkeypatch.setattr(program, "open_results", lambda *_: Results(tmp_path / "run.json", {}, {}))
@@ -41,4 +42,4 @@ def test_a_share_shrinks_every_count_but_not_to_nothing(setup: program.Setup) ->
 
 def test_by_default_every_part_runs_whole() -> None:
     asked = program.parse_arguments([])
-    assert (asked.parts, asked.share) == (["poison", "kills", "cancels", "cost"], 1.0)
+    assert (asked.parts, asked.share) == (["poison", "kills", "cancels", "swaps", "cost"], 1.0)

@@ -1,0 +1,312 @@
+"""The part `swaps`: the served model is switched to another version again and again under load, a fifth of them broken.
+
+The versions are the same model with a little noise in its words, so each answers a little differently, and every answer
+is compared with what its version says. Then a version is put in the shadow of the one that answers, and the tail of the
+short texts is measured with it and without, in turn.
+"""
+
+import asyncio
+import contextlib
+import json
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from bench import proctree
+from bench.chaos.promise import Promise
+from bench.dialects import Vectors, answer_vectors, http_request, request_body
+from bench.http_client import AnswerInvalid, Client
+from bench.load import SHORT_TOKENS, Arrivals, Load, Texts, mingled, probe, running_generator
+from bench.model import NAME, Model
+from bench.progress import say
+from bench.server import Running, read_servers, running_server, wait_for_answer
+from bench.stats import spread
+from bench.texts import Mix
+from headrace.models.folder import GRAPH
+from headrace.models.manifest import Manifest, make_manifest
+from headrace.models.store import LocalStore
+
+PART: Final = "swaps"
+SWAPS: Final = 100
+ROUNDS: Final = 5
+_VERSIONS: Final = 3
+_BROKEN_EVERY: Final = 5
+_CLIENTS: Final = 8
+_NOISE: Final = 1e-3  # of the spread of the words: a cosine of 0.99999 to the original, and another answer each
+_MAX_DIFFERENCE: Final = 1e-5
+_MOST_MEMORY: Final = 2.1  # two versions and a tenth
+_LIMIT_S: Final = 60.0
+_OK, _CONFLICT = 200, 409
+_LOAD: Final = 0.7
+_TAIL_S: Final = 10.0
+_CAPACITY_S: Final = 5.0
+_MOST_TAIL: Final = 1.05
+
+
+@dataclass(slots=True)
+class Seen:
+    """What the clients saw.
+
+    Attributes:
+        wrong: What a client should not have seen, in words.
+        by_revision: Answers of each version.
+    """
+
+    wrong: list[str] = field(default_factory=list)
+    by_revision: dict[str, int] = field(default_factory=dict)
+
+    @property
+    def answered(self) -> int:
+        """Requests that were answered well."""
+        return sum(self.by_revision.values())
+
+
+@dataclass(slots=True)
+class Swapped:
+    """What the switches were like."""
+
+    took_s: list[float] = field(default_factory=list)
+    refused: int = 0
+    wrong: list[str] = field(default_factory=list)
+    memory_bytes: list[int] = field(default_factory=list)
+
+
+def run_swaps(model: Model, texts: Sequence[str], mix: Mix, swaps: int = SWAPS, rounds: int = ROUNDS) -> list[Promise]:
+    """Switch the version of `headrace serve` under load, then put one in its shadow."""
+    with tempfile.TemporaryDirectory(prefix="headrace-bench-") as home:
+        versions = make_versions(model, Path(home))
+        served = replace(model, home=Path(home))
+        server = read_servers(["headrace"])[0]
+        with running_server(server, served) as running:
+            wait_for_answer(running, probe(running))
+            alone = proctree.pss_bytes(running.process.pid)
+            seen, swapped = asyncio.run(_swap(running, Path(home), versions, texts, swaps))
+        with running_server(server, served) as running:
+            wait_for_answer(running, probe(running))
+            ratios = _tails(running, served, versions, mix, rounds)
+    return [*promises(seen, swapped, alone), shadow_promise(ratios)]
+
+
+def make_versions(model: Model, home: Path) -> list[str]:
+    """Put versions of the model into another store; returns their revisions, that of the champion first."""
+    store = LocalStore(home / "models")
+    shutil.copytree(model.home / "models" / NAME, store.root / NAME)
+    shutil.copytree(model.home / "plans", home / "plans", dirs_exist_ok=True)
+    original = store.find(NAME).manifest
+    revisions = [original.revision]
+    for number in range(1, _VERSIONS):
+        with store.draft() as draft:
+            for path in model.folder.iterdir():
+                if path.name != "manifest.json":
+                    shutil.copy(path, draft / path.name)
+            _add_noise(draft / GRAPH, number)
+            stored = store.publish(draft, lambda content: _same(original, content), promote=False)
+        revisions.append(stored.revision)
+    return revisions
+
+
+def _same(original: Manifest, content: dict[str, object]) -> Manifest:
+    fields = {name: getattr(original, name) for name in Manifest.model_fields if name not in {"revision", "files"}}
+    return make_manifest(**fields, **content)
+
+
+def _add_noise(path: Path, seed: int) -> None:
+    graph = onnx.load(path)
+    words = next(each for each in graph.graph.initializer if each.name == "words")
+    values = numpy_helper.to_array(words)
+    noise = np.random.default_rng(seed).normal(size=values.shape).astype(np.float32) * values.std() * _NOISE
+    words.CopyFrom(numpy_helper.from_array(values + noise, "words"))
+    path.write_bytes(graph.SerializeToString(deterministic=True))
+
+
+async def _swap(
+    running: Running, home: Path, versions: Sequence[str], texts: Sequence[str], swaps: int
+) -> tuple[Seen, Swapped]:
+    path, dialect = running.server.path, running.server.dialect
+    requests = [http_request(running.port, path, request_body(dialect, [text])) for text in texts]
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", timeout=_LIMIT_S) as admin:
+        expected = {}
+        for revision in (*versions[1:], versions[0]):
+            await _promote(admin, revision)
+            expected[revision] = [await _answer(running, request) for request in requests]
+        seen, swapped = Seen(), Swapped()
+        say(f"swaps: {swaps} of them, {_CLIENTS} clients")
+        async with _clients(running, requests, expected, seen):
+            for number in range(swaps):
+                target = versions[(number + 1) % len(versions)]
+                await _once(admin, home, target, swapped, is_broken=number % _BROKEN_EVERY == _BROKEN_EVERY - 1)
+                swapped.memory_bytes.append(proctree.pss_bytes(running.process.pid))
+    return seen, swapped
+
+
+async def _once(admin: httpx.AsyncClient, home: Path, target: str, swapped: Swapped, *, is_broken: bool) -> None:
+    """Ask for a switch, and say what is wrong with what comes of it."""
+    with _broken(home / "models" / NAME / target / GRAPH) if is_broken else contextlib.nullcontext():
+        started = time.monotonic()
+        reply = await _promote(admin, target)
+        took_s = time.monotonic() - started
+    if is_broken and reply.status_code == _CONFLICT:
+        swapped.refused += 1
+    elif not is_broken and reply.status_code == _OK:
+        swapped.took_s.append(took_s)
+    else:
+        swapped.wrong.append(f"status {reply.status_code} for a version that is {'broken' if is_broken else 'whole'}")
+
+
+@contextlib.contextmanager
+def _broken(path: Path) -> Iterator[None]:
+    """Change a byte in the middle of a file for the length of the block."""
+    middle = path.stat().st_size // 2
+    with path.open("r+b") as file:
+        file.seek(middle)
+        byte = file.read(1)
+        file.seek(middle)
+        file.write(bytes([byte[0] ^ 1]))
+    try:
+        yield
+    finally:
+        with path.open("r+b") as file:
+            file.seek(middle)
+            file.write(byte)
+
+
+async def _promote(admin: httpx.AsyncClient, revision: str) -> httpx.Response:
+    return await admin.post(f"/api/v1/models/{NAME}/promote", json={"revision": revision})
+
+
+async def _answer(running: Running, request: bytes) -> Vectors:
+    client = Client(running.port)
+    status, body = await client.send(request)
+    client.close()
+    if status != _OK:
+        raise AnswerInvalid(f"status {status}: {body[:200]!r}")
+    return answer_vectors(running.server.dialect, body)
+
+
+@contextlib.asynccontextmanager
+async def _clients(
+    running: Running, requests: Sequence[bytes], expected: dict[str, list[Vectors]], seen: Seen
+) -> AsyncIterator[None]:
+    """Keep clients busy for the length of the block."""
+    is_over = asyncio.Event()
+
+    async def work(first: int) -> None:
+        client, number = Client(running.port), first
+        while not is_over.is_set():
+            number = (number + 1) % len(requests)
+            await _ask(client, running.server.dialect, requests[number], number, expected, seen)
+        client.close()
+
+    # Each begins elsewhere: what two ask at the same time would be computed once.
+    tasks = [asyncio.create_task(work(number * len(requests) // _CLIENTS)) for number in range(_CLIENTS)]
+    try:
+        yield
+    finally:
+        is_over.set()
+        await asyncio.gather(*tasks)
+
+
+async def _ask(
+    client: Client, dialect: str, request: bytes, number: int, expected: dict[str, list[Vectors]], seen: Seen
+) -> None:
+    try:
+        async with asyncio.timeout(_LIMIT_S):
+            status, body = await client.send(request)
+    except (OSError, TimeoutError, EOFError, AnswerInvalid) as error:
+        seen.wrong.append(f"{type(error).__name__}: {error}")
+        return
+    if status != _OK:
+        seen.wrong.append(f"status {status}: {body[:200]!r}")
+        return
+    revision = str(json.loads(body)["revision"])
+    difference = float(np.abs(answer_vectors(dialect, body) - expected[revision][number]).max())
+    if difference > _MAX_DIFFERENCE:
+        seen.wrong.append(f"an answer of {revision[:12]} that differs from what it says by {difference:.1e}")
+    else:
+        seen.by_revision[revision] = seen.by_revision.get(revision, 0) + 1
+
+
+def _tails(running: Running, model: Model, versions: Sequence[str], mix: Mix, rounds: int) -> list[float]:
+    """Return how many times as long the p99 is with a shadow, in each round."""
+    place = f"http://127.0.0.1:{running.port}/api/v1/models/{NAME}/candidate"
+    body: dict[str, Any] = {"revision": versions[1], "kind": "shadow", "share": 1.0}
+    ratios = []
+    with running_generator() as generator, httpx.Client(timeout=_LIMIT_S) as admin:
+        load = Load(generator, running)
+        short = mingled(mix, model.window, 0.0, 0)
+        rate = _LOAD * _capacity_per_s(load, short)
+        for number in range(rounds):
+            without = _p99_s(load, short, rate, number)
+            admin.put(place, json=body).raise_for_status()
+            with_shadow = _p99_s(load, short, rate, number)
+            admin.delete(place).raise_for_status()
+            ratios.append(with_shadow / without)
+            say(f"  p99 {without * 1000:.1f} ms, with a shadow {with_shadow * 1000:.1f} ms")
+    return ratios
+
+
+def _capacity_per_s(load: Load, texts: Texts) -> float:
+    figures = load.closed(texts, per_request=1, clients=32, most_s=_CAPACITY_S)
+    return float(figures["answered"] / figures["elapsed_s"])
+
+
+def _p99_s(load: Load, texts: Texts, rate: float, seed: int) -> float:
+    arrivals = Arrivals(rate_per_s=rate, duration_s=_TAIL_S, goal_s=1.0, limit_s=10.0, seed=seed)
+    return float(load.open(texts, arrivals, per_request=1, short_tokens=SHORT_TOKENS[-1])["short_p99_s"])
+
+
+def promises(seen: Seen, swapped: Swapped, alone_bytes: int) -> list[Promise]:
+    """Say whether what was promised of switches holds."""
+    took = spread(swapped.took_s or [0.0])
+    tried = len(swapped.took_s) + swapped.refused + len(swapped.wrong)
+    most = max(swapped.memory_bytes, default=0) / alone_bytes
+    wrong = seen.wrong + swapped.wrong
+    first = f"; the first: {wrong[0]}" if wrong else ""
+    values = {
+        "swaps": float(len(swapped.took_s)),
+        "refused": float(swapped.refused),
+        "answered": float(seen.answered),
+        "failed": float(len(seen.wrong)),
+        "took_min_s": took.low,
+        "took_median_s": took.median,
+        "took_max_s": took.high,
+        "memory_ratio": most,
+    }
+    return [
+        Promise(
+            PART,
+            "a switch of the version fails no request and mixes no versions",
+            f"{tried} switches in {took.median:.1f} s ({took.low:.1f} to {took.high:.1f}), {swapped.refused} of them to"
+            f" a broken version refused, {len(seen.wrong)} of {seen.answered + len(seen.wrong):,} requests"
+            f" failed{first}",
+            seen.answered > 0 and not wrong and len(seen.by_revision) == _VERSIONS,
+            values,
+        ),
+        Promise(
+            PART,
+            "after a switch there is no more memory than of two versions and a tenth",
+            f"{most:.2f} times that of one",
+            0 < most <= _MOST_MEMORY,
+        ),
+    ]
+
+
+def shadow_promise(ratios: Sequence[float]) -> Promise:
+    """Say whether a shadow keeps out of the way."""
+    found = spread(ratios)
+    return Promise(
+        PART,
+        "a shadow makes the p99 of short texts at 70 % load at most 5 % longer",
+        f"{found.median:.2f} times as long ({found.low:.2f} to {found.high:.2f}, {found.count} rounds)",
+        found.median <= _MOST_TAIL,
+        {"p99_ratio": found.median, "p99_ratio_min": found.low, "p99_ratio_max": found.high},
+    )
