@@ -307,6 +307,10 @@ slice of a text from `start` to `end` of each span is the text that is told.
 
 {table}
 
+Word by word (`first`, `average`, `max`), `extract` differs on purpose where transformers' pipeline takes a token for
+the rest of a word because the slice of the text has another length than the token, as where accents or control
+characters are dropped: the pipeline then joins a word to the one before it.
+
 With {versions}.
 """
 

@@ -243,6 +243,7 @@ def _tails(running: Running, model: Model, versions: Sequence[str], mix: Mix, ro
     with running_generator() as generator, httpx.Client(timeout=_LIMIT_S) as admin:
         load = Load(generator, running)
         short = mingled(mix, model.window, 0.0, 0)
+        admin.post(f"{place.removesuffix('candidate')}promote", json={"revision": versions[0]}).raise_for_status()
         rate = _LOAD * _capacity_per_s(load, short)
         for number in range(rounds):
             without = _p99_s(load, short, rate, number)

@@ -157,8 +157,8 @@ class Rollout:
         """Try out a version beside the champion, or none any more; of a revision, the begin is enough.
 
         Raises:
-            ModelUnknown: The model is not served here, there is no such version, or it is the champion.
-            VersionUnfit: As of ``promote``.
+            ModelUnknown: The model is not served here, or there is no such version.
+            VersionUnfit: As of ``promote``, or it is the champion.
             StoreUnusable: As of ``promote``.
         """
         self._registry.deployment(name)
@@ -228,7 +228,7 @@ class Rollout:
 
     def _refuse_champion(self, name: str, revision: str) -> None:
         if revision == self._registry.deployment(name).champion.revision:
-            raise ModelUnknown(f"{revision[:12]} is the champion of {name!r} already", field="revision")
+            raise VersionUnfit(f"{revision[:12]} is the champion of {name!r} already", field="revision")
 
     async def _switch_champion(self, name: str, revision: str) -> None:
         deployed = self._registry.deployment(name)
@@ -289,7 +289,7 @@ def _unfit(name: str, revision: str) -> Iterator[None]:
     """Say of a version that somebody asked for, whatever is wrong with it, that it is unfit."""
     try:
         yield
-    except (ModelUnknown, StoreUnusable):
+    except (ModelUnknown, StoreUnusable, VersionUnfit):
         raise
     except HeadraceError as error:
         raise VersionUnfit(

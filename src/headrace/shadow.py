@@ -17,7 +17,10 @@ from headrace.observe.base import Observer, ShadowCompared
 from headrace.tasks.base import Task
 from headrace.types import Options, Result, Text
 
-_MOST: Final = 4  # requests at a time: one that computes, and some that follow without a pause
+_MOST: Final = 4  # requests at a time
+# Between two requests that are repeated: to send one and to compare what comes back takes the process that answers some
+# 0.7 ms. At 490 requests/s the p99 of short texts was 1.4 times as long when each was repeated that could be.
+_PAUSE_S: Final = 0.05
 _LIMIT_S: Final = 30.0  # an answer that takes longer says nothing any more
 
 
@@ -48,12 +51,15 @@ class Shadow:
         self._registry = registry
         self._observer = observer
         self._running: set[asyncio.Task[None]] = set()
+        self._again_at = 0.0
 
     def repeat(self, model: LoadedModel, answered: Answered) -> None:
         """Ask a version what the champion has answered; returns at once."""
-        if len(self._running) >= _MOST:
+        now = time.monotonic()
+        if now < self._again_at or len(self._running) >= _MOST:
             self._tell(model, "skipped", answered)
             return
+        self._again_at = now + _PAUSE_S
         running = asyncio.create_task(self._compare(model, answered))
         self._running.add(running)
         running.add_done_callback(self._running.discard)

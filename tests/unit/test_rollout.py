@@ -17,7 +17,7 @@ from tests.support.manifests import describe_model
 from tests.support.services import CALLER, PLAN, ask, values
 from tests.support.shelf import Shelf
 
-from headrace import rollout
+from headrace import rollout, shadow
 from headrace.cache.memory import MemoryCache
 from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
@@ -140,6 +140,12 @@ def canary(number: int, share: float = 0.1, kind: Any = "canary") -> Candidate:
     return Candidate(revision=revision(number), kind=kind, share=share)
 
 
+@pytest.fixture
+def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Repeat requests without a pause."""
+    monkeypatch.setattr(shadow, "_PAUSE_S", 0.0)
+
+
 async def test_a_promoted_version_answers_and_the_one_before_is_stopped():
     async with running() as world:
         assert await world.revision() == revision(0)
@@ -252,7 +258,7 @@ async def test_a_trial_ends_when_it_is_over_or_another_one_begins():
         await world.service.try_out(CALLER, "fake", canary(1, 1.0))
         await world.service.promote(CALLER, "fake", revision(3))  # makes room, and the trial begins again
         assert (await world.revision(key="a"), world.most_alive) == (revision(1), 2)
-        with pytest.raises(ModelUnknown, match="is the champion"):
+        with pytest.raises(VersionUnfit, match="is the champion"):
             await world.service.try_out(CALLER, "fake", canary(3))
 
 
@@ -361,7 +367,7 @@ async def test_who_may_not_change_versions_is_refused():
                 await act
 
 
-async def test_a_shadow_is_compared_and_never_heard():
+async def test_a_shadow_is_compared_and_never_heard(hurried: None):
     async with running() as world:
         await world.service.try_out(CALLER, "fake", canary(1, 1.0, "shadow"))
         assert world.stands_back
@@ -380,7 +386,7 @@ async def test_a_shadow_is_compared_and_never_heard():
             assert list(each.agreements) == [pytest.approx(cosine, abs=1e-6)]
 
 
-async def test_a_shadow_that_is_busy_is_left_out_and_one_that_fails_says_so():
+async def test_a_shadow_that_is_busy_is_left_out_and_one_that_fails_says_so(hurried: None):
     async with running() as world:
         gate = world.gates[revision(1)] = threading.Event()
         gate.set()
@@ -393,11 +399,24 @@ async def test_a_shadow_that_is_busy_is_left_out_and_one_that_fails_says_so():
         gate.set()
         await asyncio.sleep(0.1)
         assert [each.outcome for each in world.recorder.of(ShadowCompared)] == [*outcomes, *["compared"] * 4]
-        shadow = world.registry.deployment("fake").versions[1]
-        await shadow.engine.aclose()
+        trial = world.registry.deployment("fake").versions[1]
+        await trial.engine.aclose()
         await world.ask("again")
         await asyncio.sleep(0.05)
         assert world.recorder.of(ShadowCompared)[-1].outcome == "service.stopping"
+
+
+async def test_requests_are_repeated_with_pauses_between_them():
+    async with running() as world:
+        await world.service.try_out(CALLER, "fake", canary(1, 1.0, "shadow"))
+        for number in range(10):
+            await world.ask(f"wheel {number}")
+        await asyncio.sleep(0.1)
+        await world.ask("later")
+        await asyncio.sleep(0.05)
+        outcomes = [each.outcome for each in world.recorder.of(ShadowCompared)]
+        assert outcomes.count("compared") == len(outcomes) - outcomes.count("skipped")
+        assert 2 <= outcomes.count("compared") < 8
 
 
 async def test_a_share_of_the_requests_is_repeated_and_a_trial_that_ends_ends_it():

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from headrace.errors import ModelCorrupt, ModelUnknown, StoreUnusable
+from headrace.errors import ModelCorrupt, ModelUnknown, StoreUnusable, VersionUnfit
 from headrace.models.disk import filling, flush, reading, writing
 from headrace.models.drafts import draft_name, held, held_draft, remove_abandoned
 from headrace.models.folder import ModelFolder, describe_files, open_folder, read_manifest
@@ -205,13 +205,14 @@ class LocalStore:
         """Try out a version beside the champion, or none any more, and return the roles.
 
         Raises:
-            ModelUnknown: There is no such version, or it is the champion.
+            ModelUnknown: There is no such version.
+            VersionUnfit: It is the champion.
             ModelCorrupt: It is broken.
             StoreUnusable: The store cannot be written.
         """
         if candidate is not None:
             if candidate.revision == self.roles(name).champion:
-                raise ModelUnknown(f"{candidate.revision[:12]} is the champion of {name!r} already", field="revision")
+                raise VersionUnfit(f"{candidate.revision[:12]} is the champion of {name!r} already", field="revision")
             self.open(name, candidate.revision)
         return self._change_roles(name, lambda roles: roles.try_out(candidate))
 

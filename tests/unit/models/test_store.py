@@ -11,7 +11,7 @@ import pytest
 from tests.unit.models.conftest import Publish
 
 import headrace.models.store
-from headrace.errors import ModelCorrupt, ModelUnknown, NameInvalid, StoreUnusable
+from headrace.errors import ModelCorrupt, ModelUnknown, NameInvalid, StoreUnusable, VersionUnfit
 from headrace.models.disk import flush
 from headrace.models.folder import open_folder
 from headrace.models.roles import Candidate, Roles
@@ -393,7 +393,7 @@ def test_a_version_is_tried_out_until_it_is_promoted_or_retired(store: LocalStor
     assert store.try_out("tiny", None).candidate is None
     store.try_out("tiny", canary(other, 0.5))
     assert store.promote("tiny", other.revision) == Roles(champion=other.revision, previous=champion.revision)
-    with pytest.raises(ModelUnknown, match="is the champion"):
+    with pytest.raises(VersionUnfit, match="is the champion"):
         store.try_out("tiny", canary(other))
     with pytest.raises(ModelUnknown):
         store.try_out("tiny", Candidate(revision="0" * 64, kind="shadow", share=1))
