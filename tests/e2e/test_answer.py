@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -14,7 +16,6 @@ from tests.support.headed import WINDOW, import_into, rest_client, write_headed
 from tests.support.tiny_tokenizers import CORPUS, TRAIN
 
 from headrace.api.rest.responses import AnswerResponse
-from headrace.cli.main import app
 from headrace.errors import SourceInvalid, SourceUnsupported
 from headrace.export.pytorch import quiet_libraries
 from headrace.models.store import LocalStore
@@ -135,11 +136,14 @@ async def test_the_model_says_what_it_is(homes: dict[str, Path]):
 
 
 def test_the_command_answers_from_the_lines_of_a_file(homes: dict[str, Path]):
-    from typer.testing import CliRunner  # noqa: PLC0415 - the command line alone needs it
-
     arguments = ["answer", "--query", QUERY, "--top-k", "2", "--home", str(homes["wordpiece"])]
-    result = CliRunner().invoke(app, arguments, input="\n".join(CORPUS[:5]))
-    assert result.exit_code == 0, result.output
+    result = subprocess.run(
+        [sys.executable, "-m", "headrace", *arguments],
+        input="\n".join(CORPUS[:5]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     expected = asyncio.run(answer(homes["wordpiece"], *CORPUS[:5], top_k=2))["results"]
     assert [[each["text"] for each in line["answers"]] for line in lines] == [

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -11,7 +13,6 @@ from tests.support.headed import import_into, rest_client, write_headed
 from tests.support.tiny_tokenizers import CORPUS, TRAIN
 
 from headrace.api.rest.responses import ZeroshotResponse
-from headrace.cli.main import app
 from headrace.export.pytorch import quiet_libraries
 from headrace.models.store import LocalStore
 
@@ -107,12 +108,15 @@ async def test_what_was_read_with_a_label_is_remembered_whatever_the_others_are(
 
 
 def test_the_command_classifies_the_lines_of_a_file(homes: dict[str, Path]):
-    from typer.testing import CliRunner  # noqa: PLC0415 - the command line alone needs it
-
     arguments = ["zeroshot", *(part for topic in TOPICS for part in ("--label", topic)), "--top-k", "2"]
     chosen = ["--home", str(homes["wordpiece"]), "--limits-max-inputs", "7"]  # two lines at a time
-    result = CliRunner().invoke(app, [*arguments, *chosen], input="\n".join(CORPUS[:5]))
-    assert result.exit_code == 0, result.output
+    result = subprocess.run(
+        [sys.executable, "-m", "headrace", *arguments, *chosen],
+        input="\n".join(CORPUS[:5]),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     expected = asyncio.run(classify(homes["wordpiece"], *CORPUS[:5], top_k=2))["results"]
     assert [line.pop("index") for line in lines] == list(range(5))
