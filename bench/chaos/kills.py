@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, TypeVar
@@ -13,9 +13,10 @@ from typing import Final, TypeVar
 import numpy as np
 
 from bench import proctree
+from bench.chaos.clients import CLIENTS, LIMIT_S, answer, ask, busy
 from bench.chaos.promise import Promise
 from bench.dialects import Vectors, answer_vectors, http_request, request_body
-from bench.http_client import AnswerInvalid, Client
+from bench.http_client import Client
 from bench.load import probe
 from bench.model import Model
 from bench.progress import say
@@ -25,11 +26,8 @@ from bench.stats import spread
 T = TypeVar("T")
 PART: Final = "kills"
 KILLS: Final = 50
-_CLIENTS: Final = 8
 _MAX_DOWN_S: Final = 2.0
 _MAX_DIFFERENCE: Final = 1e-5
-_LIMIT_S: Final = 60.0
-_OK: Final = 200
 _CALM_ANSWERS: Final = 20  # between two kills, so that each meets a server at work
 _POLL_S: Final = 0.005
 _ENGINE: Final = b"headrace.engine_process"
@@ -61,61 +59,28 @@ async def _run(running: Running, texts: Sequence[str], kills: int) -> tuple[Seen
     requests = [
         http_request(running.port, running.server.path, request_body(running.server.dialect, [text])) for text in texts
     ]
-    expected = [await _answer(running, request) for request in requests]
+    expected = [await answer(running, request) for request in requests]
     seen = Seen()
-    say(f"kills: {kills} of them, {_CLIENTS} clients")
-    async with _clients(running, requests, expected, seen):
+
+    async def turn(client: Client, number: int) -> None:
+        sent = time.monotonic()
+        wrong = _judge(await ask(client, requests[number]), running.server.dialect, expected[number])
+        if wrong:
+            seen.wrong.append(wrong)
+        else:
+            seen.answered += 1
+            seen.sent.append(sent)
+
+    say(f"kills: {kills} of them, {CLIENTS} clients")
+    async with busy(running, len(requests), turn):
         return seen, [await _kill(running.process.pid, seen) for _ in range(kills)]
 
 
-async def _answer(running: Running, request: bytes) -> Vectors:
-    client = Client(running.port)
-    status, body = await client.send(request)
-    client.close()
-    if status != _OK:
-        raise AnswerInvalid(f"status {status}: {body[:200]!r}")
-    return answer_vectors(running.server.dialect, body)
-
-
-@contextlib.asynccontextmanager
-async def _clients(
-    running: Running, requests: Sequence[bytes], expected: Sequence[Vectors], seen: Seen
-) -> AsyncIterator[None]:
-    """Keep clients busy for the length of the block."""
-    is_over = asyncio.Event()
-
-    async def work(first: int) -> None:
-        client, number = Client(running.port), first
-        while not is_over.is_set():
-            number = (number + 1) % len(requests)
-            sent = time.monotonic()
-            wrong = await _ask(client, running.server.dialect, requests[number], expected[number])
-            if wrong:
-                seen.wrong.append(wrong)
-            else:
-                seen.answered += 1
-                seen.sent.append(sent)
-        client.close()
-
-    # Each begins elsewhere: what two ask at the same time would be computed once.
-    tasks = [asyncio.create_task(work(number * len(requests) // _CLIENTS)) for number in range(_CLIENTS)]
-    try:
-        yield
-    finally:
-        is_over.set()
-        await asyncio.gather(*tasks)
-
-
-async def _ask(client: Client, dialect: str, request: bytes, expected: Vectors) -> str:
-    """Send a request; returns what is wrong with the answer, or nothing."""
-    try:
-        async with asyncio.timeout(_LIMIT_S):
-            status, body = await client.send(request)
-    except (OSError, TimeoutError, EOFError, AnswerInvalid) as error:
-        return f"{type(error).__name__}: {error}"
-    if status != _OK:
-        return f"status {status}: {body[:200]!r}"
-    difference = float(np.abs(answer_vectors(dialect, body) - expected).max())
+def _judge(said: bytes | str, dialect: str, expected: Vectors) -> str:
+    """Return what is wrong with what came back, or nothing."""
+    if isinstance(said, str):
+        return said
+    difference = float(np.abs(answer_vectors(dialect, said) - expected).max())
     return "" if difference <= _MAX_DIFFERENCE else f"an answer that differs by {difference:.1e}"
 
 
@@ -139,7 +104,7 @@ async def _until(condition: Callable[[], T]) -> T:
     Raises:
         TimeoutError: It does not come true.
     """
-    async with asyncio.timeout(_LIMIT_S):
+    async with asyncio.timeout(LIMIT_S):
         while not (value := condition()):  # noqa: ASYNC110 - a process that ends or starts sends no event
             await asyncio.sleep(_POLL_S)
     return value

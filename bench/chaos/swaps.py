@@ -11,7 +11,7 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -22,9 +22,10 @@ import onnx
 from onnx import numpy_helper
 
 from bench import proctree
+from bench.chaos.clients import CLIENTS, LIMIT_S, answer, ask, busy
 from bench.chaos.promise import Promise
 from bench.dialects import Vectors, answer_vectors, http_request, request_body
-from bench.http_client import AnswerInvalid, Client
+from bench.http_client import Client
 from bench.load import SHORT_TOKENS, Arrivals, Load, Texts, mingled, probe, running_generator
 from bench.model import NAME, Model
 from bench.progress import say
@@ -40,11 +41,9 @@ SWAPS: Final = 100
 ROUNDS: Final = 5
 _VERSIONS: Final = 3
 _BROKEN_EVERY: Final = 5
-_CLIENTS: Final = 8
 _NOISE: Final = 1e-3  # of the spread of the words: a cosine of 0.99999 to the original, and another answer each
 _MAX_DIFFERENCE: Final = 1e-5
 _MOST_MEMORY: Final = 2.1  # two versions and a tenth
-_LIMIT_S: Final = 60.0
 _OK, _CONFLICT = 200, 409
 _LOAD: Final = 0.7
 _TAIL_S: Final = 10.0
@@ -133,14 +132,18 @@ async def _swap(
 ) -> tuple[Seen, Swapped]:
     path, dialect = running.server.path, running.server.dialect
     requests = [http_request(running.port, path, request_body(dialect, [text])) for text in texts]
-    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", timeout=_LIMIT_S) as admin:
+    async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{running.port}", timeout=LIMIT_S) as admin:
         expected = {}
         for revision in (*versions[1:], versions[0]):
             await _promote(admin, revision)
-            expected[revision] = [await _answer(running, request) for request in requests]
+            expected[revision] = [await answer(running, request) for request in requests]
         seen, swapped = Seen(), Swapped()
-        say(f"swaps: {swaps} of them, {_CLIENTS} clients")
-        async with _clients(running, requests, expected, seen):
+
+        async def turn(client: Client, number: int) -> None:
+            _note(await ask(client, requests[number]), dialect, number, expected, seen)
+
+        say(f"swaps: {swaps} of them, {CLIENTS} clients")
+        async with busy(running, len(requests), turn):
             for number in range(swaps):
                 target = versions[(number + 1) % len(versions)]
                 await _once(admin, home, target, swapped, is_broken=number % _BROKEN_EVERY == _BROKEN_EVERY - 1)
@@ -183,52 +186,13 @@ async def _promote(admin: httpx.AsyncClient, revision: str) -> httpx.Response:
     return await admin.post(f"/api/v1/models/{NAME}/promote", json={"revision": revision})
 
 
-async def _answer(running: Running, request: bytes) -> Vectors:
-    client = Client(running.port)
-    status, body = await client.send(request)
-    client.close()
-    if status != _OK:
-        raise AnswerInvalid(f"status {status}: {body[:200]!r}")
-    return answer_vectors(running.server.dialect, body)
-
-
-@contextlib.asynccontextmanager
-async def _clients(
-    running: Running, requests: Sequence[bytes], expected: dict[str, list[Vectors]], seen: Seen
-) -> AsyncIterator[None]:
-    """Keep clients busy for the length of the block."""
-    is_over = asyncio.Event()
-
-    async def work(first: int) -> None:
-        client, number = Client(running.port), first
-        while not is_over.is_set():
-            number = (number + 1) % len(requests)
-            await _ask(client, running.server.dialect, requests[number], number, expected, seen)
-        client.close()
-
-    # Each begins elsewhere: what two ask at the same time would be computed once.
-    tasks = [asyncio.create_task(work(number * len(requests) // _CLIENTS)) for number in range(_CLIENTS)]
-    try:
-        yield
-    finally:
-        is_over.set()
-        await asyncio.gather(*tasks)
-
-
-async def _ask(
-    client: Client, dialect: str, request: bytes, number: int, expected: dict[str, list[Vectors]], seen: Seen
-) -> None:
-    try:
-        async with asyncio.timeout(_LIMIT_S):
-            status, body = await client.send(request)
-    except (OSError, TimeoutError, EOFError, AnswerInvalid) as error:
-        seen.wrong.append(f"{type(error).__name__}: {error}")
+def _note(said: bytes | str, dialect: str, number: int, expected: dict[str, list[Vectors]], seen: Seen) -> None:
+    """Write down what came back for a request."""
+    if isinstance(said, str):
+        seen.wrong.append(said)
         return
-    if status != _OK:
-        seen.wrong.append(f"status {status}: {body[:200]!r}")
-        return
-    revision = str(json.loads(body)["revision"])
-    difference = float(np.abs(answer_vectors(dialect, body) - expected[revision][number]).max())
+    revision = str(json.loads(said)["revision"])
+    difference = float(np.abs(answer_vectors(dialect, said) - expected[revision][number]).max())
     if difference > _MAX_DIFFERENCE:
         seen.wrong.append(f"an answer of {revision[:12]} that differs from what it says by {difference:.1e}")
     else:
@@ -240,7 +204,7 @@ def _tails(running: Running, model: Model, versions: Sequence[str], mix: Mix, ro
     place = f"http://127.0.0.1:{running.port}/api/v1/models/{NAME}/candidate"
     body: dict[str, Any] = {"revision": versions[1], "kind": "shadow", "share": 1.0}
     ratios = []
-    with running_generator() as generator, httpx.Client(timeout=_LIMIT_S) as admin:
+    with running_generator() as generator, httpx.Client(timeout=LIMIT_S) as admin:
         load = Load(generator, running)
         short = mingled(mix, model.window, 0.0, 0)
         admin.post(f"{place.removesuffix('candidate')}promote", json={"revision": versions[0]}).raise_for_status()

@@ -210,27 +210,28 @@ class Rollout:
     async def _promote(self, name: str, revision: str) -> Roles:
         self._settled.pop(name, None)  # whatever fails below, the store is followed again
         with _unfit(name, revision):
-            folder = await asyncio.to_thread(self._store.open, name, revision)
-            await self._switch_champion(name, folder.manifest.revision)
+            folder = await self._open(name, revision)
+            await self._switch_champion(name, folder.manifest.revision, folder)
         roles = await asyncio.to_thread(self._store.promote, name, folder.manifest.revision)
         await self._switch_trial(name, roles.candidate)
         return roles
 
     async def _try_out(self, name: str, candidate: Candidate | None) -> Roles:
         self._settled.pop(name, None)
+        folder = None
         with _unfit(name, candidate.revision if candidate else ""):
             if candidate is not None:
-                folder = await asyncio.to_thread(self._store.open, name, candidate.revision)
+                folder = await self._open(name, candidate.revision)
                 candidate = candidate.model_copy(update={"revision": folder.manifest.revision})
                 self._refuse_champion(name, candidate.revision)
-            await self._switch_trial(name, candidate)
+            await self._switch_trial(name, candidate, folder)
         return await asyncio.to_thread(self._store.try_out, name, candidate)
 
     def _refuse_champion(self, name: str, revision: str) -> None:
         if revision == self._registry.deployment(name).champion.revision:
             raise VersionUnfit(f"{revision[:12]} is the champion of {name!r} already", field="revision")
 
-    async def _switch_champion(self, name: str, revision: str) -> None:
+    async def _switch_champion(self, name: str, revision: str, folder: ModelFolder | None = None) -> None:
         deployed = self._registry.deployment(name)
         if deployed.champion.revision == revision:
             return
@@ -239,27 +240,25 @@ class Rollout:
             champion = deployed.trial
         else:
             await self._end_trial(name)  # there would be three, and a shadow stands back for good
-            champion = await self._start(name, revision)
+            champion = await self._start(name, folder or await self._open(name, revision))
         self._registry.deploy(Deployment(champion))
         self._observer.observe(VersionSwitched(model=name, revision=revision, role="champion"))
         await self._registry.release(deployed.champion)
 
-    async def _switch_trial(self, name: str, candidate: Candidate | None) -> None:
+    async def _switch_trial(self, name: str, candidate: Candidate | None, folder: ModelFolder | None = None) -> None:
         deployed = self._registry.deployment(name)
         if candidate == deployed.candidate:
             return
-        trial, before = deployed.trial, deployed.candidate
-        if (
-            candidate is None
-            or before is None
-            or (before.revision, before.kind) != (candidate.revision, candidate.kind)
-        ):
+        if candidate is None:
             await self._end_trial(name)
-            stands_back = candidate is not None and candidate.kind == "shadow"
-            trial = None if candidate is None else await self._start(name, candidate.revision, stands_back=stands_back)
-        if candidate is not None:
-            self._registry.deploy(Deployment(deployed.champion, trial, candidate))
-            self._observer.observe(VersionSwitched(model=name, revision=candidate.revision, role=candidate.kind))
+            return
+        trial, before = deployed.trial, deployed.candidate
+        if before is None or (before.revision, before.kind) != (candidate.revision, candidate.kind):
+            await self._end_trial(name)
+            folder = folder or await self._open(name, candidate.revision)
+            trial = await self._start(name, folder, stands_back=candidate.kind == "shadow")
+        self._registry.deploy(Deployment(deployed.champion, trial, candidate))
+        self._observer.observe(VersionSwitched(model=name, revision=candidate.revision, role=candidate.kind))
 
     async def _end_trial(self, name: str) -> None:
         deployed = self._registry.deployment(name)
@@ -267,13 +266,15 @@ class Rollout:
             self._registry.deploy(Deployment(deployed.champion))
             await self._registry.release(deployed.trial)
 
-    async def _start(self, name: str, revision: str, *, stands_back: bool = False) -> LoadedModel:
+    async def _open(self, name: str, revision: str) -> ModelFolder:
+        return await asyncio.to_thread(self._store.open, name, revision)
+
+    async def _start(self, name: str, folder: ModelFolder, *, stands_back: bool = False) -> LoadedModel:
         """Return a version that is ready, run in the first way that suits it.
 
         Raises:
             HeadraceError: It cannot be loaded, or does not answer as it should.
         """
-        folder = await asyncio.to_thread(self._store.open, name, revision)
         champion = self._registry.deployment(name).champion
         *ways, last = await asyncio.to_thread(partial(self._load, folder, champion, stands_back=stands_back))
         for model in ways:

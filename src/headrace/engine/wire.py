@@ -20,7 +20,7 @@ import orjson
 
 from headrace.engine.arrays import ArrayReader, ArrayWriter, read_size
 from headrace.engine.base import Job, JobResult, Output
-from headrace.errors import EngineFailed, HeadraceError, error_classes
+from headrace.errors import EngineFailed, HeadraceError, errors_by_code
 from headrace.types import Text, Timings, Truncate, Window, parts_of
 
 VERSION: Final = 4
@@ -262,13 +262,9 @@ def _encode_error(error: HeadraceError) -> _Header:
 
 def _decode_error(fields: _Header) -> HeadraceError:
     """Return the error as the class it was; a code from a newer version than this one is a failed engine."""
-    kind = _errors_by_code().get(fields["code"], EngineFailed)
+    kind = errors_by_code().get(fields["code"], EngineFailed)
     wait_s = None if fields["retry_after_s"] is None else _finite(fields["retry_after_s"])
     return kind(str(fields["message"]), field=fields["field"], retry_after_s=wait_s)
-
-
-def _errors_by_code() -> dict[str, type[HeadraceError]]:
-    return {kind.code: kind for kind in error_classes()}
 
 
 def _cut(body: bytes, sizes: Sequence[int]) -> Iterator[bytes]:

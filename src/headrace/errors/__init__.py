@@ -64,7 +64,7 @@ a secret, or the text of somebody else's exception: those go to the log, if anyw
 """
 
 from headrace.errors.access import AccessDenied, AccessError, CallerUnknown
-from headrace.errors.base import HeadraceError, error_classes
+from headrace.errors.base import HeadraceError, error_classes, errors_by_code
 from headrace.errors.capacity import (
     CapacityError,
     DeadlineExceeded,
@@ -180,4 +180,5 @@ __all__ = [
     "TrainingUnfinished",
     "VersionUnfit",
     "error_classes",
+    "errors_by_code",
 ]

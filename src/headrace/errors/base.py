@@ -34,3 +34,8 @@ def error_classes(root: type[HeadraceError] = HeadraceError) -> Iterator[type[He
         if "code" in vars(child):
             yield child
         yield from error_classes(child)
+
+
+def errors_by_code() -> dict[str, type[HeadraceError]]:
+    """Return every concrete error class by its code, to make an error again that came from another process."""
+    return {kind.code: kind for kind in error_classes()}

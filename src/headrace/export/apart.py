@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict
 from typing import Any, Final
 
-from headrace.errors import HeadraceError, SourceInvalid, error_classes
+from headrace.errors import HeadraceError, SourceInvalid, errors_by_code
 from headrace.export.conversion import Order
 from headrace.machine import read_machine
 from headrace.models.manifest import Manifest, parse_manifest
@@ -93,8 +93,7 @@ def _follow(lines: Iterable[str], progress: Progress, process: "subprocess.Popen
 
 
 def _error(fields: Mapping[str, Any]) -> HeadraceError:
-    kinds = {kind.code: kind for kind in error_classes()}
-    return kinds.get(fields["code"], SourceInvalid)(fields["message"], field=fields["field"])
+    return errors_by_code().get(fields["code"], SourceInvalid)(fields["message"], field=fields["field"])
 
 
 def _ended(process: "subprocess.Popen[str]") -> SourceInvalid:

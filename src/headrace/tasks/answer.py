@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.tasks.base import Task, count, pack_counts, pair_with_query, unpack_counts
+from headrace.tasks.base import Task, count, pack_counts, pair_with_query, trim, unpack_counts
 from headrace.types import Finding, Options, Span, Traits, Window, parts_of
 
 # So many pairs of a first and a last token are looked at for each answer that is wanted: several of them are within
@@ -92,11 +92,7 @@ def _find(
 
 
 def _span(text: str, place: _Place, score: float) -> Span:
-    start, end = place
-    # Tokenizers for which a space belongs to the word after it may count it to the span.
-    span = text[start:end]
-    start += len(span) - len(span.lstrip())
-    own = span.strip()
+    start, own = trim(text, *place)
     return Span(score, start, start + len(own), own)
 
 

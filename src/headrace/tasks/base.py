@@ -30,6 +30,15 @@ def unpack_counts(data: bytes) -> tuple[dict[str, Any], bytes]:
     return {"tokens": tokens, "truncated": truncated, "windows": windows}, data[_COUNTS.size :]
 
 
+def trim(text: str, start: int, end: int) -> tuple[int, str]:
+    """Return where a span of a text begins without the spaces around it, and what it is then.
+
+    Tokenizers for which a space belongs to the word after it may count it to the span.
+    """
+    span = text[start:end]
+    return start + len(span) - len(span.lstrip()), span.strip()
+
+
 def closeness(left: float, right: float) -> float:
     """Return 1 for equal numbers, and less the further apart they are: by their size, but at least by 1."""
     return 1 - min(1.0, abs(left - right) / max(abs(left), abs(right), 1.0))

@@ -13,7 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.tasks.base import Task, count, pack_counts, unpack_counts
+from headrace.tasks.base import Task, count, pack_counts, trim, unpack_counts
 from headrace.types import Aggregation, Entity, Extraction, Options, Traits, Window
 
 _OUTSIDE: Final = "O"
@@ -127,11 +127,7 @@ def _read(label: str) -> tuple[str, str]:
 
 
 def _entity(text: str, pieces: Sequence[_Piece], *, is_whole: bool) -> Entity:
-    start, end = pieces[0].start, pieces[-1].end
-    # Tokenizers for which a space belongs to the word after it may count it to the span.
-    span = text[start:end]
-    start += len(span) - len(span.lstrip())
-    own = span.strip()
+    start, own = trim(text, pieces[0].start, pieces[-1].end)
     label = _read(pieces[0].label)[1] if is_whole else pieces[0].label
     score = sum(piece.score for piece in pieces) / len(pieces)
     return Entity(label=label, score=score, start=start, end=start + len(own), text=own)
