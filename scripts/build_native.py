@@ -8,19 +8,20 @@ cannot be built, the package is made without them and models run on the other ru
 import platform
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 SOURCES: Final = Path("src/headrace/native")
-LIBRARY: Final = SOURCES / "libheadrace.so"
 TAG: Final = "py3-none-manylinux_2_28_x86_64"
-INSTRUCTIONS: Final = (
-    *("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-mavx512vnni"),
-    *("-mavx2", "-mfma", "-mf16c", "-mbmi2"),
-)
-"""What ``engine/plan.py`` looks for before it loads the library."""
+_AVX2: Final = ("-mavx2", "-mfma", "-mf16c", "-mbmi2")
+INSTRUCTIONS: Final = {
+    "avx2": _AVX2,
+    "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-mavx512vnni", *_AVX2),
+}
+"""The kernels are built for each of these; ``engine/plan.py`` asks the processor before it loads one."""
 COMPILER: Final = (sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-linux-gnu.2.28")
 FLAGS: Final = ("-std=gnu11", "-O3", "-g0", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror")
 
@@ -33,22 +34,31 @@ class NativeHook(BuildHookInterface):
         if self.target_name != "wheel" or (sys.platform, platform.machine()) != ("linux", "x86_64"):
             return
         try:
-            build(Path(self.root))
+            libraries = build(Path(self.root))
         except (OSError, subprocess.CalledProcessError) as error:
             self.app.display_warning(f"built without native kernels: {error}")
             return
-        build_data["artifacts"].append(f"/{LIBRARY}")
+        build_data["artifacts"].extend(f"/{library}" for library in libraries)
         build_data.update(pure_python=False, tag=TAG)
 
 
-def build(root: Path) -> None:
-    """Compile the library, in place of the old one in one step: a process may have it loaded.
+def build(root: Path) -> list[Path]:
+    """Compile the libraries, each in place of the old one in one step: a process may have it loaded.
+
+    Returns:
+        Where they are, from the root.
 
     Raises:
         CalledProcessError: The compiler failed; it has said why.
         OSError: It cannot be started.
     """
-    draft = root / LIBRARY.with_suffix(".tmp")
     sources = [str(path) for path in sorted((root / SOURCES).glob("*.c"))]
-    subprocess.run([*COMPILER, *FLAGS, *INSTRUCTIONS, *sources, "-o", str(draft), "-lm", "-lpthread"], check=True)
-    draft.replace(root / LIBRARY)
+    return [_compile(root, sources, name) for name in INSTRUCTIONS]
+
+
+def _compile(root: Path, sources: Sequence[str], name: str) -> Path:
+    library = SOURCES / f"libheadrace-{name}.so"
+    draft = root / library.with_suffix(".tmp")
+    subprocess.run([*COMPILER, *FLAGS, *INSTRUCTIONS[name], *sources, "-o", str(draft), "-lm", "-lpthread"], check=True)
+    draft.replace(root / library)
+    return library

@@ -97,6 +97,7 @@ def _cpu(subject: Subject) -> Iterator[Finding]:
     flags = set(subject.machine.cpu_flags)
     fast = {
         "fp32": bool(flags & {"avx2", "avx512f"}),
+        "int16": flags >= {"avx2", "fma"},
         "bf16": bool(flags & {"avx512_bf16", "amx_bf16"}),
         "int8": bool(flags & {"avx512_vnni", "avx_vnni", "amx_int8"}),
     }
@@ -139,7 +140,7 @@ def _runtime(subject: Subject) -> Iterator[Finding]:
         if not precisions(name, subject.machine):
             continue  # our own kernels, on a processor that they are not for
         try:
-            version = _load_tiny(name)
+            version = _load_tiny(name, subject.machine)
         except (ImportError, OSError, HeadraceError) as error:
             remedy = f"pip install --force-reinstall {'headrace' if name == 'native' else name}"
             yield Finding(f"runtime {name}", "error", f"it does not work: {error}", remedy)
@@ -153,13 +154,14 @@ def _runtime(subject: Subject) -> Iterator[Finding]:
         yield Finding("runtime openvino", "warning", detail, "pip install 'headrace[openvino]'")
 
 
-def _load_tiny(name: Runtime) -> str:
+def _load_tiny(name: Runtime, machine: Machine) -> str:
     """Load a graph into a runtime and return the runtime's version."""
     # Here and not above: a runtime that cannot be imported is a finding, not a crash.
     if name == "native":
         from headrace.engine.native import load_library  # noqa: PLC0415 - see the line above
 
-        load_library()
+        for precision in precisions(name, machine):
+            load_library(precision)
         return runtime_version(name)
     from headrace.engine.loaded import backend_loader  # noqa: PLC0415 - see the line above
 

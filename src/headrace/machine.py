@@ -15,7 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Final
 
 # The extensions that decide which precisions are fast; names as Linux spells them in /proc/cpuinfo.
-_TELLING_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
+_TELLING_FLAGS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 # Steps down, of the 19 there are: others have then nine times the weight of a thread that stands back (decision 0015).
 _STAND_BACK = 10
 _STAND_ASIDE: Final = 19

@@ -114,7 +114,7 @@ class EngineSettings(Section):
     runtime: Literal["auto", "onnxruntime", "openvino", "native"] = option(
         "auto", "Library that computes; auto: as measured.", flag="--runtime"
     )
-    precision: Literal["auto", "fp32", "bf16", "int8"] = option(
+    precision: Literal["auto", "fp32", "int16", "bf16", "int8"] = option(
         "auto",
         "What models compute in; auto: as measured, and fp32 where nothing was. int8 only if it is asked for.",
         flag="--precision",

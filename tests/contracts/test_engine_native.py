@@ -10,7 +10,7 @@ from tests.support.models import MAX_TOKENS, WORDS, build_tokenizer
 
 from headrace.engine.base import Engine
 from headrace.engine.loaded import LoadedEngine, backend_loader
-from headrace.engine.plan import Plan
+from headrace.engine.plan import Plan, Precision
 from headrace.engine.tokenizer import FastTokenizer
 from headrace.settings import EngineSettings
 
@@ -19,6 +19,7 @@ pytestmark = needs.native
 
 class TestNativeEngine(EngineContract):
     sessions = 1
+    precision: Precision = "int16"
 
     @pytest.fixture(autouse=True)
     def _write_model(self, tmp_path: Path) -> None:
@@ -30,10 +31,15 @@ class TestNativeEngine(EngineContract):
 
     def make_engine(self) -> Engine:
         settings = EngineSettings(max_queued_texts=MAX_QUEUED, sessions=self.sessions)
-        plan = Plan(runtime="native", precision="bf16", threads=2, sessions=self.sessions, token_budget=1024)
+        plan = Plan(runtime="native", precision=self.precision, threads=2, sessions=self.sessions, token_budget=1024)
         load = backend_loader(self.graph, plan)
         return LoadedEngine("tiny", lambda: FastTokenizer(self.tokenizer, MAX_TOKENS), load, settings, Recorder())
 
 
 class TestNativeEngineWithTwoSessions(TestNativeEngine):
     sessions = 2
+
+
+@needs.kernel("bf16")
+class TestNativeEngineWithAvx512(TestNativeEngine):
+    precision = "bf16"

@@ -63,6 +63,7 @@ class Agreement:
 
 REQUIRED: Final[Mapping[Precision, Agreement]] = {
     "fp32": Agreement(0.999, 0.999),
+    "int16": Agreement(0.999, 0.999),
     "bf16": Agreement(0.999, 0.999),
     "int8": Agreement(0.996, 0.999),
 }

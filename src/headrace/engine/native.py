@@ -1,6 +1,7 @@
-"""Our own kernels for encoders on CPUs with AVX-512: bfloat16 and 8-bit integers, and no work for padding.
+"""Our own kernels for encoders: products in the numbers that the CPU is fastest with, and no work for padding.
 
-The library is built from ``headrace/native`` when the package is built. It takes the weights of a graph that
+Processors with AVX-512 multiply bfloat16 and 8-bit integers, others float32 and integers of some 12 bits. The libraries
+are built from ``headrace/native`` when the package is built. It takes the weights of a graph that
 ``export/builder.py`` has made, and computes what the graph says without looking at it.
 """
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from headrace.engine.base import Bell, IntArray, Steps, TokenBatch, complete
 from headrace.engine.initializers import ENCODER, Initializers, read_initializers
-from headrace.engine.plan import NATIVE_LIBRARY, Precision
+from headrace.engine.plan import Precision, native_library
 from headrace.errors import EngineFailed, ModelCorrupt, RuntimeUnfit
 from headrace.types import FloatArray
 
@@ -29,6 +30,7 @@ _LAYER: Final = (
     *("output.weight", "output.bias", "attention_norm.scale", "attention_norm.shift"),
     *("inner.weight", "inner.bias", "outer.weight", "outer.bias", "outer_norm.scale", "outer_norm.shift"),
 )
+_INTEGERS: Final[frozenset[Precision]] = frozenset({"int8", "int16"})
 _HEAD_MULTIPLE: Final = 32
 _WIDTH_MULTIPLE: Final = 64
 _OUT_OF_BOUNDS: Final = -2
@@ -39,7 +41,7 @@ class _Shape(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int32) for name in ("hidden", "heads", "inner", "layers", "vocabulary", "window")),
-        *((name, ctypes.c_int32) for name in ("activation", "pooling", "is_int8", "cores")),
+        *((name, ctypes.c_int32) for name in ("activation", "pooling", "is_integer", "cores")),
         ("epsilon", ctypes.c_float),
     )
 
@@ -77,11 +79,11 @@ class _Encoder:
     """A loaded model; released with the last session."""
 
     def __init__(self, path: Path, threads: int, precision: Precision) -> None:
-        self.library = load_library()
+        self.library = load_library(precision)
         found = read_initializers(path)
         facts = _read_facts(found, path)
         shape = _read_shape(found, facts, path)
-        shape.is_int8, shape.cores = precision == "int8", threads
+        shape.is_integer, shape.cores = precision in _INTEGERS, threads
         tensors = list(_tensors(found, shape))
         # The library copies all but the embeddings' tables and the bias of the scores, which are kept as long as it is.
         self._kept = [tensors[0], tensors[1], tensors[4], tensors[5]]
@@ -172,13 +174,13 @@ class NativeBackend:
                 self._idle.append(session)
 
 
-def load_library() -> ctypes.CDLL:
-    """Load the kernels and say what their functions take.
+def load_library(precision: Precision) -> ctypes.CDLL:
+    """Load the kernels that compute in a precision, and say what their functions take.
 
     Raises:
         OSError: The library cannot be loaded.
     """
-    library = ctypes.CDLL(str(NATIVE_LIBRARY))
+    library = ctypes.CDLL(str(native_library(precision)))
     pointer = ctypes.c_void_p
     library.encoder_create.argtypes = [ctypes.POINTER(_Shape), ctypes.POINTER(pointer)]
     library.encoder_create.restype = pointer

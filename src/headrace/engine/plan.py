@@ -18,23 +18,30 @@ from headrace.machine import Machine
 from headrace.settings import EngineSettings
 
 Runtime = Literal["onnxruntime", "openvino", "native"]
-Precision = Literal["fp32", "bf16", "int8"]
+Precision = Literal["fp32", "int16", "bf16", "int8"]
 
 PRECISIONS: Final[Mapping[Runtime, tuple[Precision, ...]]] = {
     "onnxruntime": ("fp32",),
     "openvino": ("fp32", "bf16"),
-    "native": ("bf16", "int8"),
+    "native": ("fp32", "int16", "bf16", "int8"),
 }
 """What each runtime computes in; ONNX Runtime has no bfloat16 on x86."""
 ON_REQUEST: Final[frozenset[Precision]] = frozenset({"int8"})
 """What is never chosen by itself: faster than others, and further from the original's answers than they are."""
-NATIVE_LIBRARY: Final = Path(__file__).parents[1] / "native" / "libheadrace.so"
-"""The kernels of the runtime ``native``, where the package was built with them."""
+NATIVE: Final = Path(__file__).parents[1] / "native"
+"""Where the kernels of the runtime ``native`` are, if the package was built with them."""
 
+_AVX2: Final = ("avx2", frozenset({"avx2", "fma"}))
+_AVX512: Final = ("avx512", frozenset({"avx512f", "avx512_bf16", "avx512_vnni"}))
+# The library of the kernels that compute in a precision, and what a processor must have, all of it, to run them.
+_KERNELS: Final[Mapping[Precision, tuple[str, frozenset[str]]]] = {
+    "fp32": _AVX2,
+    "int16": _AVX2,
+    "bf16": _AVX512,
+    "int8": _AVX512,
+}
 # Without one of these, bfloat16 is emulated, and slower than fp32.
 _BF16_FLAGS: Final = frozenset({"avx512_bf16", "amx_bf16"})
-_NATIVE_FLAGS: Final = frozenset({"avx512f", "avx512_bf16", "avx512_vnni"})  # all of these, or the kernels do not run
-
 
 # Tokens/s of the benchmark's mix, all-MiniLM-L6-v2, bf16, on 2 cores of an EPYC: 14,360 at 256, 15,210 at 512, and
 # 14,840 at 1,024 (medians of 7 rounds).
@@ -69,22 +76,33 @@ def installed_runtimes() -> tuple[Runtime, ...]:
     return tuple(name for name in get_args(Runtime) if _is_installed(name))
 
 
+def native_library(precision: Precision) -> Path:
+    """Return the library of the kernels that compute in a precision."""
+    return NATIVE / f"libheadrace-{_KERNELS[precision][0]}.so"
+
+
 def runtime_version(runtime: Runtime) -> str:
     """Return the version of an installed runtime; that of our own kernels is their digest."""
     if runtime == "native":
-        return hashlib.sha256(NATIVE_LIBRARY.read_bytes()).hexdigest()[:12]
+        return hashlib.sha256(b"".join(path.read_bytes() for path in _native_libraries())).hexdigest()[:12]
     return importlib.metadata.version(runtime)
 
 
 def _is_installed(runtime: Runtime) -> bool:
-    return NATIVE_LIBRARY.is_file() if runtime == "native" else importlib.util.find_spec(runtime) is not None
+    if runtime == "native":
+        return all(path.is_file() for path in _native_libraries())
+    return importlib.util.find_spec(runtime) is not None
+
+
+def _native_libraries() -> list[Path]:
+    return sorted({native_library(precision) for precision in PRECISIONS["native"]})
 
 
 def precisions(runtime: Runtime, machine: Machine) -> tuple[Precision, ...]:
     """Return what a runtime can compute in at full speed on this machine."""
     flags = set(machine.cpu_flags)
-    if runtime == "native" and not flags >= _NATIVE_FLAGS:
-        return ()
+    if runtime == "native":
+        return tuple(precision for precision in PRECISIONS[runtime] if flags >= _KERNELS[precision][1])
     return tuple(precision for precision in PRECISIONS[runtime] if precision != "bf16" or _BF16_FLAGS & flags)
 
 
@@ -154,17 +172,19 @@ def _find_runtime(settings: EngineSettings, tuned: Plan | None, installed: Seque
 
 
 def _precision(settings: EngineSettings, runtime: Runtime, machine: Machine, tuned: Plan | None) -> Precision:
-    if runtime == "native" and not precisions(runtime, machine):
+    if settings.precision != "auto":
+        wanted = settings.precision
+    else:
+        wanted = tuned.precision if tuned is not None and tuned.runtime == runtime else PRECISIONS[runtime][0]
+    if wanted not in PRECISIONS[runtime]:
         raise SettingInvalid(
-            f"the native runtime needs a processor with {', '.join(sorted(_NATIVE_FLAGS))};"
-            " leave engine.runtime to auto",
-            field="engine.runtime",
-        )
-    if settings.precision == "auto":
-        return tuned.precision if tuned is not None and tuned.runtime == runtime else PRECISIONS[runtime][0]
-    if settings.precision not in PRECISIONS[runtime]:
-        raise SettingInvalid(
-            f"{runtime} does not compute in {settings.precision!r}; leave engine.runtime or engine.precision to auto",
+            f"{runtime} does not compute in {wanted!r}; leave engine.runtime or engine.precision to auto",
             field="engine.precision",
         )
-    return settings.precision
+    if runtime == "native" and wanted not in precisions(runtime, machine):
+        raise SettingInvalid(
+            f"the native runtime needs a processor with {', '.join(sorted(_KERNELS[wanted][1]))} to compute in"
+            f" {wanted!r}; leave engine.runtime or engine.precision to auto",
+            field="engine.runtime",
+        )
+    return wanted

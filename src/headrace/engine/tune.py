@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -45,7 +45,8 @@ class Effort:
     Attributes:
         rounds: Turns of each of two plans.
         limit_s: No plan is tried any more after so much time.
-        has_sizes: Whether sessions and token budgets are tried as well as runtimes and precisions.
+        has_sizes: Whether sessions and token budgets are tried as well as runtimes and precisions, and those precisions
+            of our own kernels too that are slower wherever a faster one is there.
     """
 
     rounds: int
@@ -108,6 +109,12 @@ def runtime_plans(settings: EngineSettings, machine: Machine) -> list[Plan]:
     return [safe, *(plan for plan in reversed(found) if plan != safe)]
 
 
+def _leave_slower_kernels(plans: Sequence[Plan]) -> list[Plan]:
+    """Return the plans, and of those with our own kernels only the first: they differ in nothing but the precision."""
+    native = [plan for plan in plans if plan.runtime == "native"]
+    return [plan for plan in plans if plan not in native[1:]]
+
+
 def other_plans(settings: EngineSettings, machine: Machine) -> list[Plan]:
     """Return what can be had on request only, and is measured to let the user know."""
     return [
@@ -160,6 +167,8 @@ class _Tuner:
     async def run(self, settings: EngineSettings, machine: Machine) -> Tuned:
         """Let all plans challenge each other."""
         first, *others = runtime_plans(settings, machine)
+        if not self._effort.has_sizes:
+            others = _leave_slower_kernels(others)
         with self._step(f"Trying {first}"):
             champion = self._champion = await self._enter(first)
             await self._fit_texts(champion)

@@ -8,10 +8,10 @@
 
 // Memory for one head of one text; each thread has its own.
 typedef struct {
-    bf16 *keys;     // packed like a linear layer: columns are the keys
-    bf16 *values;   // the same: columns are a head's dimensions
-    float *scores;  // [12][padded]
-    bf16 *shares;   // [12][padded]
+    value *keys;    // packed like a linear layer: columns are the keys
+    value *values;  // the same: columns are a head's dimensions
+    float *scores;  // [TILE_ROWS][padded]
+    value *shares;  // [TILE_ROWS][padded]
 } attention_memory;
 
 // Makes room for texts of up to `window` tokens and heads of `depth` dimensions.
@@ -20,14 +20,14 @@ void attention_destroy(attention_memory *memory);
 
 // Where a head's rows lie in the product of queries, keys and values.
 typedef struct {
-    const bf16 *queries, *keys, *values;
+    const value *queries, *keys, *values;
     long stride;        // numbers from token to token
     int tokens, depth;  // depth is a multiple of 32
     const float *bias;  // [tokens][bias_stride], added to the scores, or NULL
     long bias_stride;
 } head;
 
-// Writes [tokens][stride] of bf16.
-void attend(const head *head, attention_memory *memory, bf16 *to, long stride);
+// Writes [tokens][stride] of value.
+void attend(const head *head, attention_memory *memory, value *to, long stride);
 
 #endif

@@ -21,12 +21,14 @@ static void free_norm(norm *norm) {
     free(norm->shift);
 }
 
+#define HEAD_MULTIPLE 32
 #define TENSORS_BEFORE 6
 #define TENSORS_IN_LAYER 16
 
 // What the outer product's rows are rounded in: GELU gives few great values and many small ones, which a step that fits
 // the great ones would lose. Measured for all-MiniLM-L6-v2 in docs/decisions/0010: 192 is as good as 128.
 static int outer_group(const encoder_shape *shape) {
+    if (!IS_COARSE) return shape->inner;
     static const int sizes[] = {192, 256, 128};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         if (shape->inner % sizes[i] == 0) return sizes[i];
@@ -55,28 +57,30 @@ static void balance(linear *layer, const norm *before, const float *weight, int 
 // `before` is the norm whose output goes into the layer.
 static bool pack_layer(layer *layer, const encoder_shape *shape, const norm *before, const float *const *tensors) {
     const int hidden = shape->hidden, inner = shape->inner;
-    const bool is_int8 = shape->is_int8 != 0;
+    const bool is_integer = shape->is_integer != 0;
     // One product for queries, keys and values: a row is read, and rounded to integers, once instead of three times.
-    if (!linear_create(&layer->attention_in, hidden, 3 * hidden, is_int8, hidden)) return false;
-    if (is_int8) balance(&layer->attention_in, before, tensors[4], hidden);  // errors of values weigh most
+    if (!linear_create(&layer->attention_in, hidden, 3 * hidden, is_integer, hidden)) return false;
+    if (is_integer && IS_COARSE)
+        balance(&layer->attention_in, before, tensors[4], hidden);  // errors of values weigh most
     for (int part = 0; part < 3; part++)
         linear_pack(&layer->attention_in, tensors[2 * part], tensors[2 * part + 1], part * hidden, hidden);
-    if (!linear_create(&layer->attention_out, hidden, hidden, is_int8, hidden)) return false;
+    if (!linear_create(&layer->attention_out, hidden, hidden, is_integer, hidden)) return false;
     linear_pack(&layer->attention_out, tensors[6], tensors[7], 0, hidden);
     if (!copy_norm(&layer->attention_norm, tensors[8], tensors[9], hidden)) return false;
-    if (!linear_create(&layer->inner, hidden, inner, is_int8, hidden)) return false;
-    if (is_int8) balance(&layer->inner, &layer->attention_norm, tensors[10], inner);
+    if (!linear_create(&layer->inner, hidden, inner, is_integer, hidden)) return false;
+    if (is_integer && IS_COARSE) balance(&layer->inner, &layer->attention_norm, tensors[10], inner);
     linear_pack(&layer->inner, tensors[10], tensors[11], 0, inner);
-    if (!linear_create(&layer->outer, inner, hidden, is_int8, outer_group(shape))) return false;
+    if (!linear_create(&layer->outer, inner, hidden, is_integer, outer_group(shape))) return false;
     linear_pack(&layer->outer, tensors[12], tensors[13], 0, hidden);
     return copy_norm(&layer->outer_norm, tensors[14], tensors[15], hidden);
 }
 
 bool create_bench(workbench *bench, const encoder_shape *shape) {
     const size_t most = MOST_ROWS;
-    bench->hidden = allocate(most * shape->hidden * sizeof(bf16));
-    bench->inner = allocate(most * shape->inner * sizeof(bf16));
-    bench->integers = allocate(most * (shape->inner > shape->hidden ? shape->inner : shape->hidden));
+    bench->hidden = allocate(most * shape->hidden * sizeof(value));
+    bench->inner = allocate(most * shape->inner * sizeof(value));
+    bench->integers =
+        allocate(most * (shape->inner > shape->hidden ? shape->inner : shape->hidden) * sizeof(row_integer));
     bench->steps = allocate(most * most_groups(shape) * sizeof(float));
     bench->zeros = allocate(most * most_groups(shape) * sizeof(float));
     return bench->hidden && bench->inner && bench->integers && bench->steps && bench->zeros &&
@@ -88,7 +92,7 @@ static bool is_computable(const encoder_shape *shape) {
                                shape->vocabulary, shape->window, shape->cores};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (numbers[i] < 1) return false;
-    return shape->hidden % shape->heads == 0 && shape->hidden / shape->heads % TILE_COLUMNS == 0 &&
+    return shape->hidden % shape->heads == 0 && shape->hidden / shape->heads % HEAD_MULTIPLE == 0 &&
            shape->hidden % 64 == 0 && shape->inner % 64 == 0;
 }
 

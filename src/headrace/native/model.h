@@ -7,8 +7,6 @@
 #include "pool.h"
 #include "product.h"
 
-#define MOST_ROWS 96  // of a task: 8 tiles; the activations of so many stay in the second-level cache
-
 typedef struct {
     float *scale, *shift;
 } norm;
@@ -20,10 +18,10 @@ typedef struct {
 
 // What one thread works with.
 typedef struct {
-    bf16 *hidden;          // [MOST_ROWS][hidden]: what goes into a product
-    bf16 *inner;           // [MOST_ROWS][inner]
-    uint8_t *integers;     // int8 only: [MOST_ROWS][inner]
-    float *steps, *zeros;  // int8 only: [MOST_ROWS][groups], of the integers
+    value *hidden;          // [MOST_ROWS][hidden]: what goes into a product
+    value *inner;           // [MOST_ROWS][inner]
+    row_integer *integers;  // integers only: [MOST_ROWS][inner]
+    float *steps, *zeros;   // integers only: [MOST_ROWS][groups], of the integers
     attention_memory attention;
 } workbench;
 

@@ -36,8 +36,8 @@ struct session {
     int32_t *places;  // [rows]: position in the text
     bool *seconds;    // [rows]: whether it is a token of a second text
     float *states;    // [rows][hidden]: between the layers, and what the parts of a layer are added to
-    bf16 *heads;      // [rows][3 hidden]: queries, keys, values
-    bf16 *mixed;      // [rows][hidden]: what attention gives
+    value *heads;     // [rows][3 hidden]: queries, keys, values
+    value *mixed;     // [rows][hidden]: what attention gives
     float *embedding, *norms;
 };
 
@@ -71,44 +71,43 @@ void session_destroy(session *session) {
 
 // Layer norm in place: (x - mean) / sqrt(variance + epsilon) * scale + shift.
 static void normalize(float *row, int length, const norm *norm, float epsilon) {
-    __m512 total = _mm512_setzero_ps();
-    for (int i = 0; i < length; i += LANES) total = _mm512_add_ps(total, _mm512_load_ps(row + i));
-    const __m512 mean = _mm512_set1_ps(_mm512_reduce_add_ps(total) / (float)length);
-    __m512 squares = _mm512_setzero_ps();
+    vector total = zeros();
+    for (int i = 0; i < length; i += LANES) total = add(total, load(row + i));
+    const vector mean = spread(sum_of(total) / (float)length);
+    vector squares = zeros();
     for (int i = 0; i < length; i += LANES) {
-        const __m512 away = _mm512_sub_ps(_mm512_load_ps(row + i), mean);
-        squares = _mm512_fmadd_ps(away, away, squares);
+        const vector away = subtract(load(row + i), mean);
+        squares = times_add(away, away, squares);
     }
-    const __m512 factor = _mm512_set1_ps(1.0f / sqrtf(_mm512_reduce_add_ps(squares) / (float)length + epsilon));
+    const vector factor = spread(1.0f / sqrtf(sum_of(squares) / (float)length + epsilon));
     for (int i = 0; i < length; i += LANES) {
-        const __m512 unit = _mm512_mul_ps(_mm512_sub_ps(_mm512_load_ps(row + i), mean), factor);
-        _mm512_store_ps(row + i,
-                        _mm512_fmadd_ps(unit, _mm512_load_ps(norm->scale + i), _mm512_load_ps(norm->shift + i)));
+        const vector unit = times(subtract(load(row + i), mean), factor);
+        store(row + i, times_add(unit, load(norm->scale + i), load(norm->shift + i)));
     }
 }
 
 // Prepares rows of floats for a product.
 static rows prepare_floats(const linear *layer, workbench *bench, const float *from, int count) {
     const int length = layer->in;
-    if (!layer->is_int8) {
-        for (size_t i = 0; i < (size_t)count * length; i += LANES) narrow(bench->hidden + i, _mm512_load_ps(from + i));
-        return (rows){.values = bench->hidden, .stride = length * (long)sizeof(bf16)};
+    if (!layer->is_integer) {
+        for (size_t i = 0; i < (size_t)count * length; i += LANES) narrow(bench->hidden + i, load(from + i));
+        return (rows){.values = bench->hidden, .stride = length * (long)sizeof(value)};
     }
     const int groups = length / layer->group;
     for (int r = 0; r < count; r++)
         quantize_floats(layer, from + (size_t)r * length, bench->integers + (size_t)r * length,
                         bench->steps + r * groups, bench->zeros + r * groups);
-    return (rows){bench->integers, length, bench->steps, bench->zeros};
+    return (rows){bench->integers, length * (long)sizeof(row_integer), bench->steps, bench->zeros};
 }
 
-static rows prepare_bf16(const linear *layer, workbench *bench, const bf16 *from, int count) {
+static rows prepare_values(const linear *layer, workbench *bench, const value *from, int count) {
     const int length = layer->in;
-    if (!layer->is_int8) return (rows){.values = from, .stride = length * (long)sizeof(bf16)};
+    if (!layer->is_integer) return (rows){.values = from, .stride = length * (long)sizeof(value)};
     const int groups = length / layer->group;
     for (int r = 0; r < count; r++)
-        quantize_bf16(layer, from + (size_t)r * length, bench->integers + (size_t)r * length, bench->steps + r * groups,
-                      bench->zeros + r * groups);
-    return (rows){bench->integers, length, bench->steps, bench->zeros};
+        quantize_values(layer, from + (size_t)r * length, bench->integers + (size_t)r * length,
+                        bench->steps + r * groups, bench->zeros + r * groups);
+    return (rows){bench->integers, length * (long)sizeof(row_integer), bench->steps, bench->zeros};
 }
 
 typedef struct {
@@ -150,7 +149,7 @@ static void project(session *session, workbench *bench, span part) {
     const int hidden = encoder->shape.hidden;
     const linear *linear = &encoder->layers[session->layer].attention_in;
     const rows from = prepare_floats(linear, bench, session->states + (size_t)part.first * hidden, part.count);
-    bf16 *heads = session->heads + (size_t)part.first * 3 * hidden;
+    value *heads = session->heads + (size_t)part.first * 3 * hidden;
     multiply(session, (product){linear, STORE, from, part.count, heads, 3L * hidden});
 }
 
@@ -163,12 +162,10 @@ static void embed_rows(void *context, int task, void *memory) {
         const float *word = encoder->words + (size_t)session->ids[row] * hidden;
         const float *position = encoder->positions + (size_t)session->places[row] * hidden;
         float *state = session->states + (size_t)row * hidden;
-        for (int i = 0; i < hidden; i += LANES)
-            _mm512_store_ps(state + i, _mm512_add_ps(_mm512_loadu_ps(word + i), _mm512_loadu_ps(position + i)));
+        for (int i = 0; i < hidden; i += LANES) store(state + i, add(load_any(word + i), load_any(position + i)));
         if (encoder->segment != NULL && session->seconds[row])
             for (int i = 0; i < hidden; i += LANES)
-                _mm512_store_ps(state + i,
-                                _mm512_add_ps(_mm512_load_ps(state + i), _mm512_loadu_ps(encoder->segment + i)));
+                store(state + i, add(load(state + i), load_any(encoder->segment + i)));
         normalize(state, hidden, &encoder->embedding_norm, encoder->shape.epsilon);
     }
     project(session, memory, part);
@@ -180,7 +177,7 @@ static void attend_head(void *context, int task, void *memory) {
     const encoder_shape *shape = &encoder->shape;
     const int text = session->order[task / shape->heads], number = task % shape->heads;
     const int depth = shape->hidden / shape->heads, start = session->starts[text];
-    const bf16 *queries = session->heads + (size_t)start * 3 * shape->hidden + number * depth;
+    const value *queries = session->heads + (size_t)start * 3 * shape->hidden + number * depth;
     const head head = {
         .queries = queries,
         .keys = queries + shape->hidden,
@@ -210,27 +207,27 @@ static void finish_rows(void *context, int task, void *memory) {
     const layer *layer = &encoder->layers[session->layer - 1];
     const span part = rows_of(session, task);
     float *states = session->states + (size_t)part.first * hidden;
-    rows from = prepare_bf16(&layer->attention_out, bench, session->mixed + (size_t)part.first * hidden, part.count);
+    rows from = prepare_values(&layer->attention_out, bench, session->mixed + (size_t)part.first * hidden, part.count);
     multiply(session, (product){&layer->attention_out, ADD, from, part.count, states, hidden});
     for (int r = 0; r < part.count; r++)
         normalize(states + (size_t)r * hidden, hidden, &layer->attention_norm, encoder->shape.epsilon);
     from = prepare_floats(&layer->inner, bench, states, part.count);
     multiply(session, (product){&layer->inner, activation_of(&encoder->shape), from, part.count, bench->inner, inner});
-    from = prepare_bf16(&layer->outer, bench, bench->inner, part.count);
+    from = prepare_values(&layer->outer, bench, bench->inner, part.count);
     multiply(session, (product){&layer->outer, ADD, from, part.count, states, hidden});
     for (int r = 0; r < part.count; r++)
         normalize(states + (size_t)r * hidden, hidden, &layer->outer_norm, encoder->shape.epsilon);
     if (session->layer < encoder->shape.layers) project(session, bench, part);
 }
 
-INLINE __m512 pool_lanes(const float *states, int tokens, int hidden, int pooling) {
-    __m512 pooled = _mm512_load_ps(states);
+INLINE vector pool_lanes(const float *states, int tokens, int hidden, int pooling) {
+    vector pooled = load(states);
     if (pooling == 1) return pooled;
     for (int row = 1; row < tokens; row++) {
-        const __m512 state = _mm512_load_ps(states + (size_t)row * hidden);
-        pooled = pooling == 2 ? _mm512_max_ps(pooled, state) : _mm512_add_ps(pooled, state);
+        const vector state = load(states + (size_t)row * hidden);
+        pooled = pooling == 2 ? greater(pooled, state) : add(pooled, state);
     }
-    return pooling == 2 ? pooled : _mm512_mul_ps(pooled, _mm512_set1_ps(1.0f / (float)tokens));
+    return pooling == 2 ? pooled : times(pooled, spread(1.0f / (float)tokens));
 }
 
 static void pool_text(void *context, int task, void *memory) {
@@ -244,18 +241,17 @@ static void pool_text(void *context, int task, void *memory) {
                tokens * hidden * sizeof(float));
         return;
     }
-    float *vector = session->embedding + (size_t)task * hidden;
-    __m512 squares = _mm512_setzero_ps();
+    float *embedding = session->embedding + (size_t)task * hidden;
+    vector squares = zeros();
     for (int i = 0; i < hidden; i += LANES) {
         const float *states = session->states + (size_t)start * hidden + i;
-        const __m512 pooled = pool_lanes(states, session->starts[task + 1] - start, hidden, encoder->shape.pooling);
-        _mm512_storeu_ps(vector + i, pooled);
-        squares = _mm512_fmadd_ps(pooled, pooled, squares);
+        const vector pooled = pool_lanes(states, session->starts[task + 1] - start, hidden, encoder->shape.pooling);
+        store_any(embedding + i, pooled);
+        squares = times_add(pooled, pooled, squares);
     }
-    const float length = sqrtf(_mm512_reduce_add_ps(squares));
-    const __m512 factor = _mm512_set1_ps(1.0f / (length < LEAST_NORM ? LEAST_NORM : length));
-    for (int i = 0; i < hidden; i += LANES)
-        _mm512_storeu_ps(vector + i, _mm512_mul_ps(_mm512_loadu_ps(vector + i), factor));
+    const float length = sqrtf(sum_of(squares));
+    const vector factor = spread(1.0f / (length < LEAST_NORM ? LEAST_NORM : length));
+    for (int i = 0; i < hidden; i += LANES) store_any(embedding + i, times(load_any(embedding + i), factor));
     session->norms[task] = length;
 }
 
@@ -269,8 +265,8 @@ static bool make_room(session *session, int texts, int rows) {
     session->places = allocate((size_t)rows * sizeof(int32_t));
     session->seconds = allocate((size_t)rows * sizeof(bool));
     session->states = allocate(rows * hidden * sizeof(float));
-    session->heads = allocate(rows * 3 * hidden * sizeof(bf16));
-    session->mixed = allocate(rows * hidden * sizeof(bf16));
+    session->heads = allocate(rows * 3 * hidden * sizeof(value));
+    session->mixed = allocate(rows * hidden * sizeof(value));
     if (!session->starts || !session->order || !session->ids || !session->places || !session->seconds ||
         !session->states || !session->heads || !session->mixed) {
         free_batch(session);

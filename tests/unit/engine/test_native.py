@@ -28,6 +28,8 @@ from headrace.types import FloatArray
 pytestmark = needs.native
 
 VOCABULARY, WINDOW, LAYERS = 60, 80, 2
+# How near to the graph's answers those of the kernels are, for weights that are harder to round than a trained model's.
+LEAST: dict[Precision, float] = {"fp32": 0.999999, "int16": 0.999999, "bf16": 0.9995, "int8": 0.998}
 LENGTHS = [1, 2, 11, 12, 13, 31, 32, 33, 47, 80]  # around the sizes of tiles and panels
 
 
@@ -50,13 +52,19 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_encoder(tmp_path_factory.mktemp("native") / "model.onnx", random_encoder())
 
 
-@pytest.fixture(scope="module", params=["bf16", "int8"])
-def backend(path: Path, request: pytest.FixtureRequest) -> NativeBackend:
-    return NativeModel(path, 2, request.param).session()
+@pytest.fixture(scope="module", params=needs.kernels(*LEAST))
+def precision(request: pytest.FixtureRequest) -> Precision:
+    return request.param  # type: ignore[no-any-return]
 
 
-def assert_agree(found: dict[str, Any], wanted: dict[str, Any], least: float = 0.9995) -> None:
-    cosines = (found["embedding"] * wanted["embedding"]).sum(axis=1)
+@pytest.fixture(scope="module")
+def backend(path: Path, precision: Precision) -> NativeBackend:
+    return NativeModel(path, 2, precision).session()
+
+
+def assert_agree(found: dict[str, Any], wanted: dict[str, Any], least: float) -> None:
+    lengths = np.linalg.norm(found["embedding"], axis=1) * np.linalg.norm(wanted["embedding"], axis=1)
+    cosines = (found["embedding"].astype(np.float64) * wanted["embedding"]).sum(axis=1) / lengths
     assert cosines.min() > least
     np.testing.assert_allclose(np.linalg.norm(found["embedding"], axis=1), 1, atol=1e-5)
     np.testing.assert_allclose(found["norm"], wanted["norm"], rtol=0.03)
@@ -65,15 +73,18 @@ def assert_agree(found: dict[str, Any], wanted: dict[str, Any], least: float = 0
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
 @pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
 @pytest.mark.parametrize("has_bias", [False, True], ids=["", "with a bias of the scores"])
-def test_it_computes_what_the_graph_says(tmp_path: Path, activation: Activation, pooling: Pooling, has_bias: bool):
+def test_it_computes_what_the_graph_says(
+    tmp_path: Path, activation: Activation, pooling: Pooling, has_bias: bool, precision: Precision
+):
     encoder = random_encoder(activation=activation, has_bias=has_bias)
     path = write_encoder(tmp_path / "model.onnx", encoder, pooling)
     batch = texts(LENGTHS)
-    assert_agree(NativeModel(path, 2, "bf16").session().run(batch), OnnxBackend(path, 2).run(batch))
+    native, onnx = NativeModel(path, 2, precision).session(), OnnxBackend(path, 2)
+    assert_agree(native.run(batch), onnx.run(batch), LEAST[precision])
 
 
-@pytest.mark.parametrize(("precision", "most"), [("bf16", 0.1), ("int8", 0.4)])
-def test_each_token_gets_scores_where_the_model_gives_them(tmp_path: Path, precision: Precision, most: float):
+def test_each_token_gets_scores_where_the_model_gives_them(tmp_path: Path, precision: Precision):
+    most = {"fp32": 0.001, "int16": 0.005, "bf16": 0.1, "int8": 0.4}[precision]
     chooser = np.random.default_rng(3)
     head = Linear(weight=chooser.normal(size=(64, 5), scale=0.2).astype(np.float32), bias=np.ones(5, np.float32))
     path = tmp_path / "model.onnx"
@@ -89,7 +100,6 @@ def test_each_token_gets_scores_where_the_model_gives_them(tmp_path: Path, preci
         np.testing.assert_allclose(alone, found[index][is_token[index]], atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_tokens_of_a_second_text_are_told_apart(tmp_path: Path, precision: Precision):
     chooser = np.random.default_rng(3)
 
@@ -113,15 +123,7 @@ def test_tokens_of_a_second_text_are_told_apart(tmp_path: Path, precision: Preci
     assert np.abs(onnx.run(pairs)["logits"] - onnx.run(alone)["logits"]).max() > 1
 
 
-@pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
-def test_integers_come_close(tmp_path: Path, activation: Activation):
-    path = write_encoder(tmp_path / "model.onnx", random_encoder(activation=activation, has_bias=True))
-    batch = texts(LENGTHS)
-    assert_agree(NativeModel(path, 2, "int8").session().run(batch), OnnxBackend(path, 2).run(batch), least=0.998)
-
-
 # The groups that integers are rounded in: 64, 192, 64 of 320, 128, 256, and two of 192.
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
 @pytest.mark.parametrize(
     ("hidden", "heads", "inner"),
     [(64, 1, 64), (128, 4, 192), (192, 2, 320), (64, 1, 128), (128, 1, 512), (64, 2, 384)],
@@ -130,17 +132,19 @@ def test_widths_that_are_no_powers_of_two_are_computed_too(
     tmp_path: Path, hidden: int, heads: int, inner: int, precision: Precision
 ):
     path = write_encoder(tmp_path / "model.onnx", random_encoder(hidden=hidden, heads=heads, inner=inner))
-    batch, least = texts(LENGTHS), 0.9995 if precision == "bf16" else 0.998
-    assert_agree(NativeModel(path, 3, precision).session().run(batch), OnnxBackend(path, 2).run(batch), least)
+    batch = texts(LENGTHS)
+    native, onnx = NativeModel(path, 3, precision).session(), OnnxBackend(path, 2)
+    assert_agree(native.run(batch), onnx.run(batch), LEAST[precision])
 
 
-def test_a_great_channel_costs_integers_little(tmp_path: Path):
+@pytest.mark.parametrize("precision", needs.kernels("int16", "int8"))
+def test_a_great_channel_costs_integers_little(tmp_path: Path, precision: Precision):
     encoder = random_encoder()
     for layer in encoder.layers:
         layer.attention_norm.scale[5] = layer.outer_norm.scale[5] = 6.0
     path = write_encoder(tmp_path / "model.onnx", encoder)
-    batch = texts(LENGTHS)
-    assert_agree(NativeModel(path, 2, "int8").session().run(batch), OnnxBackend(path, 2).run(batch), least=0.996)
+    batch, least = texts(LENGTHS), 0.996 if precision == "int8" else 0.99999
+    assert_agree(NativeModel(path, 2, precision).session().run(batch), OnnxBackend(path, 2).run(batch), least)
 
 
 @given(lengths=st.lists(st.integers(1, WINDOW), min_size=1, max_size=20), seed=st.integers(0, 1000))
@@ -154,7 +158,6 @@ def test_an_answer_is_the_same_to_the_bit_alone_and_among_others(backend: Native
         assert alone["norm"].tobytes() == together["norm"][index].tobytes()
 
 
-@pytest.mark.parametrize("precision", ["bf16", "int8"])
 def test_the_number_of_threads_changes_no_bit(path: Path, precision: Precision):
     batch = texts([*LENGTHS, *LENGTHS])
     answers = {
@@ -163,8 +166,8 @@ def test_the_number_of_threads_changes_no_bit(path: Path, precision: Precision):
     assert len(answers) == 1
 
 
-def test_sessions_at_the_same_time_do_not_disturb_each_other(path: Path):
-    model = NativeModel(path, 2, "bf16")
+def test_sessions_at_the_same_time_do_not_disturb_each_other(path: Path, precision: Precision):
+    model = NativeModel(path, 2, precision)
     batches = [texts(LENGTHS[index:], seed=index) for index in range(4)]
     wanted = [model.session().run(batch)["embedding"].tobytes() for batch in batches]
     wrong: list[int] = []
@@ -187,8 +190,8 @@ def ringing() -> Bell:
     return bell
 
 
-def test_a_batch_stops_only_if_the_bell_rings(path: Path):
-    backend, bell = NativeModel(path, 2, "bf16").session(), Bell()
+def test_a_batch_stops_only_if_the_bell_rings(path: Path, precision: Precision):
+    backend, bell = NativeModel(path, 2, precision).session(), Bell()
     assert go_on(backend.steps(texts([WINDOW]), bell)) is not None
     stopped = backend.steps(texts([WINDOW]), ringing())
     assert go_on(stopped) is None
@@ -199,8 +202,8 @@ def test_a_batch_stops_only_if_the_bell_rings(path: Path):
     assert go_on(quiet) is not None
 
 
-def test_batches_that_take_turns_come_to_the_same_bits(path: Path):
-    backend = NativeModel(path, 2, "bf16").session()
+def test_batches_that_take_turns_come_to_the_same_bits(path: Path, precision: Precision):
+    backend = NativeModel(path, 2, precision).session()
     batches = [texts(lengths, seed=7) for lengths in ([WINDOW], [3, 5], [40] * 4)]
     wanted = [backend.run(batch)["embedding"].tobytes() for batch in batches]
     turns = [backend.steps(batch, ringing()) for batch in batches]
@@ -217,8 +220,8 @@ def test_batches_that_take_turns_come_to_the_same_bits(path: Path):
     assert steps == LAYERS
 
 
-def test_a_batch_that_is_given_up_halfway_leaves_nothing_behind(path: Path):
-    backend = NativeModel(path, 2, "bf16").session()
+def test_a_batch_that_is_given_up_halfway_leaves_nothing_behind(path: Path, precision: Precision):
+    backend = NativeModel(path, 2, precision).session()
     wanted = backend.run(texts([WINDOW]))["embedding"].tobytes()
     given_up = backend.steps(texts([40], seed=1), ringing())
     assert go_on(given_up) is None
@@ -251,10 +254,10 @@ def test_a_text_without_tokens_or_over_the_window_is_refused(backend: NativeBack
         backend.run(TokenBatch(input_ids=nothing, attention_mask=nothing))
 
 
-def test_a_text_that_becomes_nan_leaves_its_neighbours_alone(tmp_path: Path):
+def test_a_text_that_becomes_nan_leaves_its_neighbours_alone(tmp_path: Path, precision: Precision):
     encoder = random_encoder()
     encoder.words[7] = np.nan
-    backend = NativeModel(write_encoder(tmp_path / "model.onnx", encoder), 2, "bf16").session()
+    backend = NativeModel(write_encoder(tmp_path / "model.onnx", encoder), 2, precision).session()
     batch = texts([6, 6, 6])
     batch.input_ids[:] = np.where(batch.input_ids == 7, 8, batch.input_ids)
     clean = backend.run(batch)
@@ -264,8 +267,8 @@ def test_a_text_that_becomes_nan_leaves_its_neighbours_alone(tmp_path: Path):
     assert found["embedding"][[0, 2]].tobytes() == clean["embedding"][[0, 2]].tobytes()
 
 
-def test_a_closed_session_is_over_and_the_others_go_on(path: Path):
-    model = NativeModel(path, 2, "bf16")
+def test_a_closed_session_is_over_and_the_others_go_on(path: Path, precision: Precision):
+    model = NativeModel(path, 2, precision)
     first, second = model.session(), model.session()
     answer = second.run(texts([4]))["embedding"].tobytes()
     first.close()
@@ -289,14 +292,14 @@ def test_a_graph_that_says_nothing_of_an_encoder_is_left_to_the_other_runtimes(t
     path = write_encoder(tmp_path / "model.onnx", random_encoder())
     change(path, lambda model: model.ClearField("metadata_props"))
     with pytest.raises(RuntimeUnfit, match="use another --runtime"):
-        NativeModel(path, 1, "bf16").session()
+        NativeModel(path, 1, "int16").session()
 
 
 @pytest.mark.parametrize("sizes", [{"hidden": 96, "heads": 3}, {"heads": 4}, {"inner": 96}, {"words": 32}])
 def test_shapes_that_are_not_computed_are_left_to_the_other_runtimes(tmp_path: Path, sizes: dict[str, int]):
     path = write_encoder(tmp_path / "model.onnx", random_encoder(**sizes))  # type: ignore[arg-type]
     with pytest.raises(RuntimeUnfit, match="use another --runtime"):
-        NativeModel(path, 1, "bf16").session()
+        NativeModel(path, 1, "int16").session()
 
 
 def note(**changes: Any) -> Callable[[onnx.ModelProto], None]:
@@ -330,11 +333,11 @@ def widen(model: onnx.ModelProto) -> None:
 def test_a_file_that_contradicts_itself_is_refused(tmp_path: Path, edit: Callable[[onnx.ModelProto], None]):
     path = change(write_encoder(tmp_path / "model.onnx", random_encoder()), edit)
     with pytest.raises(ModelCorrupt, match="import the model again"):
-        NativeModel(path, 1, "bf16").session()
+        NativeModel(path, 1, "int16").session()
 
 
 @pytest.mark.parametrize("heads", [0, -2])
 def test_heads_that_cannot_be_are_refused(tmp_path: Path, heads: int):
     path = change(write_encoder(tmp_path / "model.onnx", random_encoder()), note(heads=heads))
     with pytest.raises(RuntimeUnfit):
-        NativeModel(path, 1, "bf16").session()
+        NativeModel(path, 1, "int16").session()

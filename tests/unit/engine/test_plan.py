@@ -6,13 +6,23 @@ from pathlib import Path
 import pytest
 
 from headrace.engine import plan as plans
-from headrace.engine.plan import Plan, installed_runtimes, make_plan, precisions, runtime_version, settle
+from headrace.engine.plan import (
+    Plan,
+    Precision,
+    installed_runtimes,
+    make_plan,
+    native_library,
+    precisions,
+    runtime_version,
+    settle,
+)
 from headrace.errors import DependencyMissing, SettingInvalid
 from headrace.machine import Machine
 from headrace.settings import EngineSettings
 
 MACHINE = Machine(cpus=4.0, memory_bytes=1 << 30, cpu_model="a processor", cpu_flags=("avx2", "avx512_bf16"))
-NATIVE = replace(MACHINE, cpu_flags=("avx2", "avx512f", "avx512_vnni", "avx512_bf16"))
+AVX2 = replace(MACHINE, cpu_flags=("avx2", "fma"))
+NATIVE = replace(MACHINE, cpu_flags=("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16"))
 SAFE = Plan(runtime="onnxruntime", precision="fp32", threads=4, sessions=1, token_budget=1024)
 TUNED = Plan(runtime="openvino", precision="bf16", threads=2, sessions=2, token_budget=512)
 
@@ -33,7 +43,7 @@ def test_what_is_installed_is_found():
 
 
 def test_an_installation_without_kernels_has_the_other_runtimes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    monkeypatch.setattr(plans, "NATIVE_LIBRARY", tmp_path / "libheadrace.so")
+    monkeypatch.setattr(plans, "NATIVE", tmp_path)
     assert installed_runtimes() == ("onnxruntime", "openvino")
     with pytest.raises(DependencyMissing, match="install a wheel for Linux on x86-64"):
         make_plan(EngineSettings(runtime="native"), NATIVE)
@@ -46,18 +56,36 @@ def test_each_runtime_has_a_version():
 @pytest.mark.usefixtures("_has_all")
 def test_the_sessions_of_the_native_runtime_share_all_threads():
     found = make_plan(EngineSettings(runtime="native"), NATIVE)
-    assert (found.precision, found.sessions, found.threads, found.token_budget) == ("bf16", 4, 4, 512)
+    assert (found.precision, found.sessions, found.threads, found.token_budget) == ("fp32", 4, 4, 512)
     found = make_plan(EngineSettings(runtime="native", sessions=2, threads=3, token_budget=999), NATIVE)
     assert (found.sessions, found.threads, found.token_budget) == (2, 3, 999)
 
 
 @pytest.mark.usefixtures("_has_all")
 @pytest.mark.parametrize("lacking", ["avx512f", "avx512_vnni", "avx512_bf16"])
-def test_the_native_runtime_is_refused_on_a_processor_without_its_instructions(lacking: str):
+@pytest.mark.parametrize("precision", ["bf16", "int8"])
+def test_kernels_are_refused_on_a_processor_without_their_instructions(lacking: str, precision: Precision):
     machine = replace(NATIVE, cpu_flags=tuple(flag for flag in NATIVE.cpu_flags if flag != lacking))
+    assert precisions("native", machine) == ("fp32", "int16")
+    with pytest.raises(SettingInvalid, match=f"needs a processor with.*{lacking}.*to compute in '{precision}'"):
+        make_plan(EngineSettings(runtime="native", precision=precision), machine)
+
+
+@pytest.mark.usefixtures("_has_all")
+@pytest.mark.parametrize("lacking", ["avx2", "fma"])
+def test_the_native_runtime_is_refused_on_a_processor_that_has_none_of_its_instructions(lacking: str):
+    machine = replace(AVX2, cpu_flags=tuple(flag for flag in AVX2.cpu_flags if flag != lacking))
     assert precisions("native", machine) == ()
     with pytest.raises(SettingInvalid, match=f"needs a processor with.*{lacking}"):
         make_plan(EngineSettings(runtime="native"), machine)
+
+
+@pytest.mark.usefixtures("_has_all")
+def test_each_precision_has_its_kernels():
+    assert precisions("native", AVX2) == ("fp32", "int16")
+    assert precisions("native", NATIVE) == ("fp32", "int16", "bf16", "int8")
+    assert make_plan(EngineSettings(precision="int16"), AVX2).runtime == "native"
+    assert native_library("fp32") == native_library("int16") != native_library("bf16") == native_library("int8")
 
 
 def test_without_a_measurement_the_safe_plan_is_taken():

@@ -1,6 +1,6 @@
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
 
 import numpy as np
@@ -159,9 +159,13 @@ def kernels(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> Machine:
     """Return a machine with our own kernels, of which int8 is the fastest of all."""
     for module in (plan_module, tune_module):
         monkeypatch.setattr(module, "installed_runtimes", lambda: ("onnxruntime", "native"))
+    bench.behaviours["native", "fp32"] = Behaviour(13_000.0)
+    bench.behaviours["native", "int16"] = Behaviour(18_000.0)
     bench.behaviours["native", "bf16"] = Behaviour(30_000.0)
     bench.behaviours["native", "int8"] = Behaviour(50_000.0)
-    return Machine(cpus=2.0, memory_bytes=1, cpu_model="", cpu_flags=("avx512f", "avx512_bf16", "avx512_vnni"))
+    return Machine(
+        cpus=2.0, memory_bytes=1, cpu_model="", cpu_flags=("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni")
+    )
 
 
 async def test_int8_is_measured_and_taken_only_if_it_is_asked_for(bench: Bench, kernels: Machine):
@@ -176,6 +180,18 @@ async def test_int8_is_measured_and_taken_only_if_it_is_asked_for(bench: Bench, 
 async def test_a_short_tune_does_not_try_what_it_may_not_choose(bench: Bench, kernels: Machine):
     found = await tuned(bench, SHORT, machine=kernels)
     assert "int8" not in {trial.plan.precision for trial in found.trials}
+
+
+async def test_a_short_tune_tries_the_fastest_kernels_and_a_whole_one_all(bench: Bench, kernels: Machine):
+    def tried(found: Tuned) -> set[str]:
+        return {trial.plan.precision for trial in found.trials if trial.plan.runtime == "native"}
+
+    short = await tuned(bench, SHORT, machine=kernels)
+    assert (tried(short), short.plan.precision) == ({"bf16"}, "bf16")
+    older = replace(kernels, cpu_flags=("avx2", "fma"))
+    assert (await tuned(bench, SHORT, machine=older)).plan.precision == "int16"
+    whole = await tuned(bench, WHOLE, machine=kernels)
+    assert (tried(whole), whole.plan.precision) == ({"fp32", "int16", "bf16", "int8"}, "bf16")
 
 
 async def test_the_sessions_of_the_native_runtime_are_not_varied(bench: Bench, kernels: Machine):
