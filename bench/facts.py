@@ -10,6 +10,7 @@ from typing import Any, Final
 from bench.environments import frozen, installed
 from bench.places import ROOT
 from bench.progress import say
+from headrace.engine.plan import Precision, precisions
 from headrace.machine import read_machine
 
 QUIET_LOAD: Final = 0.5  # of a minute's average; above it something else was running too
@@ -29,6 +30,16 @@ _TELLING: Final = (
     "transformers",
     "uvicorn",
 )
+
+
+def multiplies_bf16() -> bool:
+    """Whether this processor multiplies bfloat16; where it does not, that is computed in many steps, for minutes."""
+    return "bf16" in precisions("openvino", read_machine())
+
+
+def own_precisions() -> tuple[Precision, ...]:
+    """Return what our own kernels compute in on this processor."""
+    return precisions("native", read_machine())
 
 
 def machine_facts() -> dict[str, Any]:

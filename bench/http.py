@@ -10,12 +10,13 @@ from typing import Any, Final
 from bench import proctree
 from bench.accuracy import Vectors, compare, read_vectors, reference
 from bench.environments import EnvironmentUnusable
+from bench.facts import own_precisions
 from bench.load import REQUEST_LIMIT_S, Load, Texts, first, probe, running_generator, running_trivial, short
 from bench.places import cache_folder
 from bench.progress import say
 from bench.results import Measurement
 from bench.run import Run
-from bench.server import Server, ServerFailed, read_servers, running_server, wait_for_answer
+from bench.server import Server, ServerFailed, read_servers, runnable, running_server, wait_for_answer
 from bench.worker import Worker, WorkerFailed
 
 PART: Final = "http"
@@ -37,7 +38,7 @@ def run_http(run: Run) -> None:
     with running_generator() as generator:
         _measure_ceiling(run, generator, texts)
         for number in range(run.rounds):
-            for server in read_servers(run.servers):
+            for server in runnable(read_servers(run.servers), own_precisions()):
                 if server.name in run.results.left_out or run.results.has(PART, server.name, number):
                     continue
                 say(f"http, round {number + 1} of {run.rounds}: {server.name}")

@@ -9,6 +9,7 @@ from typing import Final
 
 from bench.accuracy import Vectors, compare, read_vectors, reference
 from bench.environments import OURS, EnvironmentUnusable, environment
+from bench.facts import multiplies_bf16, own_precisions
 from bench.load import short
 from bench.model import NAME
 from bench.places import cache_folder
@@ -24,33 +25,41 @@ _LIMIT_S: Final = 900.0
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """One way to embed a list of texts."""
+    """One way to embed a list of texts.
+
+    Attributes:
+        needs: What the processor must have instructions for.
+    """
 
     name: str
     environment: str
     module: str
     arguments: tuple[str, ...]
+    needs: str = "fp32"
 
 
 def candidates(run: Run) -> list[Candidate]:
-    """Return who is measured; a quick run leaves out sentence-transformers, the slowest."""
+    """Return who is measured; a quick run leaves out sentence-transformers, the slowest.
+
+    What this processor has no instructions for is left out too: with bfloat16 in many steps nobody would serve.
+    """
     threads = ("--threads", str(run.threads))
     plain = (*threads, "--window", str(run.model.window), "--model", str(run.model.folder))
     ours = ("--home", str(run.model.home), "--model", NAME)
     found = [
         Candidate(HEADRACE, OURS, "headrace_service", ours),
-        Candidate(f"{HEADRACE}, int8", OURS, "headrace_service", (*ours, "--precision", "int8")),
+        Candidate(f"{HEADRACE}, int8", OURS, "headrace_service", (*ours, "--precision", "int8"), "int8"),
     ]
     if not run.is_quick:
         checkpoint = (*threads, "--checkpoint", str(run.model.checkpoint))
-        for title, precision in (
-            ("fp32", "fp32"),
-            ("bf16 autocast", "bf16-autocast"),
-            ("bf16 weights", "bf16-weights"),
+        for title, precision, needs in (
+            ("fp32", "fp32", "fp32"),
+            ("bf16 autocast", "bf16-autocast", "bf16"),
+            ("bf16 weights", "bf16-weights", "bf16"),
         ):
             encode = (*checkpoint, "--precision", precision)
             name = f"sentence-transformers, {title}"
-            found.append(Candidate(name, "sentence-transformers", "sentence_transformers_encode", encode))
+            found.append(Candidate(name, "sentence-transformers", "sentence_transformers_encode", encode, needs))
     for title, runtime, precision in (
         ("ONNX Runtime, fp32", "onnx", "f32"),
         ("OpenVINO, fp32", "openvino", "f32"),
@@ -58,8 +67,10 @@ def candidates(run: Run) -> list[Candidate]:
     ):
         for budget in (512, 2048):
             arguments = (*plain, "--runtime", runtime, "--precision", precision, "--budget", str(budget))
-            found.append(Candidate(f"{title}, budget {budget}", "runtimes", "runtimes", arguments))
-    return found
+            needs = "bf16" if precision == "bf16" else "fp32"
+            found.append(Candidate(f"{title}, budget {budget}", "runtimes", "runtimes", arguments, needs))
+    computed = {"fp32", *own_precisions(), *(["bf16"] if multiplies_bf16() else [])}
+    return [candidate for candidate in found if candidate.needs in computed]
 
 
 def run_offline(run: Run) -> None:

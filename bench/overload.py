@@ -8,12 +8,13 @@ from typing import Final
 
 from bench import proctree
 from bench.environments import EnvironmentUnusable
+from bench.facts import own_precisions
 from bench.http import BATCH, LOAD_S, SINGLE
 from bench.load import MAX_RATE_PER_S, Arrivals, Load, first, probe, running_generator
 from bench.progress import say
 from bench.results import Measurement
 from bench.run import Run
-from bench.server import Server, ServerFailed, read_servers, running_server, wait_for_answer
+from bench.server import Server, ServerFailed, read_servers, runnable, running_server, wait_for_answer
 from bench.worker import LOGS, Worker, WorkerFailed
 
 PART: Final = "overload"
@@ -29,7 +30,7 @@ _WARM_UP: Final = 64
 def run_overload(run: Run) -> None:
     """Overload every server as it comes, once at each factor; one that does not survive is left out from there."""
     with running_generator() as generator:
-        for server in read_servers(run.servers):
+        for server in runnable(read_servers(run.servers), own_precisions()):
             name = f"{server.name}, overload"
             if server.column != "as_it_comes" or server.name in run.results.left_out or name in run.results.left_out:
                 continue

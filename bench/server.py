@@ -8,12 +8,13 @@ import subprocess
 import tempfile
 import time
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from bench.environments import environment
+from bench.facts import multiplies_bf16
 from bench.model import Model
 from bench.places import ROOT, cache_folder
 from bench.worker import LOGS, clean_variables
@@ -37,6 +38,7 @@ class Server:
 
     Attributes:
         name: Title and column, as tables show it.
+        needs: A precision of ours without which it does not run; nothing if it runs everywhere.
         timeout_header: By which a caller says how many seconds it waits, where the server has one.
         command: Program and arguments, with places like ``{port}`` to fill in.
         variables: Environment variables, with the same places.
@@ -48,6 +50,7 @@ class Server:
     environment: str
     dialect: str
     path: str
+    needs: str | None
     timeout_header: str | None
     command: tuple[str, ...]
     variables: Mapping[str, str]
@@ -85,6 +88,11 @@ def read_servers(names: Iterable[str], folder: Path = _FOLDER) -> list[Server]:
     return [server for file in files for server in parse_server(tomllib.loads(file.read_text(encoding="utf-8")))]
 
 
+def runnable(servers: Iterable[Server], computed: Collection[str]) -> list[Server]:
+    """Return those of some servers that run where our kernels compute in some precisions."""
+    return [server for server in servers if server.needs is None or server.needs in computed]
+
+
 def parse_server(content: Mapping[str, Any]) -> list[Server]:
     """Return a server in each of its columns; one may have only one of them."""
     return [
@@ -94,6 +102,7 @@ def parse_server(content: Mapping[str, Any]) -> list[Server]:
             environment=content["environment"],
             dialect=content["dialect"],
             path=content["path"],
+            needs=content.get("needs"),
             timeout_header=content.get("timeout_header"),
             command=tuple(content[column]["command"]),
             variables=content[column].get("variables", {}),
@@ -122,6 +131,8 @@ def running_server(server: Server, model: Model) -> Iterator[Running]:
             "checkpoint": model.checkpoint,
             "root": ROOT,
             "scratch": scratch,
+            "precision": "bf16" if multiplies_bf16() else "fp32",
+            "dtype": "bfloat16" if multiplies_bf16() else "float32",
             "port": ports[0],
             "second_port": ports[1],
             "third_port": ports[2],

@@ -9,12 +9,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from bench.environments import EnvironmentUnusable
+from bench.facts import own_precisions
 from bench.http import SINGLE
 from bench.load import MAX_RATE_PER_S, SHORT_TOKENS, Arrivals, Load, Texts, mingled, probe, running_generator
 from bench.progress import say
 from bench.results import Measurement
 from bench.run import Run
-from bench.server import Server, ServerFailed, read_servers, running_server, wait_for_answer
+from bench.server import Server, ServerFailed, read_servers, runnable, running_server, wait_for_answer
 from bench.worker import Worker, WorkerFailed
 
 PART: Final = "tail"
@@ -31,7 +32,7 @@ def run_tail(run: Run) -> None:
     """Measure every server as it comes, in interleaved rounds; one that does not run here is left out."""
     with running_generator() as generator:
         for number in range(run.rounds):
-            for server in read_servers(run.servers):
+            for server in runnable(read_servers(run.servers), own_precisions()):
                 if not _is_wanted(run, server, number):
                     continue
                 say(f"tail, round {number + 1} of {run.rounds}: {server.title}")

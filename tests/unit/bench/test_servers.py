@@ -11,7 +11,7 @@ import pytest
 from bench.dialects import DIALECTS, answer_vectors, http_request, request_body
 from bench.environments import lock_file
 from bench.places import ROOT
-from bench.server import Running, Server, ServerFailed, end_session, free_ports, read_servers, server_names
+from bench.server import Running, Server, ServerFailed, end_session, free_ports, read_servers, runnable, server_names
 from bench.server import wait_for_answer as wait
 
 from headrace.settings import options
@@ -25,6 +25,8 @@ PLACES = {
     "port": 1,
     "second_port": 2,
     "third_port": 3,
+    "precision": "bf16",
+    "dtype": "bfloat16",
 }
 SERVERS = read_servers(server_names())
 
@@ -34,6 +36,12 @@ def test_headrace_comes_first_and_every_rival_has_both_columns() -> None:
     assert len({server.name for server in SERVERS}) == len(SERVERS)
     columns = Counter(server.title for server in SERVERS)
     assert {title: count for title, count in columns.items() if count != 2} == {"Headrace int8": 1}
+
+
+def test_who_needs_what_the_processor_lacks_takes_no_part() -> None:
+    lacking = [server.title for server in SERVERS if server not in runnable(SERVERS, {"fp32", "int16"})]
+    assert lacking == ["Headrace int8"]
+    assert runnable(SERVERS, {"fp32", "int16", "bf16", "int8"}) == SERVERS
 
 
 @pytest.mark.parametrize("server", SERVERS, ids=lambda server: server.name)
