@@ -27,7 +27,7 @@ from bench.progress import say
 from bench.tables import table as markdown
 from bench.worker import clean_variables
 from headrace.training import metrics
-from headrace.training.tags import spans_of
+from headrace.training.tags import character_spans
 
 _TRAIN_LIMIT_S: Final = 3600
 _START_LIMIT_S: Final = 120
@@ -71,13 +71,7 @@ def span_f1(ask: Ask, data: Labelled, _rows: Sequence[Row]) -> float:
     texts = [" ".join(row["tokens"]) for row in data.asked]
     found = ask("extract", {"inputs": texts, "options": {"aggregation": "first"}})
     said = [{(one["start"], one["end"], one["label"]) for one in result["entities"]} for result in found]
-    return metrics.span_f1([_characters(row) for row in data.asked], said)
-
-
-def _characters(row: Row) -> set[tuple[int, int, str]]:
-    ends = np.cumsum([len(word) + 1 for word in row["tokens"]])
-    begins = ends - [len(word) + 1 for word in row["tokens"]]
-    return {(int(begins[first]), int(ends[last - 1]) - 1, label) for first, last, label in spans_of(row["tags"])}
+    return metrics.span_f1([character_spans(row["tokens"], row["tags"]) for row in data.asked], said)
 
 
 def recall_of_embeddings(ask: Ask, data: Labelled, rows: Sequence[Row]) -> float:

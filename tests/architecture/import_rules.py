@@ -61,6 +61,8 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "export": (*_ZERO, "export", "models", "tasks", "engine", "observe.base"),
     "training": (*_ZERO, "training", "models", "export"),
+    # It asks models as a user of the library does, and reads data as a training does.
+    "optimize": (*_ZERO, "optimize", "models", "engine", "export", "library", "training"),
     "__main__": ("cli",),
 }
 """What each part may import of our own, from the inside out; a part is a file or a folder of the package."""
@@ -72,12 +74,15 @@ _TYPES: Final = {
     (PACKAGE, "library"),
     ("cli", "engine"),
     ("cli", "training"),
+    ("cli", "optimize"),
 }
 # Export and training need onnx or PyTorch, which serving must not have: one command reaches each, only when it runs.
 # The package itself gives a library only to whoever asks for one.
 _LAZY: Final = {
     ("headrace/cli/import_.py", "export"),
     ("headrace/cli/train.py", "training"),
+    ("headrace/cli/columns.py", "training"),
+    ("headrace/cli/optimize.py", "optimize"),
     ("headrace/__init__.py", "library"),
 }
 
@@ -91,12 +96,13 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/engine/*",
         "headrace/export/*",
         "headrace/training/*",
+        "headrace/optimize/*",
         "headrace/diagnose.py",
         "headrace/library.py",
     ),
-    "onnx": ("headrace/export/*",),
+    "onnx": ("headrace/export/*", "headrace/optimize/*"),
     # A graph that was shipped is its own original, and runs by itself when it is compared.
-    "onnxruntime": ("headrace/engine/onnx.py", "headrace/export/shipped.py"),
+    "onnxruntime": ("headrace/engine/onnx.py", "headrace/export/shipped.py", "headrace/optimize/quantize.py"),
     "openvino": ("headrace/engine/openvino.py",),
     "orjson": ("headrace/api/rest/*", "headrace/cli/*", "headrace/engine/wire.py"),
     "prometheus_client": ("headrace/observe/metrics.py",),
@@ -127,7 +133,12 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/cli/*",
     ),
     # The original tokenizes by itself, so that a mistake of serving shows when they are compared.
-    "tokenizers": ("headrace/engine/tokenizer.py", "headrace/export/plain.py", "headrace/training/tokens.py"),
+    "tokenizers": (
+        "headrace/engine/tokenizer.py",
+        "headrace/export/plain.py",
+        "headrace/training/tokens.py",
+        "headrace/optimize/quantize.py",
+    ),
     "torch": ("headrace/export/*", "headrace/training/*"),
     "transformers": ("headrace/export/*", "headrace/training/*"),
     "typer": ("headrace/cli/*",),

@@ -19,6 +19,7 @@ try:
     from headrace.cli.failures import EXIT_CODES
     from headrace.cli.import_ import import_
     from headrace.cli.models import models_app
+    from headrace.cli.optimize import optimize
     from headrace.cli.program import run_program
     from headrace.cli.regress import regress
     from headrace.cli.rerank import rerank
@@ -66,6 +67,7 @@ app.command("import")(import_)
 app.command()(train)
 app.command()(serve)
 app.command()(tune)
+app.command()(optimize)
 app.command()(embed)
 app.command()(classify)
 app.command()(extract)

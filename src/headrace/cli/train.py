@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from headrace.cli.columns import ColumnFlag, read_columns
 from headrace.cli.failures import end_on_sigterm
 from headrace.cli.flags import JsonFlag, with_settings
 from headrace.cli.models import print_gate
 from headrace.cli.output import SHORT_REVISION, echo, format_size, print_json
 from headrace.cli.stored import NoPromoteFlag, store_of
-from headrace.errors import SettingInvalid
 from headrace.settings import LoadedSettings
 from headrace.training.numbers import ClassWeights, Device, Optimizer, Precision, Recipe, Schedule
 
@@ -135,12 +135,7 @@ class TrainArguments(NumberFlags):
             show_default=False,
         ),
     ] = None
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--column", metavar="ROLE=NAME", help="Which column is what, such as text=review.", show_default=False
-        ),
-    ] = None
+    column: ColumnFlag = None
     base_revision: Annotated[
         str | None, typer.Option("--base-revision", help="Branch, tag or commit of a hub id.", show_default=False)
     ] = None
@@ -191,7 +186,7 @@ def _request(asked: TrainArguments) -> "TrainRequest":
 
     return TrainRequest(
         recipe=asked.recipe,
-        files=DataFiles(train=asked.data, measure=asked.measure, columns=_columns(asked.column or [])),
+        files=DataFiles(train=asked.data, measure=asked.measure, columns=read_columns(asked.column)),
         base=asked.base,
         name=asked.name or suggest_name(asked.data.stem),
         base_revision=asked.base_revision,
@@ -205,20 +200,6 @@ def _request(asked: TrainArguments) -> "TrainRequest":
 def _given_numbers(asked: TrainArguments) -> Mapping[str, Any]:
     given = {each.name: getattr(asked, each.name) for each in dataclasses.fields(NumberFlags)}
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _columns(pairs: list[str]) -> dict[str, str]:
-    from headrace.training.columns import NAMES  # noqa: PLC0415 - as above
-
-    columns = {}
-    for pair in pairs:
-        role, equals, name = pair.partition("=")
-        if not equals or role not in NAMES:
-            raise SettingInvalid(
-                f"--column cannot be {pair[:80]!r}; write ROLE=NAME with one of {', '.join(NAMES)}", field="column"
-            )
-        columns[role] = name
-    return columns
 
 
 def _as_json(trained: "Trained") -> dict[str, Any]:

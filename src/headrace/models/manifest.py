@@ -27,7 +27,7 @@ Words = Literal["spaces", "tokenizer"]
 Precision = Literal["fp32", "fp16", "quantized"]
 """What the weights of a graph are in: ``quantized`` if some have fewer bits, as the graph was shipped."""
 # Not part of the revision: they say where a model came from and how it did, not what it answers.
-_NOT_CONTENT: Final = {"revision", "name", "lineage", "gate"}
+_NOT_CONTENT: Final = {"revision", "name", "lineage", "gate", "comparison"}
 
 
 class _Frozen(BaseModel):
@@ -69,6 +69,49 @@ class GateReport(_Frozen):
     worst_text: str = Field(description="Label of the probe that differed most")
 
 
+class VariantReport(_Frozen):
+    """How one way to compute a model did beside float32.
+
+    Attributes:
+        size_bytes: Of the weights as they are computed with.
+        texts_per_s: Median; ``speedup`` is the median of the ratios to float32, turn by turn.
+        agreement: With the answers in float32; 1 if they are the same.
+        score: The task's own figure, where the truth was known.
+        verdict: Why it was let in or refused.
+    """
+
+    name: str
+    size_bytes: int
+    texts_per_s: float
+    speedup: float
+    agreement: float
+    score: float | None
+    passed: bool
+    verdict: str
+
+
+class Comparison(_Frozen):
+    """Ways to compute a model, measured beside each other; which of them a version is, ``chosen`` says.
+
+    Attributes:
+        agreement: Name of what compares answers with those in float32.
+        metric: Name of the task's own figure; nothing if the truth was not known.
+        least_agreement: What was required without a metric.
+        most_lost: Share of the figure that may be lost with one.
+    """
+
+    of_revision: str
+    chosen: str | None = None
+    texts: int
+    agreement: str
+    metric: str | None
+    least_agreement: float
+    most_lost: float
+    cpu_model: str
+    threads: int
+    variants: tuple[VariantReport, ...]
+
+
 class Lineage(_Frozen):
     """Where a model came from and what made it."""
 
@@ -102,6 +145,7 @@ class Manifest(_Frozen):
     files: dict[str, FileEntry]
     lineage: Lineage
     gate: GateReport
+    comparison: Comparison | None = None
 
     @property
     def words(self) -> Words | None:

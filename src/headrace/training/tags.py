@@ -1,5 +1,6 @@
 """Spans of words, as their tags say: BIO, BILOU and BIOES."""
 
+import itertools
 from collections.abc import Sequence
 from typing import Final
 
@@ -37,6 +38,13 @@ def spans_of(tags: Sequence[str]) -> set[Span]:
             spans.add((begin, place + 1, open_label))
             open_label = ""
     return spans
+
+
+def character_spans(words: Sequence[str], tags: Sequence[str]) -> set[Span]:
+    """Return the same by characters of the text in which a space is between words."""
+    ends = list(itertools.accumulate(len(word) + 1 for word in words))
+    begins = [end - len(word) - 1 for end, word in zip(ends, words, strict=True)]
+    return {(begins[first], ends[last - 1] - 1, label) for first, last, label in spans_of(tags)}
 
 
 def with_beginnings(tags: Sequence[str]) -> tuple[str, ...]:
