@@ -1,4 +1,7 @@
-"""Training speed beside transformers' Trainer as it comes, on the same data, from the same weights, for as many epochs.
+"""Training beside transformers' Trainer, on the same data and from the same weights.
+
+Classifiers: as it comes, for as many epochs. Taggers (``--data entities``): ours by the recipe's own numbers, theirs by
+those of the example for token classification in transformers' repository.
 
 Usage: python -m bench.beside_trainer [--epochs N] [--seeds N] [--data NAME]
 
@@ -24,6 +27,8 @@ from bench.progress import say
 from bench.stats import ratios, spread
 from bench.tables import table as markdown
 from bench.worker import clean_variables
+from headrace.training import metrics
+from headrace.training.tags import spans_of
 
 _LIMIT_S: Final = 7200
 OURS: Final = "Headrace"
@@ -31,29 +36,50 @@ THEIRS: Final = "transformers' Trainer, defaults"
 
 
 @dataclass(frozen=True, slots=True)
+class Kind:
+    """What is trained.
+
+    Attributes:
+        figure: What the recipe's report calls what is measured.
+        worker: What trains it with the Trainer.
+    """
+
+    recipe: str
+    figure: str
+    title: str
+    worker: str
+
+
+_CLASSIFIER: Final = Kind("classify", "accuracy", "Accuracy", "trainer_finetune")
+_TAGGER: Final = Kind("extract", "span_f1", "F1 of spans", "trainer_tagger")
+_KINDS: Final = {"sentiment": _CLASSIFIER, "news": _CLASSIFIER, "spam": _CLASSIFIER, "entities": _TAGGER}
+
+
+@dataclass(frozen=True, slots=True)
 class Finetuned:
     """What one training gave."""
 
     train_s: float
-    accuracy: float
+    figure: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
     """What both are given."""
 
+    kind: "Kind"
     train: Path
     asked: Path
     rows: int
-    epochs: int
+    epochs: int | None
 
 
 def main() -> int:
     """Measure, and print a table."""
     parser = argparse.ArgumentParser(prog="python -m bench.beside_trainer", description="Train beside the Trainer.")
-    parser.add_argument("--epochs", type=int, default=1)
+    parser.add_argument("--epochs", type=int, help="default: 1 for classifiers, each side's own for taggers")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--data", choices=("sentiment", "news", "spam"), default="sentiment")
+    parser.add_argument("--data", choices=_KINDS, default="sentiment")
     asked = parser.parse_args()
     model = prepare_model()
     with tempfile.TemporaryDirectory() as folder:
@@ -61,19 +87,22 @@ def main() -> int:
         runs: dict[str, list[Finetuned]] = {OURS: [], THEIRS: []}
         for seed in range(asked.seeds):
             for name, finetune in ((OURS, with_headrace), (THEIRS, with_trainer)):
-                runs[name].append(finetune(model, work, seed))
-                say(f"seed {seed}, {name}: {runs[name][-1].train_s:.1f} s, accuracy {runs[name][-1].accuracy:.4f}")
+                one = finetune(model, work, seed)
+                runs[name].append(one)
+                say(f"seed {seed}, {name}: {one.train_s:.1f} s, {work.kind.title} {one.figure:.4f}")
     print("\n".join(compare(work, runs)))
     return 0
 
 
-def prepare(name: str, folder: Path, epochs: int) -> Work:
+def prepare(name: str, folder: Path, epochs: int | None) -> Work:
     """Write the data for both."""
-    rows = READERS[name]()
+    rows, kind = READERS[name](), _KINDS[name]
+    if epochs is None and kind is _CLASSIFIER:
+        epochs = 1
     data = write_fold(rows, folder)
     asked = folder / "asked.jsonl"
     asked.write_text("".join(json.dumps(row) + "\n" for row in data.asked), encoding="utf-8")
-    return Work(train=data.train, asked=asked, rows=len(rows) - len(data.asked), epochs=epochs)
+    return Work(kind=kind, train=data.train, asked=asked, rows=len(rows) - len(data.asked), epochs=epochs)
 
 
 def with_headrace(model: Model, work: Work, seed: int) -> Finetuned:
@@ -83,25 +112,34 @@ def with_headrace(model: Model, work: Work, seed: int) -> Finetuned:
         "-m",
         "headrace",
         "train",
-        "classify",
+        work.kind.recipe,
         "--data",
         str(work.train),
         "--eval",
         str(work.asked),
     ]
-    numbers = ["--epochs", str(work.epochs), "--seed", str(seed)]
+    numbers = ["--seed", str(seed), *(["--epochs", str(work.epochs)] if work.epochs else [])]
     place = ["--base", str(model.checkpoint), "--name", "bench-beside", "--home", str(model.home)]
     told = json.loads(_run([*command, *place, *numbers, "--no-resume", "--json"], ""))
     report = json.loads((Path(told["training"]["folder"]) / "report.json").read_text(encoding="utf-8"))
-    return Finetuned(report["elapsed_s"], report["measured"][-1]["accuracy"])  # of the last epoch: nothing was chosen
+    last = report["measured"][-1]  # of the last epoch, not the best: theirs is not chosen either
+    return Finetuned(report["elapsed_s"], last[work.kind.figure])
 
 
 def with_trainer(model: Model, work: Work, seed: int) -> Finetuned:
     """Train by the Trainer, in an environment of its own."""
     told = {"checkpoint": str(model.checkpoint), "train": str(work.train), "asked": str(work.asked)}
     numbers = {"epochs": work.epochs, "seed": seed, "window": model.window}
-    command = [str(environment("trainer").python), "-m", "bench.workers.trainer_finetune"]
-    return Finetuned(**json.loads(_run(command, json.dumps({**told, **numbers}))))
+    command = [str(environment("trainer").python), "-m", f"bench.workers.{work.kind.worker}"]
+    answer = json.loads(_run(command, json.dumps({**told, **numbers})))
+    if work.kind is _CLASSIFIER:
+        return Finetuned(answer["train_s"], answer["accuracy"])
+    return Finetuned(answer["train_s"], _span_f1(work, answer["tags"]))
+
+
+def _span_f1(work: Work, found: Sequence[Sequence[str]]) -> float:
+    rows = [json.loads(line) for line in work.asked.read_text(encoding="utf-8").splitlines()]
+    return metrics.span_f1([spans_of(row["tags"]) for row in rows], [spans_of(tags) for tags in found])
 
 
 def compare(work: Work, runs: dict[str, list[Finetuned]]) -> Sequence[str]:
@@ -110,12 +148,12 @@ def compare(work: Work, runs: dict[str, list[Finetuned]]) -> Sequence[str]:
     for name, of_name in runs.items():
         times = [one.train_s for one in of_name]
         figures = (
-            (spread([work.rows * work.epochs / time for time in times]), ",.0f"),
+            (spread(times), ",.0f"),
             (ratios([one.train_s for one in runs[THEIRS]], times), ".2f"),
-            (spread([one.accuracy for one in of_name]), ".4f"),
+            (spread([one.figure for one in of_name]), ".4f"),
         )
         rows.append([name, *(f"{each.median:{f}} ({each.low:{f}} to {each.high:{f}})" for each, f in figures)])
-    return markdown(["Trained by", "Examples/s", "Times as fast", "Accuracy"], rows)
+    return markdown(["Trained by", "Training, s", "Times as fast", work.kind.title], rows)
 
 
 def _run(command: list[str], given: str) -> str:

@@ -22,6 +22,7 @@ import httpx
 import numpy as np
 
 from bench.labelled import READERS, Labelled, Row, write_fold
+from bench.model import NAME as BASE
 from bench.model import prepare_model
 from bench.progress import say
 from bench.tables import table as markdown
@@ -43,13 +44,16 @@ class Task:
     """What is trained, and how it is measured.
 
     Attributes:
+        data: Name of what is learned from.
         recipe: Of ``headrace train``.
         options: For it.
         measure: Returns the figure, given a way to ask the served model, and the rows that it did not learn from.
         folds: In how many parts the data are cut; each is asked about once if ``is_crossed``, else the first one only.
         least: What the figure must be.
+        has_base: Whether the model that it starts from does the same task, and is asked too.
     """
 
+    data: str
     recipe: str
     figure: str
     measure: Callable[[Ask, Labelled, Sequence[Row]], float]
@@ -57,6 +61,7 @@ class Task:
     folds: int = 5
     is_crossed: bool = False
     least: float = 0.0
+    has_base: bool = False
 
 
 def accuracy(ask: Ask, data: Labelled, _rows: Sequence[Row]) -> float:
@@ -84,21 +89,33 @@ def recall_of_embeddings(ask: Ask, data: Labelled, rows: Sequence[Row]) -> float
 
 
 TASKS: Final[Mapping[str, Task]] = {
-    "sentiment": Task(recipe="classify", figure="accuracy", measure=accuracy, least=0.79),
-    "news": Task(recipe="classify", figure="accuracy", measure=accuracy, least=0.96),
-    "spam": Task(recipe="classify", figure="accuracy", measure=accuracy, options=("--max-tokens", "128"), least=0.97),
-    "entities": Task(recipe="extract", figure="span F1", measure=span_f1),
+    "sentiment": Task(data="sentiment", recipe="classify", figure="accuracy", measure=accuracy, least=0.79),
+    "probe": Task(data="sentiment", recipe="probe", figure="accuracy", measure=accuracy),
+    "news": Task(data="news", recipe="classify", figure="accuracy", measure=accuracy, least=0.96),
+    "spam": Task(
+        data="spam",
+        recipe="classify",
+        figure="accuracy",
+        measure=accuracy,
+        options=("--max-tokens", "128"),
+        least=0.97,
+    ),
+    "entities": Task(data="entities", recipe="extract", figure="span F1", measure=span_f1),
     "questions": Task(
+        data="questions",
         recipe="embed",
         figure="recall@1",
         measure=recall_of_embeddings,
         is_crossed=True,
         least=0.557,
+        has_base=True,
     ),
 }
 
 
-_HEADER: Final = ("Data", "Recipe", "Learned from", "Asked about", "Figure", "Over HTTP", "Training", "Command")
+_HEADER: Final = (
+    *("Task", "Recipe", "Learned from", "Asked about", "Figure", "Before", "Over HTTP", "Training", "Command"),
+)
 
 
 @dataclass(slots=True)
@@ -107,6 +124,7 @@ class Figures:
 
     learned: int = 0
     asked: int = 0
+    before: list[float] = field(default_factory=list)
     values: list[float] = field(default_factory=list)
     trained_s: list[float] = field(default_factory=list)
     took_s: list[float] = field(default_factory=list)
@@ -133,9 +151,13 @@ def main() -> int:
 
 def run_task(name: str, home: Path, folder: Path) -> Figures:
     """Train a model for each fold that is asked about, serve it, and measure."""
-    task, rows, found = TASKS[name], READERS[name](), Figures()
+    task, found = TASKS[name], Figures()
+    rows = READERS[task.data]()
     for fold in range(task.folds if task.is_crossed else 1):
         data = write_fold(rows, folder, fold, task.folds)
+        if task.has_base:
+            with served(home, BASE) as ask:
+                found.before.append(task.measure(ask, data, rows))
         begun = time.monotonic()
         told = train(home, f"bench-{name}", task, data)
         found.took_s.append(time.monotonic() - begun)
@@ -150,16 +172,20 @@ def run_task(name: str, home: Path, folder: Path) -> Figures:
 
 def _row(name: str, figures: Figures) -> list[str]:
     task = TASKS[name]
-    value = f"{np.mean(figures.values):.4f}"
-    if len(figures.values) > 1:
-        value += f" ({min(figures.values):.4f} to {max(figures.values):.4f})"
+    values = [_mean(each) for each in (figures.before, figures.values)]
     times = [f"{np.mean(seconds):,.0f} s" for seconds in (figures.trained_s, figures.took_s)]
-    return [name, task.recipe, f"{figures.learned:,}", f"{figures.asked:,}", task.figure, value, *times]
+    return [name, task.recipe, f"{figures.learned:,}", f"{figures.asked:,}", task.figure, *values, *times]
+
+
+def _mean(values: Sequence[float]) -> str:
+    if len(values) < 2:  # noqa: PLR2004 - one has no range
+        return "".join(f"{value:.4f}" for value in values)
+    return f"{np.mean(values):.4f} ({min(values):.4f} to {max(values):.4f})"
 
 
 def train(home: Path, model: str, task: Task, data: Labelled) -> dict[str, Any]:
     """Run the one command, and return what it says."""
-    command = [sys.executable, "-m", "headrace", "train", task.recipe, "--data", str(data.train), "--base", "minilm"]
+    command = [sys.executable, "-m", "headrace", "train", task.recipe, "--data", str(data.train), "--base", BASE]
     ended = subprocess.run(
         [*command, "--name", model, "--no-resume", "--home", str(home), "--json", *task.options],
         check=False,

@@ -29,11 +29,10 @@ _LEAST_RETRY_S: Final = 0.001  # told where the work inside is as good as done
 # So many jobs may be inside however long they take: a handful of clients that each wait for an answer before they ask
 # again is no overload, though four jobs of 32 texts are two seconds of work for a slow machine.
 _FEW_JOBS: Final = 4
-# And while there are no more texts than this, they may be as much work as is done in so many times the allowed wait.
-# 32 clients that ask for one text at a time have 0.2 s of work inside, and 0.6 s when long ones have gathered: half of
-# their requests were refused then, since who is refused at once asks at once again.
+# And so many texts, which is less than those jobs may bring. 32 clients that ask for one text at a time have 0.2 s of
+# work inside on one machine and 0.5 on another, and three times as much when long texts have gathered. With a bound on
+# the time, up to 83 % of their requests were refused then, since who is refused at once asks at once again.
 _FEW_TEXTS: Final = 32
-_FEW_TEXTS_WAITS: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,5 +234,5 @@ class Admission:
             # As if the texts inside left at an even pace.
             share = max(over_texts / max(1, self._texts), over_bytes / max(1, self._bytes))
             return max(wait_s - bounds.max_wait_s, share * wait_s, _LEAST_RETRY_S)
-        allowed_s = bounds.max_wait_s * (_FEW_TEXTS_WAITS if self._texts + arriving < _FEW_TEXTS else 1)
-        return None if wait_s <= allowed_s or len(self._inside) + arriving < _FEW_JOBS else wait_s - bounds.max_wait_s
+        is_few = len(self._inside) + arriving < _FEW_JOBS or self._texts + arriving < _FEW_TEXTS
+        return None if is_few or wait_s <= bounds.max_wait_s else wait_s - bounds.max_wait_s

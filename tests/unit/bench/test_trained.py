@@ -7,7 +7,7 @@ import pytest
 from bench import beside_trainer
 from bench.beside_trainer import OURS, THEIRS, Finetuned, Work
 from bench.labelled import Labelled, write_fold
-from bench.trained import TASKS, accuracy, recall_of_embeddings, span_f1
+from bench.trained import TASKS, _mean, accuracy, recall_of_embeddings, span_f1
 
 from headrace.training.pipeline import load_recipe
 
@@ -64,7 +64,21 @@ def test_the_nearest_answer_is_found():
 
 
 def test_speeds_are_compared_seed_by_seed():
-    work = Work(train=Path(), asked=Path(), rows=100, epochs=2)
+    work = Work(kind=beside_trainer._CLASSIFIER, train=Path(), asked=Path(), rows=100, epochs=2)
     runs = {OURS: [Finetuned(10.0, 0.8), Finetuned(20.0, 0.9)], THEIRS: [Finetuned(40.0, 0.8), Finetuned(50.0, 0.7)]}
     table = beside_trainer.compare(work, runs)
     assert table[2] == f"| {OURS} | 15 (10 to 20) | 3.25 (2.50 to 4.00) | 0.8500 (0.8000 to 0.9000) |"
+
+
+def test_tags_of_the_trainer_become_spans(tmp_path: Path):
+    asked = tmp_path / "asked.jsonl"
+    asked.write_text(json.dumps({"tokens": ["New", "York", "is"], "tags": ["B-L", "I-L", "O"]}) + "\n")
+    work = Work(kind=beside_trainer._TAGGER, train=Path(), asked=asked, rows=1, epochs=None)
+    assert beside_trainer._span_f1(work, [["B-L", "I-L", "O"]]) == 1.0
+    assert beside_trainer._span_f1(work, [["B-L", "O", "O"]]) == 0.0
+
+
+def test_a_figure_of_several_folds_has_its_range():
+    assert _mean([]) == ""
+    assert _mean([0.5]) == "0.5000"
+    assert _mean([0.5, 0.7]) == "0.6000 (0.5000 to 0.7000)"

@@ -141,7 +141,7 @@ def test_the_bound_follows_a_rate_that_changes(factor: float):
     since = it.clock.now
     saturate(it, seconds=5)
     assert it.rate(since) > 0.93 * actual
-    assert it.longest(since) < 2.2  # at a tenth of the speed a batch alone is a second, and so few texts wait longer
+    assert it.longest(since) < 3.5  # at a tenth of the speed a batch is a second, and 32 texts may wait two
 
 
 def test_a_quiet_time_does_not_make_a_burst_be_refused():
@@ -233,7 +233,7 @@ def test_a_large_request_on_an_idle_engine_is_let_in_and_its_progress_counts():
 
 
 def test_a_slow_batch_counts_as_far_as_it_should_be():
-    it = simulation(max_wait_s=1.0)
+    it = simulation(max_wait_s=10.0)
     it.tokens_per_s = 100.0
     saturate(it, seconds=60)
     it.advance(it.clock.now + 60)
@@ -244,7 +244,7 @@ def test_a_slow_batch_counts_as_far_as_it_should_be():
         it.advance(max(it.clock.now, it._done_at))
     while it.ask(*small):
         pass
-    over_s = it.admission.wait_s - 2.0  # of so few texts, twice the allowed wait
+    over_s = it.admission.wait_s - 10.0
     assert 0 < over_s < it._done_at - it.clock.now  # room comes before the batch is done
     it.advance(it.clock.now + 0.9 * over_s)
     assert not it.ask(*small)
@@ -255,11 +255,11 @@ def test_a_slow_batch_counts_as_far_as_it_should_be():
 @pytest.mark.parametrize(("clients", "is_refused"), [(32, False), (64, True)])
 def test_clients_with_one_text_each_are_not_refused_when_long_ones_gather(clients: int, is_refused: bool):
     it = simulation()
-    it.tokens_per_s = 14_000.0  # 32 texts of the whole window are 0.6 s of work
+    it.tokens_per_s = 3_000.0  # 32 texts of the whole window are 2.7 s of work
     for _ in range(50):
         while len(it.inside) < clients and it.ask(("x" * 1200,), [256]):
             pass
-        it.advance(it.clock.now + 0.05)
+        it.advance(it.clock.now + 0.25)
     assert bool(it.refused) is is_refused
 
 

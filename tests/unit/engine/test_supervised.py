@@ -206,17 +206,18 @@ async def test_while_the_engine_restarts_no_more_wait_than_may():
 
 
 async def test_a_job_is_let_in_once_however_often_it_runs():
-    # Four jobs wait for each other however long it takes, and nobody else is let in while they do.
+    # Four jobs, and 32 texts, wait for each other however long it takes, and nobody else is let in while they do.
+    texts = ["slow", *(f"w{number}" for number in range(7))]
     async with running(supervise_fake(patience=UNHURRIED, settings=EngineSettings(max_wait_s=1e-6))) as engine:
         assert engine.retry_after_s(0, 0) is None
-        first, *_ = jobs = [asyncio.create_task(engine.run(job("slow", f"w{number}"))) for number in range(4)]
+        first, *_ = jobs = [asyncio.create_task(engine.run(job(*texts))) for _ in range(4)]
         await until(engine._activity.read)
         os.kill(pid_of(engine), signal.SIGKILL)
         await until(lambda: not engine._is_open)
         assert (engine.retry_after_s(0, 0) or 0) > 0
         with pytest.raises(QueueFull):
             await engine.run(job("w9"))
-        assert kinds(await first) == [Output] * 2
+        assert kinds(await first) == [Output] * 8
         await asyncio.gather(*jobs)
         assert engine.retry_after_s(0, 0) is None
 
