@@ -150,6 +150,12 @@ class TrainArguments(NumberFlags):
             show_default=False,
         ),
     ] = None
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(
+            "--tensorboard", metavar="FOLDER", help="Write what is measured for TensorBoard.", show_default=False
+        ),
+    ] = None
     no_promote: NoPromoteFlag = False
     as_json: JsonFlag = False
 
@@ -168,11 +174,13 @@ def train(loaded: LoadedSettings, asked: TrainArguments) -> None:
     watching = watcher(as_json=asked.as_json)
     with watching.step("Loading PyTorch"):  # and transformers: up to ten seconds
         from headrace.training.pipeline import load_recipe, train_model  # noqa: PLC0415 - as above
+        from headrace.training.tensorboard import logging_to  # noqa: PLC0415 - as above
 
         load_recipe(asked.recipe)
     end_on_sigterm()
     store = store_of(loaded.settings)
-    trained = train_model(_request(asked), store, watching)
+    with logging_to(asked.tensorboard, watching) as heard:
+        trained = train_model(_request(asked), store, heard)
     if asked.as_json:
         print_json(_as_json(trained))
     else:

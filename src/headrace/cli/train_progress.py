@@ -3,7 +3,7 @@
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import FrameType
 from typing import Final
@@ -54,6 +54,10 @@ class _Stoppable:
             raise KeyboardInterrupt if number == signal.SIGINT else SystemExit(TERMINATED)
         self._signal = number
         self.say("stopping after this step; once more stops at once")
+
+    def measured(self, step: int, steps: int, metrics: Mapping[str, float]) -> None:
+        """Tell what was measured."""
+        self.say(f"step {step:,} of {steps:,}: {', '.join(f'{name} {value:.4f}' for name, value in metrics.items())}")
 
     def say(self, line: str) -> None:
         """Write a line to standard error."""

@@ -215,8 +215,7 @@ class Run:
         """
         state = self.state
         state.measured.append((state.step, dict(metrics)))
-        shown = ", ".join(f"{name} {value:.4f}" for name, value in metrics.items())
-        self.watcher.say(f"step {state.step:,} of {self._steps:,}: {shown}")
+        self.watcher.measured(state.step, self._steps, metrics)
         if state.best is None or _leading(metrics) > _leading(self._metrics_of(state.best)):
             state.best = state.step
             save_checkpoint(self._folder / _BEST, model, None, {})

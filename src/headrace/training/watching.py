@@ -1,5 +1,6 @@
 """Who hears how a training proceeds, and may stop it; the command line draws it."""
 
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -36,6 +37,10 @@ class Watcher(Progress, Protocol):
 
     def advanced(self, at: Advance) -> None:
         """Hear that a step was taken."""
+        ...
+
+    def measured(self, step: int, steps: int, metrics: Mapping[str, float]) -> None:
+        """Hear what was measured after a step on the examples held back."""
         ...
 
     def stoppable(self) -> AbstractContextManager[None]:

@@ -1,7 +1,7 @@
 """Data that a tiny model can learn, a base to start from, and somebody who watches."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,7 @@ class Watching(Silent):
     def __init__(self, stop_after: int | None = None) -> None:
         self.said: list[str] = []
         self.heard: list[Advance] = []
+        self.measurements: list[tuple[int, dict[str, float]]] = []
         self.is_stoppable = False
         self._stop_after = stop_after
 
@@ -47,6 +48,9 @@ class Watching(Silent):
 
     def advanced(self, at: Advance) -> None:
         self.heard.append(at)
+
+    def measured(self, step: int, steps: int, metrics: Mapping[str, float]) -> None:
+        self.measurements.append((step, dict(metrics)))
 
     @contextmanager
     def stoppable(self) -> Iterator[None]:
