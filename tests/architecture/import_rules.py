@@ -60,7 +60,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "training.numbers",
     ),
     "export": (*_ZERO, "export", "models", "tasks", "engine", "observe.base"),
-    "training": (*_ZERO, "training", "models", "export"),
+    "training": (*_ZERO, "training", "models", "engine", "export"),
     # It asks models as a user of the library does, and reads data as a training does.
     "optimize": (*_ZERO, "optimize", "models", "engine", "export", "library", "training"),
     "__main__": ("cli",),

@@ -1,6 +1,6 @@
 """Recipe ``probe``: a small network learns to tell what a text is, from what an encoder that is not changed sees in it.
 
-Top to bottom: the numbers, the features, the head, the loop, the measuring. Each text runs through the encoder once;
+Top to bottom: the numbers, the head, the loop, the measuring. Each text runs through the encoder once;
 then the head, two layers with a non-linear function between them, is trained in seconds. It is the head that
 ``classify`` trains together with the encoder, so what comes of it is served in the same way.
 """
@@ -10,10 +10,9 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
+from transformers import AutoModelForSequenceClassification
 
 from headrace.models.checkpoint import Checkpoint
-from headrace.training.batches import in_order
 from headrace.training.classify import (
     Config as ClassifyConfig,
 )
@@ -30,11 +29,11 @@ from headrace.training.classify import (
 from headrace.training.device import Compute
 from headrace.training.encoders import load_with_head
 from headrace.training.examples import Split
+from headrace.training.features import FeatureReader
 from headrace.training.optimizers import make_optimizer, set_learning_rate, take_step
 from headrace.training.outcome import Outcome
 from headrace.training.run import Run
-from headrace.training.scores import predict_scores
-from headrace.training.tokens import TextTokenizer, Tokenized
+from headrace.training.tokens import TextTokenizer
 
 __all__ = ["Config", "read", "train"]
 
@@ -48,20 +47,7 @@ class Config(ClassifyConfig):
     learning_rate: float = 1e-3
 
 
-# --- features --------------------------------------------------------------------------------------------------------
-
-
-@torch.inference_mode()
-def read_features(model: PreTrainedModel, texts: Tokenized, compute: Compute) -> Tensor:
-    """Return what the encoder's last layer has at the first token of each text, shape ``(n, hidden)``, float32."""
-    features = torch.zeros(len(texts.ids), int(model.config.hidden_size))
-    model.eval()
-    with compute.reduced():
-        for rows in in_order(texts.lengths):
-            states = model.base_model(**texts.inputs(rows, model)).last_hidden_state  # (b, s, hidden)
-            features[torch.from_numpy(rows)] = states[:, 0].float().cpu()
-    model.train()
-    return features.clone()  # one that is no part of inference, so that it can be learned from
+# --- head -----------------------------------------------------------------------------------------------------------
 
 
 def apply_head(model: Any, features: Tensor) -> Tensor:
@@ -73,6 +59,15 @@ def apply_head(model: Any, features: Tensor) -> Tensor:
         scores = model.classifier(model.dropout(model.base_model.pooler(features.unsqueeze(1))))
     else:
         scores = model.classifier(features.unsqueeze(1))  # takes the first token itself
+    return scores
+
+
+@torch.inference_mode()
+def predict(model: Any, features: Tensor) -> Tensor:
+    """Return the scores without dropout, shape ``(n, labels)``, on the CPU."""
+    model.eval()
+    scores = apply_head(model, features).cpu()
+    model.train()
     return scores
 
 
@@ -100,7 +95,6 @@ def train(base: Checkpoint, config: Config, split: Split[Labels], run: Run, comp
     """
     labels = label_names(split.train)
     tokenizer = TextTokenizer(base, config.max_tokens, run.watcher.say)
-    held_out = tokenizer.tokenize([example.text for example in split.held_out])
     targets = as_targets(split.train, labels, config).to(compute.device)  # (n,) or (n, labels)
     truth = as_targets(split.held_out, labels, config)
 
@@ -108,9 +102,10 @@ def train(base: Checkpoint, config: Config, split: Split[Labels], run: Run, comp
         base, AutoModelForSequenceClassification, config.seed, head_config(labels, config), compute.device
     )
     freeze_encoder(model)
-    texts = tokenizer.tokenize([example.text for example in split.train])
-    features = read_features(model, texts, compute).to(compute.device)  # (n, hidden)
-    features_held_out = read_features(model, held_out, compute).to(compute.device)
+    reader = FeatureReader(base, model, compute)
+    features, features_held_out = (  # (n, hidden)
+        reader.read(tokenizer.tokenize([example.text for example in some])) for some in (split.train, split.held_out)
+    )
     optimizer = make_optimizer(model.parameters(), config)
     loss_of = make_loss(split.train, labels, config, compute.device)
 
@@ -122,13 +117,10 @@ def train(base: Checkpoint, config: Config, split: Split[Labels], run: Run, comp
         take_step(optimizer, model, config.clip)
         run.stepped(update, loss.item())
         if update.ends_epoch:
-            model.eval()
-            with torch.inference_mode():
-                run.measured(model, measure(apply_head(model, features_held_out).cpu(), truth, config))
-            model.train()
+            run.measured(model, measure(predict(model, features_held_out), truth, config))
 
     run.take_best(model)
-    scores = predict_scores(model, held_out, Compute(compute.device, uses_bf16=False))
+    scores = predict(model, features_held_out)
     return Outcome(
         model=model,
         metrics=measure(scores, truth, config),
