@@ -153,6 +153,7 @@ class StoreSettings(Section):
     """Where models are kept."""
 
     home: Path = option(default_home, "Folder for models.", flag="--home", shown="$XDG_DATA_HOME/headrace")
+    remote: str | None = option(None, "Where models are pushed to and pulled from: s3://BUCKET or s3://BUCKET/PREFIX.")
     follow_s: float = option(1.0, "Seconds between looks at which versions the store wants; 0: never.", ge=0, le=86_400)
 
     @property
@@ -338,8 +339,7 @@ def _validate(values: Mapping[str, Any], origins: Mapping[str, str]) -> Settings
         shown = "a secret value" if secret else repr(str(given) if isinstance(given, Path) else given)
         reason = first["msg"].removeprefix("Value error, ")
         raise SettingInvalid(
-            f"{key} cannot be {shown} ({origins.get(key, 'default')}): {reason}; see headrace config",
-            field=key,
+            f"{key} cannot be {shown} ({origins.get(key, 'default')}): {reason}; see headrace config", field=key
         ) from error
     return Settings.model_construct(
         **{name: built[name] if name in built else model() for name, model in sections.items() if model is not None}

@@ -87,6 +87,8 @@ _LAZY: Final = {
 }
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {
+    "boto3": ("headrace/models/remote/s3.py",),
+    "botocore": ("headrace/models/remote/s3.py", "headrace/models/remote/refusals.py"),
     "fastapi": ("headrace/api/rest/*",),
     "huggingface_hub": ("headrace/models/sources/hub.py",),
     "matplotlib": ("headrace/training/charts.py",),
@@ -125,6 +127,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/observe/*",
         "headrace/engine/*",
         "headrace/models/sources/*",
+        "headrace/models/remote/*",
         "headrace/rollout.py",
         "headrace/service.py",
         "headrace/api/*",
@@ -147,7 +150,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Where each library may be imported; it can be replaced by changing these files only."""
 
-COMES_WITH: Final = {"starlette": "fastapi"}
+COMES_WITH: Final = {"botocore": "boto3", "starlette": "fastapi"}
 """Libraries that are not asked for by name, and the one that brings them and is written for them."""
 
 

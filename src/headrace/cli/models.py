@@ -1,7 +1,7 @@
 """``headrace models``: the models in the store."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -10,13 +10,20 @@ from typer.core import TyperGroup
 from headrace.cli.failures import one_line
 from headrace.cli.flags import JsonFlag, with_settings
 from headrace.cli.output import SHORT_REVISION, echo, format_size, print_facts, print_json, print_table
+from headrace.cli.remote import pull, push, remote_of
 from headrace.cli.stored import EXAMPLE_IMPORT, NameArgument, RevisionFlag, store_of, warn_of_defects
 from headrace.cli.versions import canary, promote, retire, rollback, shadow
-from headrace.settings import LoadedSettings
+from headrace.settings import LoadedSettings, Settings
 
 if TYPE_CHECKING:
+    from headrace.models.remote.store import RemoteVersion
     from headrace.models.scan import Defect, Scan
     from headrace.models.store import StoredModel
+
+
+RemoteFlag = Annotated[
+    bool, typer.Option("--remote", help="List what is in store.remote instead, one request for each.")
+]
 
 
 class _ListByDefault(TyperGroup):
@@ -29,29 +36,26 @@ class _ListByDefault(TyperGroup):
 
 
 models_app = typer.Typer(cls=_ListByDefault, help="The models in the store, and which of their versions answer.")
-for _command in (promote, rollback, canary, shadow, retire):
+for _command in (promote, rollback, canary, shadow, retire, push, pull):
     models_app.command()(_command)
 
 
 @models_app.command("list")
 @with_settings("store")
-def list_(loaded: LoadedSettings, *, as_json: JsonFlag = False) -> None:
+def list_(loaded: LoadedSettings, *, in_remote: RemoteFlag = False, as_json: JsonFlag = False) -> None:
     """List every version of every model; this is what `headrace models` alone does.
 
     Broken versions are named on standard error, with what is wrong.
     """
+    if in_remote:
+        _list_remote(loaded.settings, as_json=as_json)
+        return
     store = store_of(loaded.settings)
     scans = store.scan_all()
     warn_of_defects(scans, as_json=as_json)
     found = [(stored, scan.describe_role(stored)) for scan in scans for stored in scan.versions]
-    if as_json:
-        print_json([{**_summary(stored), "role": role} for stored, role in found])
-    elif found:
-        print_table(
-            ["name", "revision", "role", "task", "dimensions", "max tokens", "size"],
-            [_row(stored, role) for stored, role in found],
-        )
-    elif not scans:
+    _print_versions(found, as_json=as_json)
+    if not scans and not as_json:
         typer.echo(f"no model in {store.root}; import one: {EXAMPLE_IMPORT}", err=True)
 
 
@@ -108,6 +112,24 @@ def print_gate(stored: "StoredModel") -> None:
     )
 
 
+def _list_remote(settings: Settings, *, as_json: bool) -> None:
+    remote = remote_of(settings)
+    found = [(version, "champion" if version.is_current else "") for version in remote.versions()]
+    _print_versions(found, as_json=as_json)
+    if not found and not as_json:
+        typer.echo(f"no model in {remote.address}; push one: headrace models push NAME", err=True)
+
+
+def _print_versions(found: "Sequence[tuple[StoredModel | RemoteVersion, str]]", *, as_json: bool) -> None:
+    if as_json:
+        print_json([{**_summary(version), "role": role} for version, role in found])
+    elif found:
+        print_table(
+            ["name", "revision", "role", "task", "dimensions", "max tokens", "size"],
+            [_row(version, role) for version, role in found],
+        )
+
+
 def _confirm(doomed: "Scan") -> None:
     if sys.stdin is None or not sys.stdin.isatty():
         raise typer.BadParameter("there is no terminal to ask at; pass --yes to remove without a question")
@@ -123,7 +145,7 @@ def _spell_all(found: "Scan") -> Iterator[str]:
         yield f"{found.name} {one_line((defect.revision or defect.path.name)[:SHORT_REVISION])} (broken)"
 
 
-def _row(stored: "StoredModel", role: str) -> list[str]:
+def _row(stored: "StoredModel | RemoteVersion", role: str) -> list[str]:
     about = stored.manifest
     return [
         about.name,
@@ -136,7 +158,7 @@ def _row(stored: "StoredModel", role: str) -> list[str]:
     ]
 
 
-def _summary(stored: "StoredModel") -> dict[str, Any]:
+def _summary(stored: "StoredModel | RemoteVersion") -> dict[str, Any]:
     about = stored.manifest
     return {
         "name": about.name,

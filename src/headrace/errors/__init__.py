@@ -27,7 +27,8 @@ HeadraceError
 │   ├── RuntimeUnfit               runtime.unfit          a runtime that does not compute this kind of model
 │   ├── ModelCorrupt               model.corrupt          a model folder that is not as it was written
 │   ├── VersionUnfit               version.unfit          a version that was to answer, and cannot
-│   └── StoreUnusable              store.unusable         the model store cannot be read or written
+│   ├── StoreUnusable              store.unusable         the model store cannot be read or written
+│   └── StoreUnreachable           store.unreachable      the remote store did not answer
 ├── RequestError                   the caller can mend it; asking again unchanged does not help
 │   ├── RequestMalformed           request.malformed      not JSON, not UTF-8, not what it says it is
 │   ├── RequestInvalid             request.invalid        JSON of the wrong shape
@@ -87,6 +88,7 @@ from headrace.errors.model import (
     SourceUnreachable,
     SourceUnsafe,
     SourceUnsupported,
+    StoreUnreachable,
     StoreUnusable,
     VersionUnfit,
 )
@@ -168,6 +170,7 @@ __all__ = [
     "SourceUnreachable",
     "SourceUnsafe",
     "SourceUnsupported",
+    "StoreUnreachable",
     "StoreUnusable",
     "TaskUnsupported",
     "TimeoutElapsed",

@@ -78,3 +78,10 @@ class StoreUnusable(ModelError):
     """The model store cannot be read or written."""
 
     code = "store.unusable"
+
+
+class StoreUnreachable(ModelError):
+    """The remote store did not answer, or asked to try later."""
+
+    code = "store.unreachable"
+    retryable = True

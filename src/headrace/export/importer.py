@@ -1,6 +1,6 @@
 """``headrace import``: from a source to a gated model folder in the store."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
@@ -11,7 +11,7 @@ from headrace.export.conversion import Order
 from headrace.export.gate import GateLimits, require_passed
 from headrace.export.needs import BUILDING, require
 from headrace.models.folder import open_folder
-from headrace.models.manifest import Manifest
+from headrace.models.manifest import Manifest, hold_to
 from headrace.models.names import check_name, suggest_name
 from headrace.models.sources.base import Progress, SourceSpec
 from headrace.models.sources.resolve import fetch, parse_spec
@@ -69,14 +69,7 @@ def import_model(
         manifest = convert(order, progress)
         require_passed(manifest.gate, name, store.root.parent / REPORTS)
         with progress.step("Registering the model"):
-            return store.publish(draft, partial(_hold_to, manifest), promote=request.promote)
-
-
-def _hold_to(manifest: Manifest, content: Mapping[str, object]) -> Manifest:
-    """Return a manifest if it is that of some files."""
-    if content["files"] != manifest.files:
-        raise ModelCorrupt("the files of the import changed while it ran; import the model again")
-    return manifest
+            return store.publish(draft, partial(hold_to, manifest), promote=request.promote)
 
 
 def find_imported(request: ImportRequest, store: LocalStore) -> StoredModel | None:

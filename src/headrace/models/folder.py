@@ -21,6 +21,7 @@ from headrace.errors import ModelCorrupt
 from headrace.models.disk import reading
 from headrace.models.manifest import (
     FILE_NAME,
+    IMPORT_AGAIN,
     MAX_MANIFEST_BYTES,
     REFERENCE,
     FileEntry,
@@ -65,22 +66,34 @@ def open_folder(path: Path) -> ModelFolder:
         StoreUnusable: A file cannot be read.
     """
     manifest = read_manifest(path)
+    check_listing(manifest, path / FILE_NAME)
     expected = set(manifest.files) | {FILE_NAME}
-    for name in sorted(expected):
-        if Path(name).name != name or name in {".", ".."}:
-            raise ModelCorrupt(
-                f"{path / FILE_NAME} lists {name!r}, which leads outside the folder; import the model again"
-            )
     with reading(path):
         present = {entry.name for entry in os.scandir(path)}
     if present - expected:
         raise ModelCorrupt(f"{path}: {min(present - expected)!r} is not in the manifest; import the model again")
     for name, entry in sorted(manifest.files.items()):
         _compare(path / name, entry)
+    return ModelFolder(path, manifest)
+
+
+def check_listing(manifest: Manifest, path: Path | str, remedy: str = IMPORT_AGAIN) -> None:
+    """Check which files a manifest lists, before any of these names becomes a path.
+
+    Args:
+        manifest: Lists them.
+        path: Where it lies, for the message.
+        remedy: What to do, for the message.
+
+    Raises:
+        ModelCorrupt: One leads outside the folder, or one that every model has is not among them.
+    """
+    for name in sorted(manifest.files):
+        if Path(name).name != name or name in {"", ".", ".."} or "\0" in name:
+            raise ModelCorrupt(f"{path} lists {name!r}, which leads outside the folder; {remedy}")
     for name in _REQUIRED:
         if name not in manifest.files:
-            raise ModelCorrupt(f"{path}: the manifest lists no {name}; import the model again")
-    return ModelFolder(path, manifest)
+            raise ModelCorrupt(f"{path} lists no {name}; {remedy}")
 
 
 def read_manifest(folder: Path) -> Manifest:

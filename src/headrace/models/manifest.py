@@ -7,6 +7,7 @@ the same revision, and a cache key that holds the revision can never serve anoth
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -20,6 +21,8 @@ CARD: Final = "card.md"
 REFERENCE: Final = "reference.json"
 MAX_MANIFEST_BYTES: Final = 1 << 20
 MAX_WINDOW: Final = 131_072
+IMPORT_AGAIN: Final = "import the model again"
+"""What mends most of what can be wrong with a model folder."""
 
 Pooling = Literal["mean", "cls", "max"]
 Words = Literal["spaces", "tokenizer"]
@@ -148,6 +151,11 @@ class Manifest(_Frozen):
     comparison: Comparison | None = None
 
     @property
+    def size_bytes(self) -> int:
+        """Size of its files."""
+        return sum(entry.size_bytes for entry in self.files.values())
+
+    @property
     def words(self) -> Words | None:
         """What counts as a word, if the task must know where the tokens are in the text."""
         if not any("length" in output.shape for output in self.outputs):
@@ -184,12 +192,13 @@ def make_manifest(**fields: Any) -> Manifest:
     return Manifest(**{**draft, "revision": content_digest(draft)})
 
 
-def parse_manifest(data: bytes, path: Path = Path(FILE_NAME)) -> Manifest:
+def parse_manifest(data: bytes, path: Path | str = FILE_NAME, remedy: str = IMPORT_AGAIN) -> Manifest:
     """Read ``manifest.json``.
 
     Args:
         data: Its content.
         path: Where it lies, for the message.
+        remedy: What to do, for the message.
 
     Raises:
         ModelCorrupt: Not JSON, a wrong or missing field, or a revision that does not match the content.
@@ -199,4 +208,15 @@ def parse_manifest(data: bytes, path: Path = Path(FILE_NAME)) -> Manifest:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ModelCorrupt(f"{path}: {place}: {first['msg']}; import the model again", field=place) from error
+        raise ModelCorrupt(f"{path}: {place}: {first['msg']}; {remedy}", field=place) from error
+
+
+def hold_to(manifest: Manifest, content: Mapping[str, object]) -> Manifest:
+    """Return a manifest if it is that of some files, as ``publish`` found them.
+
+    Raises:
+        ModelCorrupt: It is not.
+    """
+    if content["files"] != manifest.files:
+        raise ModelCorrupt(f"the files of {manifest.name!r} changed while they were stored; try again")
+    return manifest

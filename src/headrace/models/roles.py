@@ -85,8 +85,13 @@ class Roles(_Frozen):
         return str(self.candidate) if self.candidate and self.candidate.revision == revision else ""
 
 
-def parse_roles(data: bytes, path: Path) -> Roles:
+def parse_roles(data: bytes, path: Path | str, remedy: str = _MEND) -> Roles:
     """Read ``roles.json``.
+
+    Args:
+        data: Its content.
+        path: Where it lies, for the message.
+        remedy: What to do, for the message.
 
     Raises:
         ModelCorrupt: It is no such file.
@@ -96,7 +101,7 @@ def parse_roles(data: bytes, path: Path) -> Roles:
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False)[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
-        raise ModelCorrupt(f"{path}: {place}: {first['msg']}; {_MEND}") from error
+        raise ModelCorrupt(f"{path}: {place}: {first['msg']}; {remedy}") from error
 
 
 def require_champion(roles: Roles, revisions: Collection[str], path: Path) -> None:

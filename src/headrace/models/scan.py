@@ -33,7 +33,7 @@ class StoredModel:
     @property
     def size_bytes(self) -> int:
         """Size of its files."""
-        return sum(entry.size_bytes for entry in self.manifest.files.values())
+        return self.manifest.size_bytes
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,7 @@ STATUS: Final[Mapping[type[HeadraceError], int]] = {
     errors.PrecisionUnfit: 500,
     errors.RuntimeUnfit: 500,
     errors.StoreUnusable: 500,
+    errors.StoreUnreachable: 500,
     errors.DataMissing: 500,
     errors.DataInvalid: 500,
     errors.DataUnfit: 500,
