@@ -84,8 +84,8 @@ class Searches:
         return replace(self, queries=self.queries[:count], passages=self.passages[:count])
 
     def ask(self, model: Model) -> FloatArray:
-        """Return the vectors of all texts."""
-        return model.embed(self.texts, truncate="truncate")
+        """Return the vectors of all texts, of length 1, so that products are cosines."""
+        return model.embed(self.texts, truncate="truncate", normalize=True)
 
     def score(self, answers: FloatArray) -> float:
         """Return the share of questions whose passage is the nearest."""
