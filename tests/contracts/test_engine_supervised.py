@@ -5,7 +5,7 @@ import pytest
 from tests.contracts.engine import MAX_QUEUED, EngineContract
 from tests.support.facts import Recorder
 from tests.support.models import add_model
-from tests.support.supervised import supervise_fake
+from tests.support.supervised import UNHURRIED, supervise_fake
 
 from headrace.engine.base import Engine
 from headrace.engine.supervised import SupervisedEngine
@@ -15,7 +15,7 @@ from headrace.settings import EngineSettings, LogSettings
 
 class TestSupervisedFakeEngine(EngineContract):
     def make_engine(self) -> Engine:
-        return supervise_fake(settings=EngineSettings(max_queued_texts=MAX_QUEUED))
+        return supervise_fake(patience=UNHURRIED, settings=EngineSettings(max_queued_texts=MAX_QUEUED))
 
 
 class TestSupervisedOnnxEngine(EngineContract):

@@ -65,7 +65,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 def _server(title: str) -> Any:
-    return SimpleNamespace(title=title, name=title, column="as_it_comes")
+    return SimpleNamespace(title=title, name=title, column="as_it_comes", needs=None)
 
 
 @pytest.fixture
@@ -121,6 +121,8 @@ def test_a_server_that_dies_keeps_the_figures_it_has(server: Server, run: Run) -
 
 
 def test_only_servers_as_they_come_are_overloaded(server: Server, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(overload, "read_servers", lambda _: [SimpleNamespace(name="Ours, tuned", column="tuned")])
+    monkeypatch.setattr(
+        overload, "read_servers", lambda _: [SimpleNamespace(name="Ours, tuned", column="tuned", needs=None)]
+    )
     run_overload(run)
     assert server.asked == []

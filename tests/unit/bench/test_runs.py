@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from bench import offline
 from bench.__main__ import PARTS, open_results, parse_arguments
 from bench.accuracy import compare, read_vectors
 from bench.facts import telling_versions
@@ -122,7 +123,12 @@ def test_a_new_run_has_a_file_of_its_own() -> None:
 
 
 @pytest.mark.parametrize(("is_quick", "count"), [(True, 8), (False, 11)])
-def test_a_quick_run_leaves_out_the_slowest(tmp_path: Path, is_quick: bool, count: int) -> None:
+@pytest.mark.parametrize("has_avx512", [True, False])
+def test_a_quick_run_leaves_out_the_slowest_and_any_what_the_processor_has_no_instructions_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_quick: bool, count: int, has_avx512: bool
+) -> None:
+    monkeypatch.setattr(offline, "multiplies_bf16", lambda: has_avx512)
+    monkeypatch.setattr(offline, "own_precisions", lambda: ("int16", "int8") if has_avx512 else ("int16",))
     model = Model(tmp_path, tmp_path, tmp_path, "r", window=256, hidden=384, inner=1536, layers=6)
     run = Run(
         model=model,
@@ -135,6 +141,9 @@ def test_a_quick_run_leaves_out_the_slowest(tmp_path: Path, is_quick: bool, coun
         servers=(),
     )
     found = candidates(run)
+    if not has_avx512:
+        count -= 3 if is_quick else 5  # int8 of ours, and bf16: of OpenVINO twice, of sentence-transformers twice
+        assert not any("int8" in candidate.name or "bf16" in candidate.name for candidate in found)
     assert len({candidate.name for candidate in found}) == count
     assert found[0].name == HEADRACE
     assert any("sentence-transformers" in candidate.name for candidate in found) is not is_quick

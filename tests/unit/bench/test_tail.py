@@ -71,7 +71,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Server:
 
 
 def _server(title: str, column: str = "as_it_comes") -> Any:
-    return SimpleNamespace(title=title, name=f"{title}, {column}", column=column)
+    return SimpleNamespace(title=title, name=f"{title}, {column}", column=column, needs=None)
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_a_manifest_that_lists_no_reference_is_corrupt(tmp_path: Path):
         write_files(draft)
         (draft / "reference.json").unlink()
         store.publish(draft, lambda files: describe_model(name="tiny", dimensions=8, **files))
-    with pytest.raises(ModelCorrupt, match=r"the manifest lists no reference\.json"):
+    with pytest.raises(ModelCorrupt, match=r"manifest\.json lists no reference\.json"):
         store.open("tiny")
 
 
