@@ -33,9 +33,8 @@ _FEW_JOBS: Final = 4
 # work inside on one machine and 0.5 on another, and three times as much when long texts have gathered. With a bound on
 # the time, up to 83 % of their requests were refused then, since who is refused at once asks at once again.
 _FEW_TEXTS: Final = 32
-# Of the time that a job's answer is expected in, beside its deadline: what is not there by then was computed for nobody.
-# At ten times the capacity in requests of 32 texts, 0.3 s of work each with a deadline of a second, 21 of 52 that were
-# let in came too late.
+# Of the time in which an answer is expected, to its deadline: what is not there by then was computed for nobody. At ten
+# times the capacity in requests of 32 texts, 0.3 s of work each with a deadline of a second, 21 of 52 came too late.
 _DEADLINE_MARGIN: Final = 1.25
 
 
@@ -216,11 +215,12 @@ class Admission:
         done_s = wait_s + tokens / self._rate.tokens_per_s
         # A deadline that has passed is another error, and whoever forms the batches tells it. Nor does a job that is
         # large wait for a time when it is small: while nothing is ahead of it, it may try.
-        if self._inside and 0 < remaining_s < _DEADLINE_MARGIN * done_s:
+        needed_s = _DEADLINE_MARGIN * done_s
+        if self._inside and 0 < remaining_s < needed_s:
             raise QueueFull(
                 f"{self._model!r} is done with this in {done_s:.2g} s and the deadline is in {remaining_s:.2g} s; "
                 "ask again later, send less at once, or allow more time",
-                retry_after_s=max(min(done_s - remaining_s, wait_s), _LEAST_RETRY_S),
+                retry_after_s=max(min(needed_s - remaining_s, wait_s), _LEAST_RETRY_S),
             )
 
     def _over_s(self, wait_s: float, arriving: int, texts: int, size: int) -> float | None:

@@ -298,7 +298,8 @@ def test_whose_deadline_would_pass_first_is_refused_at_once():
     ):
         pass
     own_s = 3 / it.admission.tokens_per_s
-    assert refused.value.retry_after_s == pytest.approx(it.admission.wait_s + own_s - 0.1)
+    needed_s = 1.25 * (it.admission.wait_s + own_s)
+    assert refused.value.retry_after_s == pytest.approx(min(needed_s - 0.1, it.admission.wait_s))
     with it.admission.let_in(job("x", deadline=it.clock.now + WAIT_S)):
         pass
     with it.admission.let_in(job("x", deadline=it.clock.now - 1)):  # the batcher says that it is too late
@@ -312,13 +313,13 @@ def test_a_job_that_would_be_begun_in_time_but_not_done_is_refused_unless_nothin
     large = ["x" * 160] * 75  # some 0.3 s of work
     with it.admission.let_in(job(*large, deadline=it.clock.now + 0.1)):  # alone: it may try
         assert it.admission.wait_s > 0.2
-        in_time = it.clock.now + 2.5 * it.admission.wait_s
+        in_time = it.clock.now + 2.6 * it.admission.wait_s  # twice, and the margin
         with it.admission.let_in(job(*large, deadline=in_time)):
             pass
-        too_soon = it.clock.now + 1.5 * it.admission.wait_s
+        too_soon = it.clock.now + 2.4 * it.admission.wait_s
         with pytest.raises(QueueFull, match="send less at once") as refused:
             it.admission.let_in(job(*large, deadline=too_soon)).__enter__()
-        assert refused.value.retry_after_s == pytest.approx(0.5 * it.admission.wait_s)
+        assert refused.value.retry_after_s == pytest.approx(0.1 * it.admission.wait_s)
         # One that takes longer than it has waits until nothing is ahead of it.
         with pytest.raises(QueueFull) as refused:
             it.admission.let_in(job(*large, deadline=it.clock.now + 0.01)).__enter__()
@@ -335,7 +336,7 @@ def test_answers_that_are_wanted_in_a_second_are_there_in_a_second_however_many_
         since = it.clock.now
         it.offer(10 * it.tokens_per_s / (60 * 32), 10, 32, random.Random(1), wanted_s=wanted_s)
         longest[wanted_s], rates[wanted_s] = it.longest(since), it.rate(since)
-    assert longest[1.0] < 1.2
+    assert longest[1.0] < 1.0
     assert longest[30.0] > 1.6
     assert rates[1.0] > 0.98 * rates[30.0]
 
