@@ -169,9 +169,15 @@ def _distance(name: str, expected: NDArray[Any], found: Output | HeadraceError) 
     difference = float(np.abs(wanted - given).max())
     if name == "norm":
         difference /= max(float(np.abs(wanted).max()), _TINY)
+    return Distance(cosine_of(name, wanted, given), difference)
+
+
+def cosine_of(name: str, left: NDArray[Any], right: NDArray[Any]) -> float:
+    """Return the cosine of an output's values for one text and other such values."""
+    one, other = (np.asarray(each, np.float64).ravel() for each in (left, right))
     if name in _SCORES:
-        wanted, given = np.append(wanted, _SCORE), np.append(given, _SCORE)
-    return Distance(_cosine(wanted, given), difference)
+        one, other = np.append(one, _SCORE), np.append(other, _SCORE)
+    return _cosine(one, other)
 
 
 def _cosine(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:

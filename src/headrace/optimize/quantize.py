@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 from tokenizers import Tokenizer
 
+from headrace.engine.agreement import cosine_of
 from headrace.engine.base import TokenBatch
 from headrace.engine.initializers import ENCODER
 from headrace.engine.onnx import OnnxBackend
@@ -101,21 +102,15 @@ def measure_independence(graph: Path, pieces: Pieces, threads: int) -> float:
     backend = OnnxBackend(graph, threads)
     try:
         some = pieces[:_BESIDE]
-        together = next(iter(backend.run(_batch(some)).values()))
-        alone = [next(iter(backend.run(_batch(one[None])).values()))[0] for one in some]
+        name, together = next(iter(backend.run(_batch(some)).items()))
+        alone = [backend.run(_batch(one[None]))[name][0] for one in some]
     finally:
         backend.close()
-    return min(_cosine(left, right) for left, right in zip(together, alone, strict=True))
+    return min(cosine_of(name, left, right) for left, right in zip(together, alone, strict=True))
 
 
 def _batch(ids: Pieces) -> TokenBatch:
     return TokenBatch(input_ids=ids, attention_mask=np.ones_like(ids))
-
-
-def _cosine(left: NDArray[Any], right: NDArray[Any]) -> float:
-    one, other = (np.asarray(each, np.float64).ravel() for each in (left, right))
-    lengths = float(np.linalg.norm(one) * np.linalg.norm(other))
-    return float(one @ other) / lengths if lengths else 1.0
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # the library has no types
