@@ -107,7 +107,8 @@ def running_s3_server() -> Iterator[S3Server]:
             return moto(environ, start)
         length = len(reply.body) if reply.length is None else reply.length
         start(f"{reply.status} -", [("Content-Length", str(length)), *reply.headers])
-        return [reply.body]
+        # An answer to HEAD has no body; bytes that nobody reads make the connection end with a reset.
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [reply.body]
 
     server = make_server("127.0.0.1", 0, serve, threaded=True, request_handler=_Quiet)
     running = S3Server(f"http://127.0.0.1:{server.port}")

@@ -75,6 +75,16 @@ def _response(error: Exception) -> dict[str, Any]:
     return dict(error.response) if isinstance(error, ClientError) else {}
 
 
+def _is_endless(error: BaseException | None) -> bool:
+    """Whether botocore followed redirects until the stack was full: it asks where a bucket is, and is redirected again.
+
+    Where the stack ends, botocore may be in the middle of a request, and then says that the connection failed.
+    """
+    while error is not None and not isinstance(error, RecursionError):
+        error = error.__cause__ or error.__context__
+    return error is not None
+
+
 def _translate(error: Exception, doing: str) -> ModelError:
     status, reason = status_of(error), _reason(error)
     kind: type[ModelError] = StoreUnusable
@@ -84,10 +94,10 @@ def _translate(error: Exception, doing: str) -> ModelError:
         message = "there is no such bucket; check the address, AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
     elif status in _DENIED or reason in _EXPIRED:
         message = f"access is denied (HTTP {status}); check that the credentials ({_KEYS}) are valid and may do that"
-    elif status is not None and (status in _LATER or status in _SERVER_ERRORS):
-        kind, message = StoreUnreachable, f"the server failed (HTTP {status}); try again later"
     elif status is not None:
-        message = f"the server refused (HTTP {status}); check the address, AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
+        kind, message = _explain(status)
+    elif _is_endless(error):
+        message = "the server redirects without end; check AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
     elif isinstance(error, _NO_ANSWER):
         kind, message = StoreUnreachable, "the server did not answer; check the network and AWS_ENDPOINT_URL"
     elif isinstance(error, (BotoCoreError, ValueError)):
@@ -95,3 +105,12 @@ def _translate(error: Exception, doing: str) -> ModelError:
     else:
         message = "the server does not answer as S3 does; check AWS_ENDPOINT_URL"
     return kind(f"cannot {doing}: {message}", field="store.remote")
+
+
+def _explain(status: int) -> tuple[type[ModelError], str]:
+    """Return what an answer with such a status means that is none of the usual refusals."""
+    if status in _LATER or status in _SERVER_ERRORS:
+        return StoreUnreachable, f"the server failed (HTTP {status}); try again later"
+    return StoreUnusable, (
+        f"the server refused (HTTP {status}); check the address, AWS_ENDPOINT_URL and AWS_DEFAULT_REGION"
+    )
