@@ -98,13 +98,15 @@ class S3Server:
 def running_s3_server() -> Iterator[S3Server]:
     """Serve in a thread until the context ends."""
     moto = create_backend_app("s3")
+    alone = threading.Lock()
 
     def serve(environ: Environ, start: Start) -> Iterable[bytes]:
         query = environ.get("QUERY_STRING")
         request = f"{environ['REQUEST_METHOD']} {environ['PATH_INFO']}" + (f"?{query}" if query else "")
         reply = running.answer(request, environ)
         if reply is None:
-            return moto(environ, start)
+            with alone:  # moto answers 500 now and then if it is asked twice at the same time
+                return [b"".join(moto(environ, start))]
         length = len(reply.body) if reply.length is None else reply.length
         start(f"{reply.status} -", [("Content-Length", str(length)), *reply.headers])
         # An answer to HEAD has no body; bytes that nobody reads make the connection end with a reset.
