@@ -173,16 +173,11 @@ def _distance(name: str, expected: NDArray[Any], found: Output | HeadraceError) 
 
 
 def cosine_of(name: str, left: NDArray[Any], right: NDArray[Any]) -> float:
-    """Return the cosine of an output's values for one text and other such values."""
+    """Return the cosine of an output's values for one text and other such values; two vectors of zeros agree."""
     one, other = (np.asarray(each, np.float64).ravel() for each in (left, right))
     if name in _SCORES:
         one, other = np.append(one, _SCORE), np.append(other, _SCORE)
-    return _cosine(one, other)
-
-
-def _cosine(left: NDArray[np.float64], right: NDArray[np.float64]) -> float:
-    """Return the cosine of two vectors; two vectors of zeros agree."""
-    lengths = math.sqrt(float(left @ left) * float(right @ right))
+    lengths = math.sqrt(float(one @ one) * float(other @ other))
     if lengths == 0:
-        return 1.0 if np.array_equal(left, right) else 0.0
-    return float(left @ right) / lengths
+        return 1.0 if np.array_equal(one, other) else 0.0
+    return float(one @ other) / lengths

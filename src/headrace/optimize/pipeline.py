@@ -7,8 +7,9 @@ import statistics
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from headrace.errors import HeadraceError, SourceUnsupported
 from headrace.export.importer import REPORTS
@@ -25,6 +26,9 @@ from headrace.optimize.publish import make_version, publish_variant
 from headrace.optimize.questions import Questions
 from headrace.optimize.samples import carried_questions, read_questions
 from headrace.optimize.variants import Variant, list_variants, weigh
+
+if TYPE_CHECKING:
+    from headrace.optimize.quantize import Pieces
 
 _TIMED: Final = 256  # texts of a turn
 _CALIBRATED: Final = 256
@@ -212,13 +216,20 @@ class _Bench:
         """Make a variant's graph if it has one of its own; returns how little its answers depend on each other."""
         if variant.method is None:
             return 1.0
-        from headrace.optimize.quantize import cut_pieces, measure_independence, quantize  # noqa: PLC0415 - loads onnx
+        from headrace.optimize.quantize import measure_independence, quantize  # noqa: PLC0415 - loads onnx
 
-        pieces = cut_pieces(self._folder, self._asked.first(_CALIBRATED).texts)
+        pieces = self._pieces
         graph = self._scratch / f"{variant.method}.onnx"
         quantize(variant.method, self._folder, pieces, graph)
         self.made[variant.name] = make_version(self._folder, graph, LocalStore(self._home_of(variant) / MODELS))
         return measure_independence(graph, pieces, self._machine.threads)
+
+    @cached_property
+    def _pieces(self) -> "Pieces":
+        """What scales are found with, and independence is measured by."""
+        from headrace.optimize.quantize import cut_pieces  # noqa: PLC0415 - loads onnx
+
+        return cut_pieces(self._folder, self._asked.first(_CALIBRATED).texts)
 
     def _home_of(self, variant: Variant) -> Path:
         return self._request.home if variant.method is None else self._scratch / variant.method

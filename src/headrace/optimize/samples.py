@@ -11,9 +11,9 @@ from headrace.models.folder import ModelFolder
 from headrace.models.manifest import Manifest
 from headrace.optimize.questions import Choices, Classes, Entities, Questions, Readings, Searches, choices_among
 from headrace.training.columns import Columns
-from headrace.training.conll import SUFFIXES, read_conll
-from headrace.training.examples import Example, lines, require_texts, sides, unique
-from headrace.training.tables import Row, Table, read_table, text_of
+from headrace.training.data import read_examples
+from headrace.training.examples import Example, lines, sides
+from headrace.training.tables import Row, Table, text_of
 from headrace.training.tags import character_spans, with_beginnings
 from headrace.types import ModelTask, parts_of
 
@@ -39,16 +39,15 @@ def read_questions(path: Path, chosen: Mapping[str, str], manifest: Manifest) ->
         TaskUnsupported: Models of this task are not compared.
     """
     read = _readers(manifest.task)
-    table = read_conll(path) if path.suffix.lower() in SUFFIXES else read_table(path)
-    named = _find_columns(table, chosen, manifest.task)
-    found = list(read(table, named, manifest))
-    require_texts(found, path)
-    examples, noticed = unique(found, path)
+    examples, noticed = read_examples(
+        path,
+        lambda table: _find_columns(table, chosen, manifest.task),
+        lambda table, named: read(table, named, manifest),
+    )
     if len(examples) > _MOST:
         examples = random.Random(_SEED).sample(examples, _MOST)  # noqa: S311 - no secret
         noticed.append(f"{path.name}: {_MOST:,} of its texts were drawn")
-    told = ", ".join(f"{role} is {name!r}" for role, name in named.items())
-    return _as_questions(manifest, examples), [f"{path.name}: {len(table.rows):,} rows; {told}", *noticed]
+    return _as_questions(manifest, examples), noticed
 
 
 def carried_questions(folder: ModelFolder) -> Questions:

@@ -1,6 +1,6 @@
 """From files to examples that are fit to learn from."""
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,10 +61,10 @@ def read_split(
         DataInvalid: A file is none that is read here, lacks a column, or has a broken row.
         DataUnfit: There are too few examples.
     """
-    examples, found = _read(files.train, columns, make)
+    examples, found = read_examples(files.train, columns.find, make)
     if files.measure is None:
         return hold_out(examples, numbers.holdout, numbers.seed, group, unit).noting(*found)
-    held_out, found_there = _read(files.measure, columns, make)
+    held_out, found_there = read_examples(files.measure, columns.find, make)
     left = without(examples, held_out)
     if len(left) < len(examples):
         found_there.append(
@@ -74,9 +74,22 @@ def read_split(
     return Split(tuple(left), tuple(held_out)).noting(*found, *found_there)
 
 
-def _read(path: Path, columns: Columns, make: MakeExamples[Target]) -> tuple[Sequence[Example[Target]], list[str]]:
+def read_examples(
+    path: Path, find: Callable[[Table], dict[str, str]], make: MakeExamples[Target]
+) -> tuple[list[Example[Target]], list[str]]:
+    """Read a file, and return each of its examples once, and what was noticed on the way.
+
+    Args:
+        path: CSV, TSV, JSON Lines, Parquet or CoNLL.
+        find: Returns the column of each role.
+        make: Makes examples of the rows.
+
+    Raises:
+        DataMissing: There is no such file.
+        DataInvalid: It is none that is read here, lacks a column, or has a broken row.
+    """
     table = read_conll(path) if path.suffix.lower() in SUFFIXES else read_table(path)
-    named = columns.find(table)
+    named = find(table)
     examples = list(make(table, named))
     require_texts(examples, path)
     kept, found = unique(examples, path)
