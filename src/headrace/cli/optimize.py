@@ -42,15 +42,14 @@ class OptimizeArguments:
         typer.Option("--most-lost", help="Share of the task's own figure that may be lost.", min=0.0, max=1.0),
     ] = 0.005
     least_agreement: Annotated[
-        float | None,
+        float,
         typer.Option(
             "--least-agreement",
-            help="Agreement with the answers in float32, where nothing is known to be true; default: 0.99.",
+            help="Agreement with the answers in float32, where nothing is known to be true.",
             min=-1.0,
             max=1.0,
-            show_default=False,
         ),
-    ] = None
+    ] = 0.99
     rounds: Annotated[int, typer.Option("--rounds", help="Turns that two variants take.", min=1, max=1000)] = 5
     as_json: JsonFlag = False
 

@@ -45,7 +45,7 @@ class OptimizeRequest:
         home: Where the store is.
         data: Texts, perhaps with what is true of them; without it, those that the model carries.
         columns: Of the data, by role.
-        least_agreement: With the answers in float32, where the truth is not known; the task's own if nothing is said.
+        least_agreement: With the answers in float32, where the truth is not known.
         most_lost: Share of the task's figure, where it is known.
         rounds: Turns that a variant and float32 take.
     """
@@ -54,7 +54,7 @@ class OptimizeRequest:
     home: Path
     data: Path | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    least_agreement: float | None = None
+    least_agreement: float = 0.99
     most_lost: float = 0.005
     rounds: int = 5
 
@@ -160,17 +160,12 @@ class _Bench:
             texts=len(self._asked),
             agreement=self._asked.agreement,
             metric=self._asked.metric,
-            least_agreement=self._least_agreement,
+            least_agreement=self._request.least_agreement,
             most_lost=self._request.most_lost,
             cpu_model=self._machine.cpu_model,
             threads=self._machine.threads,
             variants=(own, *reports),
         )
-
-    @property
-    def _least_agreement(self) -> float:
-        given = self._request.least_agreement
-        return self._asked.least_agreement if given is None else given
 
     def _measure(self, variant: Variant, exact: "_Exact") -> VariantReport:
         with self._progress.step(f"Asking {variant.name}"):
@@ -208,8 +203,10 @@ class _Bench:
                 return (
                     f"refused: it loses {lost:.2%} of {self._asked.metric}, and may lose {self._request.most_lost:.2%}"
                 )
-        elif agreement < self._least_agreement:
-            return f"refused: {self._asked.agreement} is {agreement:.4f}, and must be {self._least_agreement:.4f}"
+        elif agreement < self._request.least_agreement:
+            return (
+                f"refused: {self._asked.agreement} is {agreement:.4f}, and must be {self._request.least_agreement:.4f}"
+            )
         return None
 
     def _make(self, variant: Variant) -> float:

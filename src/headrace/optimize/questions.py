@@ -29,11 +29,6 @@ class Questions(Protocol):
         ...
 
     @property
-    def least_agreement(self) -> float:
-        """What it must be, unless somebody says otherwise."""
-        ...
-
-    @property
     def texts(self) -> Sequence[str]:
         """Every text."""
         ...
@@ -64,7 +59,6 @@ class Searches:
     queries: tuple[str, ...]
     passages: tuple[str, ...] = ()
     agreement: str = "least cosine"
-    least_agreement: float = 0.99
 
     @property
     def metric(self) -> str | None:
@@ -109,7 +103,6 @@ class Classes:
     truth: tuple[frozenset[str], ...] = ()
     threshold: float | None = None
     agreement: str = "same labels"
-    least_agreement: float = 0.99
 
     @property
     def metric(self) -> str | None:
@@ -145,7 +138,6 @@ class Entities:
     texts: tuple[str, ...]
     truth: tuple[Spans, ...] = ()
     agreement: str = "span F1 with fp32"
-    least_agreement: float = 0.99
 
     @property
     def metric(self) -> str | None:
@@ -180,7 +172,6 @@ class Readings:
     texts: tuple[str, ...]
     truth: tuple[float, ...] = ()
     agreement: str = "rank correlation with fp32"
-    least_agreement: float = 0.99
 
     @property
     def metric(self) -> str | None:
@@ -215,7 +206,6 @@ class Choices:
     passages: tuple[tuple[str, ...], ...]
     has_truth: bool = False
     agreement: str = "rank correlation with fp32"
-    least_agreement: float = 0.99
 
     @property
     def metric(self) -> str | None:

@@ -48,7 +48,7 @@ def test_a_table_tells_what_passed_and_what_to_do(
     assert f"headrace models promote minilm {revision} makes it answer" in result.stdout
     assert "the same as a page: page.html" in lines
     assert asked[0].columns == {"text": "review"}
-    assert (asked[0].data, asked[0].most_lost, asked[0].least_agreement) == (Path("a.csv"), 0.02, None)
+    assert (asked[0].data, asked[0].most_lost, asked[0].least_agreement) == (Path("a.csv"), 0.02, 0.99)
 
 
 def test_if_nothing_passes_the_exit_code_is_that_of_the_gate(
