@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, Protocol, Self
+from typing import Any, ClassVar, Final, Generic, Protocol, Self, TypeVar
 
 import numpy as np
 
@@ -13,6 +13,7 @@ from headrace.types import FloatArray
 _OTHERS: Final = 9  # passages that a right one stands among, where the data say only which is right
 
 Spans = set[tuple[int, int, str]]
+Truth = TypeVar("Truth")
 
 
 class Questions(Protocol):
@@ -96,25 +97,34 @@ class Searches:
 
 
 @dataclass(frozen=True, slots=True)
-class Classes:
-    """Texts, and perhaps the labels that each has."""
+class _Texts(Generic[Truth]):
+    """Texts, and perhaps what is true of each."""
 
     texts: tuple[str, ...]
-    truth: tuple[frozenset[str], ...] = ()
-    threshold: float | None = None
-    agreement: str = "same labels"
+    truth: tuple[Truth, ...] = ()
+
+    figure: ClassVar[str]
 
     @property
     def metric(self) -> str | None:
-        """The share of texts all of whose labels are right."""
-        return "accuracy" if self.truth else None
+        """Name of the task's figure, where the truth is known."""
+        return self.figure if self.truth else None
 
     def __len__(self) -> int:
         return len(self.texts)
 
-    def first(self, count: int) -> "Classes":
+    def first(self, count: int) -> Self:
         """Return as many of the questions."""
         return replace(self, texts=self.texts[:count], truth=self.truth[:count])
+
+
+@dataclass(frozen=True, slots=True)
+class Classes(_Texts[frozenset[str]]):
+    """Texts, and perhaps the labels that each has."""
+
+    figure: ClassVar[str] = "accuracy"
+    threshold: float | None = None
+    agreement: str = "same labels"
 
     def ask(self, model: Model) -> list[frozenset[str]]:
         """Return the labels of each text: the best, or those that are likelier than not where several may hold."""
@@ -132,24 +142,11 @@ class Classes:
 
 
 @dataclass(frozen=True, slots=True)
-class Entities:
+class Entities(_Texts[Spans]):
     """Texts, and perhaps the spans in each."""
 
-    texts: tuple[str, ...]
-    truth: tuple[Spans, ...] = ()
+    figure: ClassVar[str] = "span F1"
     agreement: str = "span F1 with fp32"
-
-    @property
-    def metric(self) -> str | None:
-        """F1 of spans, where they are known."""
-        return "span F1" if self.truth else None
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def first(self, count: int) -> "Entities":
-        """Return as many of the questions."""
-        return replace(self, texts=self.texts[:count], truth=self.truth[:count])
 
     def ask(self, model: Model) -> list[Spans]:
         """Return the spans of each text."""
@@ -166,24 +163,11 @@ class Entities:
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class Readings(_Texts[float]):
     """Texts, and perhaps the number that each has."""
 
-    texts: tuple[str, ...]
-    truth: tuple[float, ...] = ()
+    figure: ClassVar[str] = "rank correlation"
     agreement: str = "rank correlation with fp32"
-
-    @property
-    def metric(self) -> str | None:
-        """Spearman's correlation with the truth, where it is known."""
-        return "rank correlation" if self.truth else None
-
-    def __len__(self) -> int:
-        return len(self.texts)
-
-    def first(self, count: int) -> "Readings":
-        """Return as many of the questions."""
-        return replace(self, texts=self.texts[:count], truth=self.truth[:count])
 
     def ask(self, model: Model) -> list[float]:
         """Return the number of each text."""
