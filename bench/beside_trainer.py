@@ -14,13 +14,15 @@ import json
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 from bench.environments import environment
-from bench.labelled import READERS, write_fold
+from bench.labelled import READERS, Row, write_fold
 from bench.model import Model, prepare_model
 from bench.places import ROOT
 from bench.progress import say
@@ -31,6 +33,7 @@ from headrace.training import metrics
 from headrace.training.tags import spans_of
 
 _LIMIT_S: Final = 7200
+_THEIR_EPOCHS: Final = 3  # the Trainer's default, which the example has too
 OURS: Final = "Headrace"
 THEIRS: Final = "transformers' Trainer, defaults"
 
@@ -42,16 +45,28 @@ class Kind:
     Attributes:
         figure: What the recipe's report calls what is measured.
         worker: What trains it with the Trainer.
+        measure: Returns the figure, given the rows that were asked about and what the worker found.
+        epochs: Of both, unless somebody says otherwise; nothing if each side has its own.
     """
 
     recipe: str
     figure: str
     title: str
     worker: str
+    measure: Callable[[Sequence[Row], Sequence[Any]], float]
+    epochs: int | None
 
 
-_CLASSIFIER: Final = Kind("classify", "accuracy", "Accuracy", "trainer_finetune")
-_TAGGER: Final = Kind("extract", "span_f1", "F1 of spans", "trainer_tagger")
+def _accuracy(rows: Sequence[Row], found: Sequence[Any]) -> float:
+    return float(np.mean([row["label"] == label for row, label in zip(rows, found, strict=True)]))
+
+
+def _span_f1(rows: Sequence[Row], found: Sequence[Any]) -> float:
+    return metrics.span_f1([spans_of(row["tags"]) for row in rows], [spans_of(tags) for tags in found])
+
+
+_CLASSIFIER: Final = Kind("classify", "accuracy", "Accuracy", "trainer_finetune", _accuracy, 1)
+_TAGGER: Final = Kind("extract", "span_f1", "F1 of spans", "trainer_tagger", _span_f1, None)
 _KINDS: Final = {"sentiment": _CLASSIFIER, "news": _CLASSIFIER, "spam": _CLASSIFIER, "entities": _TAGGER}
 
 
@@ -67,10 +82,9 @@ class Finetuned:
 class Work:
     """What both are given."""
 
-    kind: "Kind"
+    kind: Kind
     train: Path
     asked: Path
-    rows: int
     epochs: int | None
 
 
@@ -97,12 +111,10 @@ def main() -> int:
 def prepare(name: str, folder: Path, epochs: int | None) -> Work:
     """Write the data for both."""
     rows, kind = READERS[name](), _KINDS[name]
-    if epochs is None and kind is _CLASSIFIER:
-        epochs = 1
     data = write_fold(rows, folder)
     asked = folder / "asked.jsonl"
     asked.write_text("".join(json.dumps(row) + "\n" for row in data.asked), encoding="utf-8")
-    return Work(kind=kind, train=data.train, asked=asked, rows=len(rows) - len(data.asked), epochs=epochs)
+    return Work(kind=kind, train=data.train, asked=asked, epochs=kind.epochs if epochs is None else epochs)
 
 
 def with_headrace(model: Model, work: Work, seed: int) -> Finetuned:
@@ -129,17 +141,11 @@ def with_headrace(model: Model, work: Work, seed: int) -> Finetuned:
 def with_trainer(model: Model, work: Work, seed: int) -> Finetuned:
     """Train by the Trainer, in an environment of its own."""
     told = {"checkpoint": str(model.checkpoint), "train": str(work.train), "asked": str(work.asked)}
-    numbers = {"epochs": work.epochs, "seed": seed, "window": model.window}
+    numbers = {"epochs": work.epochs or _THEIR_EPOCHS, "seed": seed, "window": model.window}
     command = [str(environment("trainer").python), "-m", f"bench.workers.{work.kind.worker}"]
     answer = json.loads(_run(command, json.dumps({**told, **numbers})))
-    if work.kind is _CLASSIFIER:
-        return Finetuned(answer["train_s"], answer["accuracy"])
-    return Finetuned(answer["train_s"], _span_f1(work, answer["tags"]))
-
-
-def _span_f1(work: Work, found: Sequence[Sequence[str]]) -> float:
     rows = [json.loads(line) for line in work.asked.read_text(encoding="utf-8").splitlines()]
-    return metrics.span_f1([spans_of(row["tags"]) for row in rows], [spans_of(tags) for tags in found])
+    return Finetuned(answer["train_s"], work.kind.measure(rows, answer["found"]))
 
 
 def compare(work: Work, runs: dict[str, list[Finetuned]]) -> Sequence[str]:

@@ -3,44 +3,19 @@
 The numbers are those of the example for token classification (``examples/pytorch/token-classification/run_ner.py``):
 the Trainer's defaults, which are 3 epochs of 8 rows with a learning rate of 5e-5 that falls to 0, and a label for the
 first token of each word only.
-
-Reads a JSON object from standard input (``checkpoint``, ``train``, ``asked``, ``epochs``, ``seed``, ``window``) and
-writes one (``train_s``, ``tags`` of each row) to standard output.
 """
 
-import contextlib
-import json
-import sys
-import tempfile
-from pathlib import Path
 from typing import Any
 
-from transformers import (
-    AutoModelForTokenClassification,
-    AutoTokenizer,
-    DataCollatorForTokenClassification,
-    Trainer,
-    TrainingArguments,
-)
+from transformers import AutoModelForTokenClassification, AutoTokenizer, DataCollatorForTokenClassification
+
+from bench.workers.finetuning import Rows, answer, fit
 
 _NO_LABEL = -100
-_EPOCHS = 3
 
 
-def main() -> None:
-    """Train, predict and tell."""
-    asked = json.load(sys.stdin)
-    with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(sys.stderr):
-        told = finetune(asked, folder)
-    print(json.dumps(told))
-
-
-def finetune(asked: dict[str, Any], folder: str) -> dict[str, Any]:
+def finetune(asked: dict[str, Any], rows: Rows, folder: str) -> dict[str, Any]:
     """Train with the example's numbers, and tag the rows that were not learned from."""
-    rows = {
-        name: [json.loads(line) for line in Path(asked[name]).read_text(encoding="utf-8").splitlines()]
-        for name in ("train", "asked")
-    }
     names = sorted({tag for row in rows["train"] for tag in row["tags"]})
     tokenizer = AutoTokenizer.from_pretrained(asked["checkpoint"])
 
@@ -55,26 +30,12 @@ def finetune(asked: dict[str, Any], folder: str) -> dict[str, Any]:
 
     data = {name: [encode(row) for row in of_name] for name, of_name in rows.items()}
     model = AutoModelForTokenClassification.from_pretrained(asked["checkpoint"], num_labels=len(names))
-    trainer = Trainer(
-        model=model,
-        args=TrainingArguments(
-            output_dir=folder,
-            num_train_epochs=asked["epochs"] or _EPOCHS,
-            seed=asked["seed"],
-            report_to="none",
-        ),
-        train_dataset=data["train"],
-        data_collator=DataCollatorForTokenClassification(tokenizer),
-    )
-    trained = trainer.train()
-    found: Any = trainer.predict(data["asked"])  # type: ignore[arg-type]  # a list is one, as documented
-    return {
-        "train_s": trained.metrics["train_runtime"],
-        "tags": [
-            _tags_of(tokenizer, row["tokens"], best, names, asked["window"])
-            for row, best in zip(rows["asked"], found.predictions.argmax(axis=2), strict=True)
-        ],
-    }
+    train_s, scores = fit(model, asked, data, DataCollatorForTokenClassification(tokenizer), folder)
+    found = [
+        _tags_of(tokenizer, row["tokens"], best, names, asked["window"])
+        for row, best in zip(rows["asked"], scores.argmax(axis=2), strict=True)
+    ]
+    return {"train_s": train_s, "found": found}
 
 
 def _tags_of(tokenizer: Any, words: list[str], best: Any, names: list[str], window: int) -> list[str]:
@@ -88,4 +49,4 @@ def _tags_of(tokenizer: Any, words: list[str], best: Any, names: list[str], wind
 
 
 if __name__ == "__main__":
-    main()
+    answer(finetune)

@@ -64,18 +64,17 @@ def test_the_nearest_answer_is_found():
 
 
 def test_speeds_are_compared_seed_by_seed():
-    work = Work(kind=beside_trainer._CLASSIFIER, train=Path(), asked=Path(), rows=100, epochs=2)
+    work = Work(kind=beside_trainer._CLASSIFIER, train=Path(), asked=Path(), epochs=2)
     runs = {OURS: [Finetuned(10.0, 0.8), Finetuned(20.0, 0.9)], THEIRS: [Finetuned(40.0, 0.8), Finetuned(50.0, 0.7)]}
     table = beside_trainer.compare(work, runs)
     assert table[2] == f"| {OURS} | 15 (10 to 20) | 3.25 (2.50 to 4.00) | 0.8500 (0.8000 to 0.9000) |"
 
 
-def test_tags_of_the_trainer_become_spans(tmp_path: Path):
-    asked = tmp_path / "asked.jsonl"
-    asked.write_text(json.dumps({"tokens": ["New", "York", "is"], "tags": ["B-L", "I-L", "O"]}) + "\n")
-    work = Work(kind=beside_trainer._TAGGER, train=Path(), asked=asked, rows=1, epochs=None)
-    assert beside_trainer._span_f1(work, [["B-L", "I-L", "O"]]) == 1.0
-    assert beside_trainer._span_f1(work, [["B-L", "O", "O"]]) == 0.0
+def test_what_the_trainer_found_is_measured_as_ours_is():
+    tagged = [{"tokens": ["New", "York", "is"], "tags": ["B-L", "I-L", "O"]}]
+    assert beside_trainer._TAGGER.measure(tagged, [["B-L", "I-L", "O"]]) == 1.0
+    assert beside_trainer._TAGGER.measure(tagged, [["B-L", "O", "O"]]) == 0.0
+    assert beside_trainer._CLASSIFIER.measure(ROWS[:4], list("abba")) == 0.5
 
 
 def test_a_figure_of_several_folds_has_its_range():
