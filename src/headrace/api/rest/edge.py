@@ -9,7 +9,6 @@ import asyncio
 import functools
 import ipaddress
 import re
-import secrets
 import time
 from http import HTTPStatus
 from typing import Final
@@ -24,6 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 from headrace.api.rest.body import ClientLeft
 from headrace.api.rest.context import Context
 from headrace.api.rest.problems import internal_problem, problem
+from headrace.api.rest.request_ids import choose_request_id
 from headrace.errors import (
     HeadraceError,
     HostForbidden,
@@ -35,7 +35,6 @@ from headrace.errors import (
 from headrace.observe.base import ResponseSent
 
 _CLIENT_LEFT: Final = 499  # nginx's number for the same
-_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{0,5})?")
 
 
@@ -168,11 +167,6 @@ def _is_local(host: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
-
-
-def choose_request_id(given: str | None) -> str:
-    """Keep the caller's id if it can do no harm in a header or a log, else make one."""
-    return given if given and _REQUEST_ID.fullmatch(given) else secrets.token_hex(16)
 
 
 async def _nothing() -> Message:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from headrace import errors
 from headrace.errors import HeadraceError
 
+_PHRASES: Final = {status.value: status.phrase for status in HTTPStatus}
 MEDIA_TYPE: Final = "application/problem+json"
 INTERNAL_CODE: Final = "internal.error"
 
@@ -104,7 +105,7 @@ def internal_problem(request_id: str) -> Response:
 def _fields(code: str, status: int, detail: str, request_id: str, *, retryable: bool) -> dict[str, Any]:
     return {
         "type": f"urn:headrace:error:{code}",
-        "title": HTTPStatus(status).phrase,
+        "title": _PHRASES[status],
         "status": status,
         "detail": detail,
         "code": code,

@@ -5,7 +5,6 @@ and then keeps a connection for ever (Kludex/uvicorn#157).
 """
 
 import asyncio
-import uuid
 from collections.abc import Callable, Sequence
 from http import HTTPStatus
 from typing import ClassVar, Final
@@ -13,6 +12,8 @@ from typing import ClassVar, Final
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from headrace.api.rest.problems import problem_body
+from headrace.api.rest.request_ids import new_request_id
+from headrace.api.rest.whole import read_whole
 from headrace.errors import HeadraceError, RequestMalformed, RequestTimeout, RequestTooLarge
 
 _STATUS: Final[dict[type[HeadraceError], int]] = {RequestMalformed: 400, RequestTimeout: 408, RequestTooLarge: 431}
@@ -67,7 +68,7 @@ class BoundedProtocol(HttpToolsProtocol):
     answered first, nothing after it is looked at, and the connection is closed.
 
     A request that cannot be taken now is refused here as well, by its head, and the connection goes on: no task is
-    made for it, and the application does not hear of it.
+    made for it, and the application does not hear of it. A plain one that comes in one piece is not even parsed.
 
     Subclassed with the limits filled in, since uvicorn makes the instances.
 
@@ -84,6 +85,7 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_in_headers = True
     _is_in_body = False
     _is_shed = False  # the current request: answered by its head, the rest of it is dropped
+    _is_let_past = False  # the current request: it came whole, and is not refused unread
     _unanswered = 0
     _refusal: HeadraceError | None = None
     _discarded_bytes: int | None = None  # a number from when the connection lingers
@@ -103,7 +105,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """Feed the parser, as long as the request stays in bounds."""
         if self._discarded_bytes is not None:
             self._discard(data)
-        if self._is_done():
+        if self._is_done() or self._shed_whole(data):
             return
         if not self._is_in_headers and not self._is_in_body and not self._unanswered:
             self._expect_headers()  # the connection was idle; whatever comes is the start of a request
@@ -191,12 +193,32 @@ class BoundedProtocol(HttpToolsProtocol):
         """Refuse what is no HTTP, in the shape of every other refusal."""
         self._refuse(RequestMalformed("this is no valid HTTP/1.1 request; check the client or the proxy"))
 
+    def _shed_whole(self, data: bytes) -> bool:
+        """Answer a request that comes in one piece if it is refused unread, and say whether that was done."""
+        if self._framing_bytes or self._is_in_body or self._unanswered or self.flow.write_paused:
+            return False
+        whole = read_whole(data, self.max_header_bytes)
+        if whole is None:
+            return False
+        response = type(self).refuse(*whole)
+        if response is None:
+            self._is_let_past = True
+            return False
+        self._stop_clock()
+        self._is_in_headers = False
+        self.transport.write(response)
+        super().on_response_complete()  # waits for the next request, as after any other
+        return True
+
     def _shed(self) -> bool:
         """Answer the request at once if it is refused unread, and say whether that was done.
 
         What is not plain is left to the application: a request behind others, one that closes the connection, waits
         for "100 Continue" or switches protocols, and one of a client that does not read its answers.
         """
+        if self._is_let_past:
+            self._is_let_past = False
+            return False
         is_plain = self.parser.get_method() == b"POST" and self.parser.get_http_version() == "1.1"
         if not is_plain or not self.parser.should_keep_alive() or self.parser.should_upgrade():
             return False
@@ -258,7 +280,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _hang_up(self, error: HeadraceError) -> None:
         status = _STATUS[type(error)]
-        body = problem_body(error, status, uuid.uuid4().hex)
+        body = problem_body(error, status, new_request_id())
         self.transport.write(_HEAD % (status, HTTPStatus(status).phrase.encode(), len(body)) + body)
         self._linger()
 

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from headrace.api.rest.context import Context
-from headrace.api.rest.edge import choose_request_id
 from headrace.api.rest.problems import MEDIA_TYPE, STATUS, problem_body, retry_after
+from headrace.api.rest.request_ids import choose_request_id
 from headrace.errors import QueueFull
 from headrace.observe.base import RequestsShed
 from headrace.tasks import TASKS

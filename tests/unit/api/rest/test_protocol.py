@@ -103,3 +103,19 @@ async def test_a_connection_that_is_closed_says_so_to_who_answers_on_it():
     writes.close()
     assert writes.is_closing()
     assert wire.writes == []
+
+
+async def test_a_connection_whose_request_was_refused_unread_waits_for_the_next_one():
+    config = uvicorn.Config(text, ws="none", lifespan="off", log_config=None)
+    wire, body = Wire(), b"{}"
+    protocol = type("Protocol", (BoundedProtocol,), {"refuse": staticmethod(lambda *_: b"refused")})(
+        config, ServerState(), {}
+    )
+    protocol.connection_made(wire)
+    for count in (1, 2):
+        protocol.data_received(b"POST / HTTP/1.1\r\ncontent-length: 2\r\n\r\n" + body)
+        assert wire.writes == [b"refused"] * count
+        assert protocol._timer is None  # of the headers
+        assert protocol.timeout_keep_alive_task is not None
+        assert not protocol.timeout_keep_alive_task.cancelled()
+    protocol.connection_lost(None)

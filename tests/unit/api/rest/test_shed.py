@@ -196,6 +196,42 @@ async def test_the_answer_does_not_wait_for_the_body_and_the_next_request_is_fou
         assert (await connection.ask(post())).status == 200
 
 
+async def test_requests_in_one_piece_and_in_two_are_refused_alike(server: Server):
+    await server.fill()
+    request = post(x_request_id="r1")
+    head_bytes = len(request) - len(BODY)
+    async with server.connection() as connection:
+        whole = await connection.ask(request)
+        for split in (1, head_bytes - 1, head_bytes, head_bytes + 1, len(request) - 1):
+            connection.send(request[:split])
+            await asyncio.sleep(0.01)
+            parted = await connection.ask(request[split:])
+            assert (parted.status, parted.headers, parted.body) == (whole.status, whole.headers, whole.body)
+            assert (await connection.ask(request)).body == whole.body
+        assert await shed(server) == 11
+        await server.empty()
+        assert (await connection.ask(request)).status == 200
+
+
+async def test_a_request_that_is_let_past_is_asked_about_once(server: Server, monkeypatch: pytest.MonkeyPatch):
+    asked: list[int] = []
+    refuse_if_full = server.it.service.refuse_if_full
+
+    def refuse(size_bytes: int) -> None:
+        asked.append(size_bytes)
+        refuse_if_full(size_bytes)
+
+    monkeypatch.setattr(server.it.service, "refuse_if_full", refuse)
+    async with server.connection() as connection:
+        assert (await connection.ask(post())).status == 200
+        assert len(asked) == 1
+        assert (await connection.ask(post(x_request_id="r1"))).status == 200
+        connection.send(post()[:50])
+        await asyncio.sleep(0.01)
+        assert (await connection.ask(post()[50:])).status == 200
+    assert asked == [len(BODY)] * 3
+
+
 async def test_requests_that_come_together_are_answered_in_their_order(server: Server):
     await server.fill()
     async with server.connection() as connection:
