@@ -52,9 +52,8 @@ def _overload(results: Results) -> dict[str, Any]:
     lines: dict[str, list[list[float]]] = {}
     for name in results.candidates(overload.PART):
         title, _, load = name.rpartition(", ")
-        good = results.series(overload.PART, name, "good_tokens_per_s")[0]
-        capacity = results.series(overload.PART, name, "capacity_tokens_per_s")[0]
-        lines.setdefault(title, []).append([float(load.split()[0]), good / capacity])
+        shares = results.series(overload.PART, name, "good_share")
+        lines.setdefault(title, []).append([float(load.split()[0]), spread([*shares.values()]).median])
     return {
         "kind": "lines",
         "file": "overload",

@@ -1,5 +1,6 @@
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -25,9 +26,12 @@ class Server:
         self.answered = 1.0
         self.limits_s: list[float | None] = []
         self.is_dead = False
+        self.slower = 1.0  # from one capacity to the next
 
     def closed(self, _texts: Texts, *, per_request: int, clients: int, most_s: float | None = None) -> dict[str, Any]:
         self.limits_s.append(most_s)
+        if most_s is not None:
+            self.answered *= self.slower
         per_s = CAPACITY_PER_S[per_request] * self.answered
         tokens_per_s = per_s * per_request * TOKENS
         return {"answered": per_s * 2, "elapsed_s": 2.0, "tokens_per_s": tokens_per_s, "generator_cpu_share": 0.2}
@@ -87,7 +91,7 @@ def test_each_size_of_request_is_measured_against_its_own_capacity(server: Serve
     assert server.asked == [(1, 200.0), (1, 500.0), (1, 1000.0), (32, 10.0), (32, 25.0), (32, 50.0)]
     assert run.results.candidates(PART) == [candidate("Ours", size, factor) for size in (1, 32) for factor in FACTORS]
     assert candidate("Ours", 1, 2) == "Ours, 1 text, 2 x"
-    assert server.limits_s == [None, 20.0] * 2  # the warm-up of each size, then its capacity
+    assert server.limits_s == [None, *[20.0] * 4] * 2  # the warm-up of each size, and its capacity around each load
     for name in run.results.candidates(PART):
         assert run.results.series(PART, name, "good_share")[0] == pytest.approx(0.9)
         # Of two cores it had 1.8 at its capacity, and 1.5 under overload.
@@ -113,11 +117,34 @@ def test_a_server_that_answers_nothing_is_left_out_with_the_reason(server: Serve
     assert server.asked == []
 
 
-def test_a_server_that_dies_keeps_the_figures_it_has(server: Server, run: Run) -> None:
-    server.is_dead = True
+def test_a_load_is_compared_with_the_capacity_on_both_sides_of_it(server: Server, run: Run) -> None:
+    server.slower = 0.5
+    run_overload(run)
+    assert [rate for _, rate in server.asked][:3] == [100.0, 125.0, 125.0]  # 2, 5 and 10 times of 50, 25 and 12.5
+    assert run.results.series(PART, "Ours, 1 text, 2 x", "good_share")[0] == pytest.approx(0.9 / ((0.5 + 0.25) / 2))
+
+
+def test_every_round_starts_each_server_anew(server: Server, run: Run) -> None:
+    run_overload(replace(run, rounds=2))
+    assert len(server.asked) == 12
+    assert run.results.series(PART, "Ours, 32 texts, 10 x", "good_share").keys() == {0, 1}
+
+
+@pytest.mark.parametrize(("slower", "is_dead", "why"), [(1.0, True, "died"), (0.0, False, "answered nothing")])
+def test_a_server_that_does_not_survive_keeps_the_figures_it_has(
+    server: Server, run: Run, slower: float, is_dead: bool, why: str
+) -> None:
+    opened = server.open
+
+    def open_and_break(*given: Any, **named: Any) -> dict[str, Any]:
+        server.slower, server.is_dead = slower, is_dead
+        return opened(*given, **named)
+
+    server.open = open_and_break  # type: ignore[method-assign]
     run_overload(run)
     assert run.results.candidates(PART) == ["Ours, 1 text, 2 x"]
-    assert "died at 2 times its capacity" in run.results.left_out["Ours, overload"]
+    assert run.results.series(PART, "Ours, 1 text, 2 x", "good_share")[0] == pytest.approx(0.9)
+    assert f"{why} after 2 times its capacity" in run.results.left_out["Ours, overload"]
 
 
 def test_only_servers_as_they_come_are_overloaded(server: Server, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
