@@ -194,6 +194,32 @@ async def test_a_short_tune_tries_the_fastest_kernels_and_a_whole_one_all(bench:
     assert (tried(whole), whole.plan.precision) == ({"fp32", "int16", "bf16", "int8"}, "bf16")
 
 
+@pytest.mark.parametrize(("speed", "is_tried"), [(14_000.0, True), (16_000.0, False)])
+async def test_a_short_tune_leaves_what_computes_as_the_safe_plan_when_that_is_far_behind(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, speed: float, is_tried: bool
+):
+    for module in (plan_module, tune_module):
+        monkeypatch.setattr(module, "installed_runtimes", lambda: ("onnxruntime", "openvino", "native"))
+    bench.behaviours["native", "int16"] = bench.behaviours["native", "fp32"] = Behaviour(speed)
+    machine = replace(MACHINE, cpu_flags=("avx2", "fma"))
+    short = await tuned(bench, SHORT, machine=machine)
+    assert ("openvino" in {trial.plan.runtime for trial in short.trials}) == is_tried
+    assert short.plan.runtime == "native"
+    whole = await tuned(bench, WHOLE, machine=machine)
+    assert "openvino" in {trial.plan.runtime for trial in whole.trials}
+
+
+async def test_a_short_tune_tries_a_faster_precision_however_far_the_safe_plan_is_behind(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+):
+    for module in (plan_module, tune_module):
+        monkeypatch.setattr(module, "installed_runtimes", lambda: ("onnxruntime", "openvino", "native"))
+    bench.behaviours["native", "bf16"] = Behaviour(19_000.0)
+    machine = replace(MACHINE, cpu_flags=("avx2", "fma", "avx512f", "avx512_bf16", "avx512_vnni"))
+    bench.behaviours["openvino", "bf16"] = Behaviour(40_000.0)  # as with AMX
+    assert (await tuned(bench, SHORT, machine=machine)).plan.runtime == "openvino"
+
+
 async def test_the_sessions_of_the_native_runtime_are_not_varied(bench: Bench, kernels: Machine):
     found = await tuned(bench, WHOLE, machine=kernels)
     native = [trial.plan for trial in found.trials if trial.plan.runtime == "native"]
