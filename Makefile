@@ -49,7 +49,7 @@ docs: $(VENV)/dev.stamp ## rewrite the generated pages of docs/reference
 	@$(BIN)/python scripts/reference.py
 
 .PHONY: bench
-bench: $(VENV)/dev.stamp ## measure beside other servers and write docs/benchmarks.md; some hours on an idle machine
+bench: $(VENV)/dev.stamp ## measure beside other servers and write a page of docs/benchmarks; some hours on an idle machine
 	@$(BIN)/python -m bench $(ARGS)
 
 .PHONY: bench-quick

@@ -60,7 +60,7 @@ def main() -> int:
         raise
     run.results.about["versions"] = versions()
     run.results.save()
-    print("\n".join(render(run.results, plots=False)))
+    print("\n".join(render(run.results, plots=None)))
     if set(asked.parts) == set(PARTS) and not asked.quick:
         write_report(run.results)
     return 0
@@ -76,7 +76,9 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     names = server_names()
     parser.add_argument("--servers", nargs="+", choices=names, default=names, help="which servers; default: all")
     parser.add_argument("--resume", type=Path, metavar="FILE", help="continue the run whose results these are")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="only write docs/benchmarks.md from these results")
+    parser.add_argument(
+        "--report", type=Path, metavar="FILE", help="only write the page and docs/benchmarks.md from these results"
+    )
     asked = parser.parse_args(arguments)
     asked.parts = asked.parts or list(_QUICK if asked.quick else PARTS)
     asked.rounds = asked.rounds or (3 if asked.quick else 5)

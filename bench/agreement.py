@@ -223,6 +223,18 @@ def zeroshot(place: Place, texts: Sequence[str]) -> Iterator[Row]:
             )
 
 
+def fill(place: Place, texts: Sequence[str]) -> Iterator[Row]:
+    """Compare words for a mask before each text with those of transformers' pipeline."""
+    source = place.make(transformers.AutoModelForMaskedLM, "fill")
+    pipe = _pipeline("fill-mask", source, tokenizer_kwargs={"truncation": True, "max_length": _WINDOW})
+    mask = pipe.tokenizer.mask_token
+    asked = [f"{mask} {text}".replace(mask, "", text.count(mask)) for text in texts]  # one each
+    with place.load(source, "fill") as model:
+        found = [{word.text: word.score for word in one.masks[0].words} for one in model.fill(asked)]
+    wanted = [{each["token_str"]: each["score"] for each in pipe(text)} for text in asked]
+    yield compare_named("`fill`", "transformers, fill-mask", found, wanted)
+
+
 def answer(place: Place, texts: Sequence[str]) -> Iterator[Row]:
     """Compare the best answer with what PyTorch's scores say, pair of tokens by pair; there is no pipeline any more."""
     source = place.make(transformers.AutoModelForQuestionAnswering, "answer")
@@ -270,6 +282,7 @@ CASES: Final[Mapping[str, Callable[[Place, Sequence[str]], Iterator[Row]]]] = {
     "zeroshot": zeroshot,
     "extract": extract,
     "answer": answer,
+    "fill": fill,
     "rerank": rerank,
     "regress": regress,
 }

@@ -6,8 +6,8 @@ from typing import Final
 
 ROOT: Final = Path(__file__).resolve().parent.parent
 RESULTS: Final = ROOT / "bench/results"
-REPORT: Final = ROOT / "docs/benchmarks.md"
-PLOTS: Final = ROOT / "docs/benchmarks"
+INDEX: Final = ROOT / "docs/benchmarks.md"
+PAGES: Final = ROOT / "docs/benchmarks"
 
 
 def cache_folder() -> Path:

@@ -1,16 +1,19 @@
-"""docs/benchmarks.md: everything in it comes from one file of results, with what is needed to doubt it."""
+"""A page of figures: everything in it comes from one file of results, with what is needed to doubt it."""
 
 import json
 import subprocess
+from pathlib import Path
 from typing import Any, Final
 
 from bench import http, limits, offline, overload, tables, tail
 from bench.charts import charts
 from bench.environments import EnvironmentUnusable, environment
 from bench.load import SHORT_TOKENS
-from bench.places import PLOTS, REPORT, ROOT
+from bench.pages import index_lines, kind, page_lines
+from bench.places import INDEX, PAGES, ROOT
 from bench.progress import say
 from bench.results import Results
+from bench.summary import in_short
 
 _GIB: Final = 1 << 30
 _PLOT_LIMIT_S: Final = 120
@@ -18,37 +21,49 @@ _MAX_PLOTS_BYTES: Final = 200_000  # they are in git, in every version
 
 
 def write_report(results: Results) -> None:
-    """Write docs/benchmarks.md and its plots."""
-    drawn = _draw(results)
-    REPORT.parent.mkdir(parents=True, exist_ok=True)
-    REPORT.write_text("\n".join(render(results, plots=drawn)) + "\n", encoding="utf-8")
-    say(f"wrote {REPORT.relative_to(ROOT)}" + ("" if drawn else ", without plots"))
+    """Write the page for this kind of processor with its plots, and docs/benchmarks.md anew."""
+    name = kind(results.about["machine"]["cpu_flags"])
+    drawn = _draw(results, PAGES / name)
+    page = PAGES / f"{name}.md"
+    page.write_text("\n".join(render(results, plots=name if drawn else None)) + "\n", encoding="utf-8")
+    INDEX.write_text("\n".join(index_lines(PAGES)) + "\n", encoding="utf-8")
+    say(f"wrote {page.relative_to(ROOT)}" + ("" if drawn else ", without plots"))
 
 
-def _draw(results: Results) -> bool:
+def _draw(results: Results, folder: Path) -> bool:
     """Draw the plots; returns whether that could be done."""
-    PLOTS.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
         python = environment("plots").python
     except EnvironmentUnusable as error:
         say(f"no plots: {error}")
         return False
-    command = [str(python), "-m", "bench.workers.plots", str(PLOTS)]
+    command = [str(python), "-m", "bench.workers.plots", str(folder)]
     subprocess.run(command, cwd=ROOT, input=json.dumps(charts(results)).encode(), check=True, timeout=_PLOT_LIMIT_S)
-    size = sum(path.stat().st_size for path in PLOTS.glob("*.png"))
+    size = sum(path.stat().st_size for path in folder.glob("*.png"))
     if size > _MAX_PLOTS_BYTES:
         raise ValueError(f"the plots have {size} bytes, more than the {_MAX_PLOTS_BYTES} that belong into git")
     return True
 
 
-def render(results: Results, *, plots: bool) -> list[str]:
-    """Return the page, line by line, with the parts that were measured."""
-    lines = ["<!-- Made by `make bench`; run it again instead of editing. -->", "", "# Benchmarks", ""]
-    lines += _summary(results)
+def render(results: Results, *, plots: str | None) -> list[str]:
+    """Return the page, line by line, with the parts that were measured.
+
+    Args:
+        results: Of a run.
+        plots: The folder of the plots, as seen from the page; nothing if there are none.
+    """
+    lines = [*_summary(results), *_short(results)]
     for part, section in _SECTIONS.items():
         if results.candidates(part):
             lines += ["", *section(results, plots=plots)]
-    return [*lines, *_left_out(results), *_versions(results), *_how(results)]
+    lines += [*_left_out(results), *_versions(results), *_how(results)]
+    return page_lines(kind(results.about["machine"]["cpu_flags"]), lines)
+
+
+def _short(results: Results) -> list[str]:
+    lines = in_short(results)
+    return ["", *lines] if lines else []
 
 
 def _summary(results: Results) -> list[str]:
@@ -92,11 +107,11 @@ def _texts(about: dict[str, Any]) -> str:
     return f"{about['count']:,} with {about['tokens']:,} tokens; lengths: {lengths}{note}"
 
 
-def _plot(name: str, title: str, *, plots: bool) -> list[str]:
-    return ["", f"![{title}](benchmarks/{name}.png)"] if plots else []
+def _plot(name: str, title: str, *, plots: str | None) -> list[str]:
+    return ["", f"![{title}]({plots}/{name}.png)"] if plots else []
 
 
-def _limits(results: Results, *, plots: bool) -> list[str]:  # noqa: ARG001 - as the other sections
+def _limits(results: Results, *, plots: str | None) -> list[str]:  # noqa: ARG001 - as the other sections
     flop = results.about["flop_per_token"] / 1e6
     return [
         "## What the machine could do at most",
@@ -108,7 +123,7 @@ def _limits(results: Results, *, plots: bool) -> list[str]:  # noqa: ARG001 - as
     ]
 
 
-def _offline(results: Results, *, plots: bool) -> list[str]:
+def _offline(results: Results, *, plots: str | None) -> list[str]:
     return [
         "## A list of texts, without HTTP",
         "",
@@ -121,7 +136,7 @@ def _offline(results: Results, *, plots: bool) -> list[str]:
     ]
 
 
-def _http(results: Results, *, plots: bool) -> list[str]:
+def _http(results: Results, *, plots: str | None) -> list[str]:
     return [
         "## Servers over loopback",
         "",
@@ -150,7 +165,7 @@ def _http(results: Results, *, plots: bool) -> list[str]:
     ]
 
 
-def _overload(results: Results, *, plots: bool) -> list[str]:
+def _overload(results: Results, *, plots: str | None) -> list[str]:
     return [
         "## More than a server can do",
         "",
@@ -168,7 +183,7 @@ def _overload(results: Results, *, plots: bool) -> list[str]:
     ]
 
 
-def _tail(results: Results, *, plots: bool) -> list[str]:  # noqa: ARG001 - as the other sections
+def _tail(results: Results, *, plots: str | None) -> list[str]:  # noqa: ARG001 - as the other sections
     return [
         "## Short texts among long ones",
         "",

@@ -26,6 +26,6 @@ class Promise:
 
 
 def promise_table(promises: Sequence[Promise]) -> list[str]:
-    """Return the promises as a table for docs/benchmarks.md."""
+    """Return the promises as a Markdown table."""
     rows = [[each.name, each.measured, "yes" if each.is_kept else "**NO**"] for each in promises]
     return table(["Promise", "Measured", "Kept"], rows)

@@ -25,6 +25,7 @@ from headrace.types import (
     Classification,
     Embedding,
     Extraction,
+    Filling,
     Finding,
     FloatArray,
     Options,
@@ -57,6 +58,16 @@ class EmbedOptions(TextOptions, total=False):
     """What may be chosen about an embedding."""
 
     normalize: bool | None
+    dimensions: int | None
+    prompt: str | None
+
+
+class SimilarityOptions(TextOptions, total=False):
+    """What may be chosen about a comparison."""
+
+    dimensions: int | None
+    prompt: str | None
+    query_prompt: str | None
 
 
 class LabelOptions(TextOptions, total=False):
@@ -84,6 +95,10 @@ class ExtractOptions(TextOptions, total=False):
 
     aggregation: Aggregation
     threshold: float | None
+
+
+class FillOptions(LabelOptions, total=False):
+    """What may be chosen about words for masks."""
 
 
 class AnswerOptions(LabelOptions, total=False):
@@ -149,7 +164,7 @@ class Model:
         vectors = [cast("Embedding", each).values for each in self._ask("embed", texts, Options(**options))]
         return np.stack(vectors) if vectors else np.empty((0, 0), np.float32)
 
-    def similarity(self, texts: Sequence[str], query: str, **options: Unpack[TextOptions]) -> list[Similarity]:
+    def similarity(self, texts: Sequence[str], query: str, **options: Unpack[SimilarityOptions]) -> list[Similarity]:
         """Return how near each text is to a query."""
         return cast("list[Similarity]", self._ask("similarity", texts, Options(**options), query))
 
@@ -166,6 +181,10 @@ class Model:
     def extract(self, texts: Sequence[str], **options: Unpack[ExtractOptions]) -> list[Extraction]:
         """Return the spans of each text that have labels."""
         return cast("list[Extraction]", self._ask("extract", texts, Options(**options)))
+
+    def fill(self, texts: Sequence[str], **options: Unpack[FillOptions]) -> list[Filling]:
+        """Return the masks of each text with the words that may stand there; what a mask is, the model says."""
+        return cast("list[Filling]", self._ask("fill", texts, Options(**options)))
 
     def answer(self, texts: Sequence[str], query: str, **options: Unpack[AnswerOptions]) -> list[Finding]:
         """Return the parts of each text that answer a question, which is the query."""

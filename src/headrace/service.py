@@ -35,7 +35,7 @@ from headrace.settings import LimitSettings
 from headrace.shadow import Answered
 from headrace.tasks import TASKS
 from headrace.tasks.base import Task, name_input, name_label
-from headrace.types import Answer, Caller, Options, Request, Result, Scope, Text, Timings, parts_of
+from headrace.types import Answer, Caller, Options, Request, Result, Scope, Text, Timings, Traits, parts_of
 
 # From the head of a request to its run are 1 to 20 ms on a busy machine. One that takes longer has a slow client or is
 # refused for something else, and should not keep others out.
@@ -263,7 +263,7 @@ class Service:
         _require_short(request.labels, longest, name_label)
         _require_short((request.query or "",), longest, lambda _: "query")
         options = request.options.resolved(normalize=model.manifest.normalize)
-        return _Work(request, model, task, options, task.expand(request))
+        return _Work(request, model, task, options, task.expand(request, model.manifest.traits))
 
     async def _recall(self, keys: list[bytes], task: Task) -> dict[bytes, Result]:
         entries = await self._cache.get_many(keys)
@@ -305,14 +305,10 @@ class Service:
         result = await _run_until(work.request.deadline, work.model, job)
         traits = work.model.manifest.traits
         items = dict(zip(texts, result.items, strict=True))
-        values = {
-            key: work.task.finish(texts[key], item.windows, item.truncated, work.options, traits)
-            for key, item in items.items()
-            if isinstance(item, Output)
-        }
+        found = {key: _finish(work, traits, texts[key], item) for key, item in items.items()}
+        values = {key: value for key, value in found.items() if isinstance(value, Result)}
         await self._cache.put_many({key: seal(key, work.task.pack(value)) for key, value in values.items()})
-        errors = {key: item for key, item in items.items() if isinstance(item, HeadraceError)}
-        return {**values, **errors}, result.timings
+        return found, result.timings
 
     @contextlib.contextmanager
     def _observed(self, request: Request, started: float) -> Iterator[_Seen]:
@@ -341,6 +337,16 @@ class Service:
                     timings=answer.timings if answer else Timings(total_s=time.monotonic() - started),
                 )
             )
+
+
+def _finish(work: _Work, traits: Traits, text: Text, item: Output | HeadraceError) -> Result | HeadraceError:
+    """Return the result of a text, or why there is none."""
+    if isinstance(item, HeadraceError):
+        return item
+    try:
+        return work.task.finish(text, item.windows, item.truncated, work.options, traits)
+    except HeadraceError as error:
+        return error
 
 
 def _require_short(texts: Sequence[str], longest: int, name: Callable[[int], str]) -> None:

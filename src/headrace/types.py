@@ -17,7 +17,7 @@ FloatArray = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[Any]]
 """Named arrays of one text: the model's outputs with the batch axis taken away."""
 
-ModelTask = Literal["answer", "classify", "embed", "extract", "regress", "rerank", "zeroshot"]
+ModelTask = Literal["answer", "classify", "embed", "extract", "fill", "regress", "rerank", "zeroshot"]
 """What a model does by itself."""
 
 PAIRED: Final[frozenset[ModelTask]] = frozenset({"answer", "rerank", "zeroshot"})
@@ -87,8 +87,13 @@ class Options:
         truncate: What to do with a text over the model's window: refuse it, cut it and say so, or run all of it in
             windows that overlap and combine what comes of them.
         normalize: Scale embeddings to length 1; ``None`` means as the model was trained to be used.
-        top_k: How many labels, texts or answers to return, the best first; ``None`` means all, of answers one.
-        threshold: Leave out labels, entities or answers with a lower score; ``None`` means none.
+        dimensions: Keep so many of the first numbers of an embedding, of a model that was trained for it (Matryoshka,
+            https://arxiv.org/abs/2205.13147); ``None`` means all.
+        prompt: Name of the model's own prompt that is put before each text; ``None`` means none.
+        query_prompt: The same for the query.
+        top_k: How many labels, texts, answers or words to return, the best first; ``None`` means all, of answers one,
+            of words five.
+        threshold: Leave out labels, entities, answers or words with a lower score; ``None`` means none.
         aggregation: How the labels of tokens become those of spans.
         raw: Return scores as the model gives them instead of probabilities.
         max_answer_tokens: An answer that a model finds in a text has no more tokens.
@@ -98,6 +103,9 @@ class Options:
 
     truncate: Truncate = "truncate"
     normalize: bool | None = None
+    dimensions: int | None = None
+    prompt: str | None = None
+    query_prompt: str | None = None
     top_k: int | None = None
     threshold: float | None = None
     aggregation: Aggregation = "simple"
@@ -122,10 +130,16 @@ class Traits:
     Attributes:
         labels: Names of the scores, of a text or of a token, in the order in which the model gives them.
         function: Turns scores into probabilities.
+        mask: What stands in a text for a word that is to be found; nothing if the model finds none.
+        dimensions: Numbers of its embeddings.
+        prompts: What it was trained to see before a text, by name.
     """
 
     labels: tuple[str, ...] = ()
     function: ScoreFunction = "softmax"
+    mask: str | None = None
+    dimensions: int = 0
+    prompts: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,7 +175,8 @@ class Window:
             ``embedding`` of shape ``(d,)`` and ``norm`` of shape ``()``, float32. Where the graph says something of
             each token, ``spans`` of shape ``(s, 3)``, int32, has the first character and the one after the last of
             each of them, and the number of its word in the text, which is -1 for a special token. Of two texts that is
-            the second; the tokens of the first are marked like special ones.
+            the second; the tokens of the first are marked like special ones. A model that finds words for masks says
+            nothing of other tokens: its arrays and ``spans`` have a row for each mask.
         tokens: Tokens computed, special tokens included, padding not.
         weight: How many of them are the text's own and were not in the window before; 0 only for an empty text.
     """
@@ -239,6 +254,41 @@ class Extraction(Result):
     """The entities of one text, in its order."""
 
     entities: tuple[Entity, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Word:
+    """What may stand in the place of a mask.
+
+    Attributes:
+        text: With the space before it, where the model's words have one.
+        score: Probability among all words of the model.
+    """
+
+    text: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """A mask in a text, and what may stand there.
+
+    Attributes:
+        start: Index of its first character, in Unicode code points.
+        end: Index after its last character.
+        words: The best first.
+    """
+
+    start: int
+    end: int
+    words: tuple[Word, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Filling(Result):
+    """The masks of one text, in its order."""
+
+    masks: tuple[Mask, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ HEADS: Final[dict[str, tuple[Any, dict[int, str]]]] = {
     "rerank": (transformers.BertForSequenceClassification, {0: "LABEL_0"}),
     "extract": (transformers.BertForTokenClassification, {0: "O", 1: "B-X"}),
     "answer": (transformers.BertForQuestionAnswering, {0: "LABEL_0", 1: "LABEL_1"}),
+    "fill": (transformers.BertForMaskedLM, {0: "LABEL_0", 1: "LABEL_1"}),
 }
 
 
@@ -73,7 +74,8 @@ def test_each_task_answers(homes: dict[str, Path]):
         with headrace.load(NAME, settings(home, **{"limits.max_inputs": 4})) as model:
             given: dict[str, Any] = {"query": QUERY} if task in {"rerank", "answer"} else {}
             given |= {"labels": ["water", "corn"]} if task == "zeroshot" else {}
-            answers[task] = getattr(model, task)(texts, **given)
+            asked = [f"[MASK] {text}" for text in texts] if task == "fill" else texts
+            answers[task] = getattr(model, task)(asked, **given)
             if task == "embed":
                 answers["similarity"] = model.similarity(texts, QUERY)
     assert {task: len(found) for task, found in answers.items()} == dict.fromkeys([*HEADS, "similarity"], 7)
@@ -81,6 +83,7 @@ def test_each_task_answers(homes: dict[str, Path]):
     scores = [each.score for each in answers["rerank"]]
     assert scores == sorted(scores, reverse=True)
     assert {label.name for label in answers["zeroshot"][0].labels} == {"water", "corn"}
+    assert [(mask.start, mask.end) for one in answers["fill"] for mask in one.masks] == [(0, 6)] * 7
     assert all(
         span.text == text[span.start : span.end]
         for text, found in zip(texts, answers["answer"], strict=True)

@@ -52,7 +52,7 @@ def write_headed(
     with quiet_libraries():
         head(sizes).save_pretrained(folder)
     tokenizer.save(str(folder / "tokenizer.json"))
-    special = {"unk_token": ("[UNK]",), "pad_token": ("[PAD]", "<pad>")}
+    special = {"unk_token": ("[UNK]",), "pad_token": ("[PAD]", "<pad>"), "mask_token": ("[MASK]", "<mask>")}
     named = {role: name for role, names in special.items() for name in names if tokenizer.token_to_id(name) is not None}
     (folder / "tokenizer_config.json").write_text(
         json.dumps(

@@ -15,11 +15,22 @@ NormalizeFlag = Annotated[
 ]
 
 
+DimensionsFlag = Annotated[
+    int | None,
+    typer.Option("--dimensions", min=1, help="Keep so many of the first numbers (Matryoshka models); default: all."),
+]
+PromptFlag = Annotated[
+    str | None, typer.Option("--prompt", help="Name of the model's own prompt to put before each line; default: none.")
+]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmbedArguments(TextArguments):
     """What ``headrace embed`` is called with."""
 
     normalize: NormalizeFlag = None
+    dimensions: DimensionsFlag = None
+    prompt: PromptFlag = None
 
 
 @with_settings("engine", "store", "limits")
@@ -27,4 +38,7 @@ def embed(loaded: LoadedSettings, asked: EmbedArguments) -> None:
     """Embed the lines of a file; prints one JSON object for each: index, embedding, tokens, truncated, windows."""
     from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
 
-    answer_file(loaded, asked, "embed", Options(truncate=asked.truncate, normalize=asked.normalize))
+    options = Options(
+        truncate=asked.truncate, normalize=asked.normalize, dimensions=asked.dimensions, prompt=asked.prompt
+    )
+    answer_file(loaded, asked, "embed", options)

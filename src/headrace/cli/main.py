@@ -17,6 +17,7 @@ try:
     from headrace.cli.embed import embed
     from headrace.cli.extract import extract
     from headrace.cli.failures import EXIT_CODES
+    from headrace.cli.fill import fill
     from headrace.cli.import_ import import_
     from headrace.cli.models import models_app
     from headrace.cli.optimize import optimize
@@ -76,6 +77,7 @@ app.command()(rerank)
 app.command()(similarity)
 app.command()(answer)
 app.command()(zeroshot)
+app.command()(fill)
 app.add_typer(models_app, name="models")
 app.command()(doctor)
 app.command()(config)

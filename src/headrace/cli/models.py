@@ -12,6 +12,7 @@ from headrace.cli.flags import JsonFlag, with_settings
 from headrace.cli.output import SHORT_REVISION, echo, format_size, print_facts, print_json, print_table
 from headrace.cli.remote import pull, push, remote_of
 from headrace.cli.stored import EXAMPLE_IMPORT, NameArgument, RevisionFlag, store_of, warn_of_defects
+from headrace.cli.verify import verify
 from headrace.cli.versions import canary, promote, retire, rollback, shadow
 from headrace.settings import LoadedSettings, Settings
 
@@ -36,7 +37,7 @@ class _ListByDefault(TyperGroup):
 
 
 models_app = typer.Typer(cls=_ListByDefault, help="The models in the store, and which of their versions answer.")
-for _command in (promote, rollback, canary, shadow, retire, push, pull):
+for _command in (promote, rollback, canary, shadow, retire, push, pull, verify):
     models_app.command()(_command)
 
 
@@ -167,6 +168,7 @@ def _summary(stored: "StoredModel | RemoteVersion") -> dict[str, Any]:
         "task": about.task,
         "dimensions": about.dimensions,
         "labels": about.labels,
+        "mask": about.mask,
         "max_tokens": about.max_tokens,
         "size_bytes": stored.size_bytes,
         "source": about.lineage.source,
@@ -192,6 +194,8 @@ def _facts(stored: "StoredModel") -> dict[str, str]:
         "precision": about.precision,
         "dimensions": str(about.dimensions),
         **({"labels": ", ".join(about.labels)} if about.labels else {}),
+        **({"mask": about.mask} if about.mask else {}),
+        **({"prompts": ", ".join(about.prompts)} if about.prompts else {}),
         "max tokens": str(about.max_tokens),
         "pooling": about.pooling + (", normalized" if about.normalize else ""),
         "size": format_size(stored.size_bytes),

@@ -1,8 +1,10 @@
 """``headrace serve``: models behind the REST API, until the process is told to stop."""
 
 import json
+import shlex
+from collections.abc import Mapping
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -21,6 +23,14 @@ ModelsArgument = Annotated[
     ),
 ]
 
+_QUERY: Final = {"query": "What does the water drive?"}
+_BESIDE: Final[Mapping[str, Mapping[str, object]]] = {
+    "answer": _QUERY,
+    "rerank": _QUERY,
+    "zeroshot": {"labels": ["machines", "cooking"]},
+}
+"""What a task wants beside its inputs."""
+
 
 @with_settings("server", "engine", "store", "cache", "limits", "auth")
 def serve(loaded: LoadedSettings, *, models: ModelsArgument = None, as_json: JsonFlag = False) -> None:
@@ -29,11 +39,13 @@ def serve(loaded: LoadedSettings, *, models: ModelsArgument = None, as_json: Jso
     Ctrl-C once stops accepting, answers what is running and exits; twice exits at once.
     """
     chosen = choose_models(store_of(loaded.settings), models or [], as_json=as_json)
-    names, task = [manifest.name for manifest in chosen], chosen[0].task
+    names, first = [manifest.name for manifest in chosen], chosen[0]
 
     from headrace import app  # noqa: PLC0415 - the server and the runtime, which --help must not wait for
 
-    announce = partial(_announce, names=names, task=task, as_json=as_json, with_key=_has_keys(loaded))
+    announce = partial(
+        _announce, names=names, example=(first.task, first.mask), as_json=as_json, with_key=_has_keys(loaded)
+    )
     app.run_server(loaded, names, announce)
 
 
@@ -41,13 +53,15 @@ def _has_keys(loaded: LoadedSettings) -> bool:
     return bool(loaded.settings.auth.keys or loaded.settings.auth.keys_file)
 
 
-def _announce(base_url: str, *, names: list[str], task: str, as_json: bool, with_key: bool) -> None:
+def _announce(
+    base_url: str, *, names: list[str], example: tuple[str, str | None], as_json: bool, with_key: bool
+) -> None:
     """Print where the API is, once it answers."""
     places = {
         "api": f"{base_url}/api/v1",
         "docs": f"{base_url}/docs",
         "metrics": f"{base_url}/metrics",
-        "try": example_call(base_url, task, with_key=with_key),
+        "try": example_call(base_url, *example, with_key=with_key),
     }
     if as_json:
         echo(json.dumps({**places, "models": names, "default_model": names[0]}))
@@ -55,8 +69,8 @@ def _announce(base_url: str, *, names: list[str], task: str, as_json: bool, with
         print_facts({"serving": ", ".join(names), **places})
 
 
-def example_call(base_url: str, task: str, *, with_key: bool) -> str:
+def example_call(base_url: str, task: str, mask: str | None, *, with_key: bool) -> str:
     """Return a call for a task that can be pasted into a shell; a key is left to a variable, never printed."""
     key = ' -H "authorization: Bearer $HEADRACE_KEY"' if with_key else ""
-    body = '{"inputs": ["The water drives the wheel."]}'
-    return f"curl -s {base_url}/api/v1/{task}{key} -H 'content-type: application/json' -d '{body}'"
+    body = json.dumps({**_BESIDE.get(task, {}), "inputs": [f"The water drives the {mask or 'wheel'}."]})
+    return f"curl -s {base_url}/api/v1/{task}{key} -H 'content-type: application/json' -d {shlex.quote(body)}"

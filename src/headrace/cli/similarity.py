@@ -5,11 +5,17 @@ from typing import Annotated
 
 import typer
 
+from headrace.cli.embed import DimensionsFlag, PromptFlag
 from headrace.cli.flags import with_settings
 from headrace.cli.texts import TextArguments, answer_file
 from headrace.settings import LoadedSettings
 
 QueryFlag = Annotated[str, typer.Option("--query", help="Text that each line is compared with.", show_default=False)]
+
+QueryPromptFlag = Annotated[
+    str | None,
+    typer.Option("--query-prompt", help="Name of the model's own prompt to put before the query; default: none."),
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +23,9 @@ class SimilarityArguments(TextArguments):
     """What ``headrace similarity`` is called with."""
 
     query: QueryFlag
+    dimensions: DimensionsFlag = None
+    prompt: PromptFlag = None
+    query_prompt: QueryPromptFlag = None
 
 
 @with_settings("engine", "store", "limits")
@@ -24,4 +33,7 @@ def similarity(loaded: LoadedSettings, asked: SimilarityArguments) -> None:
     """Compare the lines of a file with a query; prints one JSON object for each: index, score, tokens, and so on."""
     from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
 
-    answer_file(loaded, asked, "similarity", Options(truncate=asked.truncate), asked.query)
+    options = Options(
+        truncate=asked.truncate, dimensions=asked.dimensions, prompt=asked.prompt, query_prompt=asked.query_prompt
+    )
+    answer_file(loaded, asked, "similarity", options, asked.query)

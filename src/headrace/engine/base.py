@@ -178,6 +178,7 @@ class Encoding:
         boundary: How many of them come before the second of two texts; nothing if there is one text, or if a tokenizer
             does not tell them apart.
         spans: Where each token is in the text, as of ``Window``; nothing if nobody needs to know.
+        masks: Indexes of those tokens that are masks, which alone are asked about; nothing if all are.
     """
 
     ids: Sequence[int]
@@ -185,6 +186,7 @@ class Encoding:
     truncated: bool
     boundary: int | None = None
     spans: NDArray[np.int32] | None = None
+    masks: NDArray[np.intp] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,7 +28,8 @@ from headrace.engine.batcher import Batcher, Waiting
 from headrace.engine.lengths import count_chars
 from headrace.engine.plan import Plan, make_plan, settle
 from headrace.engine.runner import Runner
-from headrace.engine.tokenizer import FastTokenizer
+from headrace.engine.tokenizer import FastTokenizer, Spelling
+from headrace.engine.vocabulary import VocabularyModel
 from headrace.errors import EngineFailed, HeadraceError, ServiceStopping
 from headrace.machine import read_machine
 from headrace.models.folder import GRAPH, TOKENIZER
@@ -268,12 +269,20 @@ def load_engine(
     settings = settle(settings, plan)
     return LoadedEngine(
         manifest.name,
-        lambda: FastTokenizer(folder / TOKENIZER, manifest.max_tokens, manifest.words),
-        backend_loader(folder / GRAPH, plan),
+        lambda: FastTokenizer(folder / TOKENIZER, manifest.max_tokens, manifest.words, manifest.mask),
+        _model_loader(folder, manifest, plan),
         settings,
         observer,
         watch,
     )
+
+
+def _model_loader(folder: Path, manifest: Manifest, plan: Plan) -> Callable[[], Backend]:
+    """Return what loads a model, once for each session."""
+    load = backend_loader(folder / GRAPH, plan)
+    if manifest.mask is None:
+        return load
+    return VocabularyModel(folder / GRAPH, partial(Spelling, folder / TOKENIZER, manifest.mask), load).session
 
 
 def backend_loader(path: Path, plan: Plan) -> Callable[[], Backend]:

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.engine.activations import ACTIVATIONS
 from headrace.engine.base import Bell, IntArray, Steps, TokenBatch, complete
 from headrace.engine.initializers import ENCODER, Initializers, read_initializers
 from headrace.engine.plan import Precision, native_library
@@ -24,7 +25,7 @@ from headrace.errors import EngineFailed, ModelCorrupt, RuntimeUnfit
 from headrace.types import FloatArray
 
 _ACTIVATIONS: Final = ("gelu", "gelu_tanh", "relu")
-_POOLINGS: Final = ("mean", "cls", "max", "none")
+_POOLINGS: Final = ("mean", "cls", "max", "none", "lasttoken")
 _LAYER: Final = (
     *("query.weight", "query.bias", "key.weight", "key.bias", "value.weight", "value.bias"),
     *("output.weight", "output.bias", "attention_norm.scale", "attention_norm.shift"),
@@ -133,14 +134,14 @@ class _Session:
     def _finish(self, states: FloatArray, norm: FloatArray, mask: IntArray) -> dict[str, NDArray[Any]]:
         """Return the outputs, made of one vector for each text or token."""
         head = self._encoder.head
+        if self._encoder.is_per_token:
+            values = states if head is None else head(states)
+            padded = np.zeros((*mask.shape, values.shape[1]), np.float32)
+            padded[mask == 1] = values
+            return {"token_states" if head is None else "token_logits": padded}
         if head is None:
             return {"embedding": states, "norm": norm}
-        if not self._encoder.is_per_token:
-            return {"logits": head(states * norm[:, None])}
-        scores = head(states)
-        padded = np.zeros((*mask.shape, scores.shape[1]), np.float32)
-        padded[mask == 1] = scores
-        return {"token_logits": padded}
+        return {"logits": head(states * norm[:, None])}
 
 
 class NativeBackend:
@@ -236,7 +237,7 @@ def _read_head(found: Initializers, facts: Mapping[str, Any], path: Path) -> _He
     kind = facts.get("head")
     if kind is None:
         return None
-    if kind != "linear" and kind not in _HEAD_ACTIVATIONS:
+    if kind != "linear" and kind not in ACTIVATIONS:
         raise RuntimeUnfit(f"the native runtime does not compute heads with {kind!r}; use another --runtime")
 
     def take(name: str) -> FloatArray:
@@ -249,14 +250,7 @@ def _read_head(found: Initializers, facts: Mapping[str, Any], path: Path) -> _He
         outer, outer_bias = take("head.outer.weight"), take("head.outer.bias")
     except KeyError as error:
         raise ModelCorrupt(f"{path} lacks what its note {ENCODER!r} promises; import the model again") from error
-    return _TwoLayerHead(inner, inner_bias, _HEAD_ACTIVATIONS[kind], outer, outer_bias)
-
-
-def _relu(values: FloatArray) -> FloatArray:
-    return np.maximum(values, 0)
-
-
-_HEAD_ACTIVATIONS: Final[Mapping[str, Callable[[FloatArray], FloatArray]]] = {"relu": _relu, "tanh": np.tanh}
+    return _TwoLayerHead(inner, inner_bias, ACTIVATIONS[kind], outer, outer_bias)
 
 
 def _read_facts(found: Initializers, path: Path) -> Mapping[str, Any]:

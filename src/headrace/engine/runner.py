@@ -363,14 +363,14 @@ def _is_finite(array: NDArray[Any]) -> bool:
 def _pick(arrays: dict[str, NDArray[Any]], row: int, encoding: Encoding, *, is_sound: bool) -> Output | HeadraceError:
     """Return one text's part of the outputs, copied so that it does not keep the whole batch in memory."""
     length = len(encoding.ids)
+    asked = slice(length) if encoding.masks is None else encoding.masks
     own = {
-        name: (array[row, :length] if name.startswith(PER_TOKEN) else array[row]).copy()
-        for name, array in arrays.items()
+        name: (array[row, asked] if name.startswith(PER_TOKEN) else array[row]).copy() for name, array in arrays.items()
     }
     if not (is_sound or all(map(_is_finite, own.values()))):
         return OutputInvalid("the model answered NaN or infinity for this text; it cannot be used with this model")
     if encoding.spans is not None:
-        own[SPANS] = encoding.spans
+        own[SPANS] = encoding.spans[asked]
     window = Window(arrays=own, tokens=length, weight=encoding.weight)
     return Output(windows=(window,), truncated=encoding.truncated)
 

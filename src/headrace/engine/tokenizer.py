@@ -3,13 +3,14 @@
 import itertools
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from headrace.engine.base import Encoding, unicode_error
+from headrace.engine.base import Encoding, IntArray, unicode_error
 from headrace.engine.pairs import PairLayout
 from headrace.engine.prefix import find_cut, may_cut
 from headrace.engine.windows import Body, WindowLayout
@@ -38,13 +39,15 @@ class FastTokenizer:
         max_tokens: The window, special tokens included.
         words: What counts as a word where it is said which word of its text each token is in, and where; nothing if
             nobody needs to know.
+        mask: The token that stands for a word, if the model finds words: only windows that have one are asked for.
 
     Raises:
-        ModelCorrupt: The file is no tokenizer, or none for this window.
+        ModelCorrupt: The file is no tokenizer, none for this window, or has no such mask.
     """
 
-    def __init__(self, path: Path, max_tokens: int, words: Words | None = None) -> None:
+    def __init__(self, path: Path, max_tokens: int, words: Words | None = None, mask: str | None = None) -> None:
         self._tokenizer = _load(path)
+        self._mask = None if mask is None else _find_mask(self._tokenizer, path, mask)
         self._has_spans = words is not None
         marks_subwords = bool(getattr(self._tokenizer.model, "continuing_subword_prefix", None))
         self._has_words = words == "tokenizer" or marks_subwords
@@ -72,10 +75,17 @@ class FastTokenizer:
 
     def _lay_out(self, bodies: Sequence[Body], truncate: Truncate) -> tuple[Encoding, ...] | HeadraceError:
         if len(bodies) == 1:
-            return self._layout.lay_out(bodies[0], truncate)
+            windows = self._layout.lay_out(bodies[0], truncate)
+            return windows if self._mask is None or isinstance(windows, HeadraceError) else self._mark(windows)
         if self._pair_layout is None:
             return RequestInvalid("this model reads one text at a time; name a model that compares two")
         return self._pair_layout.lay_out(bodies[0], bodies[1], truncate)
+
+    def _mark(self, windows: tuple[Encoding, ...]) -> tuple[Encoding, ...]:
+        """Return the windows that have masks, and say where; the first one if none has."""
+        places = [np.flatnonzero(np.asarray(window.ids) == self._mask) for window in windows]
+        marked = [replace(window, masks=found) for window, found in zip(windows, places, strict=True)]
+        return tuple(window for window, found in zip(marked, places, strict=True) if len(found)) or (marked[0],)
 
     def _fill(self, texts: Sequence[str]) -> list[Body]:
         """Return the first tokens of each text: all of them, or more than the window takes."""
@@ -108,6 +118,46 @@ class FastTokenizer:
             words = [*itertools.accumulate(begins)]
         rows = [(start, end, word or 0) for (start, end), word in zip(offsets, words, strict=True)]
         return np.array(rows, dtype=np.int32).reshape(-1, 3)
+
+
+class Spelling:
+    """How a model's tokens are written.
+
+    Args:
+        path: The ``tokenizer.json``.
+        mask: The token that stands for a word.
+
+    Attributes:
+        mask: Its id.
+
+    Raises:
+        ModelCorrupt: The file is no tokenizer, or has no such mask.
+    """
+
+    def __init__(self, path: Path, mask: str) -> None:
+        self._tokenizer = _load(path)
+        self._known: dict[int, bytes] = {}  # a token takes 2 us, and a mask has dozens of them
+        self.mask = _find_mask(self._tokenizer, path, mask)
+
+    def spell(self, ids: IntArray) -> NDArray[np.uint8]:
+        """Return how tokens are written, in UTF-8 with zeros after it; there is one axis more than of the ids."""
+        spelled = [self._spell(token) for token in ids.ravel().tolist()]
+        width = max(map(len, spelled), default=1) or 1
+        joined = b"".join(each.ljust(width, b"\0") for each in spelled)
+        return np.frombuffer(joined, np.uint8).reshape(*ids.shape, width)
+
+    def _spell(self, token: int) -> bytes:
+        if token not in self._known:
+            text = self._tokenizer.decode([token], skip_special_tokens=False)
+            self._known[token] = text.encode()
+        return self._known[token]
+
+
+def _find_mask(tokenizer: tokenizers.Tokenizer, path: Path, mask: str) -> int:
+    found: int | None = tokenizer.token_to_id(mask)
+    if found is None:
+        raise ModelCorrupt(f"{path} has no token {mask!r}; import the model again")
+    return found
 
 
 def _load(path: Path) -> tokenizers.Tokenizer:

@@ -77,3 +77,20 @@ class Head:
     inner: Linear
     activation: HeadActivation
     outer: Linear
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaskHead:
+    """What a model does with the state of a mask: a product, an activation, a norm, and a product with all words.
+
+    Attributes:
+        words: Shape ``(vocabulary, w)``: those of the encoder where both are one weight.
+        bias: Shape ``(vocabulary,)``.
+    """
+
+    inner: Linear
+    activation: Activation
+    norm: Norm
+    epsilon: float
+    words: FloatArray
+    bias: FloatArray

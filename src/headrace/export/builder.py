@@ -60,6 +60,18 @@ def build_tagger(encoder: Encoder, head: Linear) -> onnx.ModelProto:
     return _finish(build, encoder, shapes, {"pooling": "none", "head": "linear"})
 
 
+def build_filler(encoder: Encoder) -> onnx.ModelProto:
+    """Return the graph: ``input_ids`` and ``attention_mask`` in, ``token_states`` out, the last layer's.
+
+    What finds words for masks is no part of it (``engine/vocabulary.py``).
+    """
+    build = _Builder()
+    states, _ = _encode(build, encoder)
+    build.node("Identity", [states], "token_states")
+    width = encoder.layers[0].query.weight.shape[0]
+    return _finish(build, encoder, {"token_states": ["batch", "length", width]}, {"pooling": "none"})
+
+
 def _encode(build: "_Builder", encoder: Encoder) -> tuple[str, str]:
     """Return the last layer's states, shape ``(n, s, h)``, and the mask as numbers, shape ``(n, s)``."""
     mask = build.node("Cast", ["attention_mask"], to=TensorProto.FLOAT)  # (n, s)
@@ -191,6 +203,9 @@ def _pool(build: _Builder, pooling: Pooling, states: str, mask: str) -> str:
     """Return one vector for each text, shape ``(n, h)``."""
     if pooling == "cls":
         return build.node("Gather", [states, build.constant(np.int64(0))], axis=1)
+    if pooling == "lasttoken":  # padding is on the right
+        count = build.node("ReduceSum", ["attention_mask", build.ints(1)], keepdims=1)
+        return build.node("GatherND", [states, build.node("Sub", [count, build.ints(1)])], batch_dims=1)
     if pooling == "max":
         is_token = build.node("Unsqueeze", [build.node("Cast", [mask], to=TensorProto.BOOL), build.ints(2)])
         lowest = build.constant(np.finfo(np.float32).min)

@@ -43,6 +43,7 @@ _KINDS: Final[Mapping[ModelTask, str]] = {
     "classify": "A text classifier",
     "embed": "A text embedding model",
     "extract": "A model that finds entities in a text",
+    "fill": "A model that finds words for masks in a text",
     "regress": "A model that reads a number from a text",
     "rerank": "A model that ranks texts by how well they answer a query",
     "zeroshot": "A model of natural language inference, which gives texts labels that it was not trained on",

@@ -13,16 +13,21 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import numpy as np
+
 from headrace.engine.agreement import Reference, write_reference
 from headrace.engine.base import Engine
 from headrace.engine.loaded import load_engine
+from headrace.engine.vocabulary import HEAD, VocabularyHead, write_head
 from headrace.errors import SourceUnsupported
+from headrace.export.architecture import Encoder, MaskHead
 from headrace.export.card import write_card
-from headrace.export.families import is_known, read_classifier, read_encoder, read_span_finder, read_tagger
+from headrace.export.families import is_known, read_encoder
 from headrace.export.gate import GateLimits, run_gate
+from headrace.export.heads import read_classifier, read_filler, read_span_finder, read_tagger
 from headrace.export.needs import BUILDING, TRACING, require
 from headrace.export.plain import PlainOriginal
-from headrace.export.probes import Probe, make_pairs, make_probes
+from headrace.export.probes import Probe, make_masked, make_pairs, make_probes
 from headrace.export.tensors import read_tensors
 from headrace.export.tokenizer import write_tokenizer
 from headrace.models.checkpoint import Checkpoint, read_checkpoint
@@ -87,6 +92,7 @@ def convert_here(order: Order, progress: Progress, make_engine: MakeEngine = ser
         original = _load(checkpoint)
     with progress.step("Exporting to ONNX"):
         graph = _export(original, checkpoint.task, draft / GRAPH)
+        original.write_beside(draft)
         write_tokenizer(checkpoint.folder, draft / TOKENIZER)
         describe = _describe(order.name, source, checkpoint, graph, original.tools)
     with progress.step("Comparing with the original"):
@@ -104,6 +110,8 @@ def convert_here(order: Order, progress: Progress, make_engine: MakeEngine = ser
 
 
 def _make_probes(checkpoint: Checkpoint) -> Sequence[Probe[Any]]:
+    if checkpoint.mask is not None:
+        return make_masked(checkpoint.max_tokens, checkpoint.mask)
     return make_pairs(checkpoint.max_tokens) if checkpoint.task in PAIRED else make_probes(checkpoint.max_tokens)
 
 
@@ -115,11 +123,13 @@ class _Original:
         answer: Returns what it gives for one text.
         make_graph: Returns the graph that answers the same.
         tools: Packages that made it.
+        write_beside: Writes into the folder of the graph what is no part of it.
     """
 
     answer: Callable[[Text], Arrays]
     make_graph: Callable[[], "onnx.ModelProto"]
     tools: tuple[str, ...]
+    write_beside: Callable[[Path], None] = lambda _folder: None
 
 
 def _load(checkpoint: Checkpoint) -> _Original:
@@ -148,12 +158,23 @@ def _load(checkpoint: Checkpoint) -> _Original:
 
 
 def _load_known(checkpoint: Checkpoint) -> _Original:
-    from headrace.export.builder import build_classifier, build_graph, build_tagger  # noqa: PLC0415 - loads onnx, 1 s
+    from headrace.export.builder import (  # noqa: PLC0415 - loads onnx, 1 s
+        build_classifier,
+        build_filler,
+        build_graph,
+        build_tagger,
+    )
 
     given = (checkpoint.config, read_tensors(checkpoint.folder / WEIGHTS), checkpoint.max_tokens)
     if checkpoint.task == "embed":
         known = read_encoder(*given)
         original, graph = PlainOriginal(checkpoint, known), partial(build_graph, known, checkpoint.pooling)
+    elif checkpoint.task == "fill":
+        encoder, head = read_filler(*given)
+        filler = PlainOriginal(checkpoint, encoder, head)
+        return _Original(
+            filler.answer, partial(build_filler, encoder), BUILDING, partial(_write_head, encoder=encoder, head=head)
+        )
     elif checkpoint.task in {"answer", "extract"}:
         is_tagger = checkpoint.task == "extract"
         tagger = read_tagger(*given, len(checkpoint.labels)) if is_tagger else read_span_finder(*given)
@@ -163,6 +184,21 @@ def _load_known(checkpoint: Checkpoint) -> _Original:
         classifier = read_classifier(*given, len(checkpoint.labels) or 1, reads_pairs=reads_pairs)
         original, graph = PlainOriginal(checkpoint, *classifier), partial(build_classifier, *classifier)
     return _Original(original.answer, graph, BUILDING)
+
+
+def _write_head(folder: Path, encoder: Encoder, head: MaskHead) -> None:
+    are_tied = head.words is encoder.words or np.array_equal(head.words, encoder.words)
+    written = VocabularyHead(
+        inner=head.inner.weight,
+        inner_bias=head.inner.bias,
+        activation=head.activation,
+        scale=head.norm.scale,
+        shift=head.norm.shift,
+        epsilon=head.epsilon,
+        words=head.words,
+        bias=head.bias,
+    )
+    write_head(folder / HEAD, written, are_words_tied=are_tied)
 
 
 def _export(original: _Original, task: ModelTask, target: Path) -> "Graph":
@@ -189,6 +225,7 @@ def _describe(
         name=name,
         task=checkpoint.task,
         labels=checkpoint.labels,
+        mask=checkpoint.mask,
         function=checkpoint.function,
         dimensions=graph.dimensions,
         max_tokens=checkpoint.max_tokens,

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import SourceUnsupported
-from headrace.export.architecture import Activation, Encoder, Head, HeadActivation, Layer, Linear
+from headrace.export.architecture import Activation, Encoder, Layer
 from headrace.export.reader import EPSILON, Reader, Sizes, Weights
 from headrace.types import FloatArray
 
@@ -29,12 +29,12 @@ _ACTIVATIONS: Final[Mapping[str, Activation]] = {
     "relu": "relu",
 }
 _MPNET_MAX_DISTANCE: Final = 128
-_ENDS_OF_SPAN: Final = 2
 _OLD_NAMES: Final = {"gamma": "weight", "beta": "bias"}
-_NO_WEIGHTS: Final = ("embeddings.position_ids", "embeddings.token_type_ids")
+NO_WEIGHTS: Final = ("embeddings.position_ids", "embeddings.token_type_ids")
+"""What the names of tensors begin with that checkpoints carry and nobody learned."""
 # Heads of the training before, through which an embedding does not pass.
 _UNUSED: Final = (
-    *_NO_WEIGHTS,
+    *NO_WEIGHTS,
     *("pooler.", "cls.", "lm_head.", "vocab_transform.", "vocab_layer_norm.", "vocab_projector."),
     *("discriminator_predictions.", "generator_predictions.", "generator_lm_head."),
 )
@@ -59,82 +59,39 @@ def read_encoder(config: Mapping[str, Any], weights: Weights, max_tokens: int) -
         SourceInvalid: A weight is missing, broken or of another shape, or the configuration lacks a size.
         SourceUnsupported: There are weights that the graph would leave out.
     """
-    reader = _open(config, weights, max_tokens)
-    encoder = _family(config).read(reader)
-    _refuse_rest(reader, _UNUSED)
+    reader = open_reader(config, weights, max_tokens)
+    encoder = read_body(reader)
+    refuse_rest(reader, _UNUSED)
     return encoder
 
 
-def read_classifier(
-    config: Mapping[str, Any], weights: Weights, max_tokens: int, labels: int, *, reads_pairs: bool = False
-) -> tuple[Encoder, Head]:
-    """Return the weights of an encoder of a known family with a head that classifies texts.
+def open_reader(config: Mapping[str, Any], weights: Weights, max_tokens: int, *, reads_pairs: bool = False) -> Reader:
+    """Return a reader of a checkpoint of a known family.
 
     Args:
         config: As of ``read_encoder``.
         weights: As of ``read_encoder``.
         max_tokens: As of ``read_encoder``.
-        labels: How many there are; 1 if the head gives a number.
-        reads_pairs: Whether it is given two texts at a time.
+        reads_pairs: Whether the model is given two texts at a time.
 
     Raises:
-        SourceInvalid: As of ``read_encoder``.
-        SourceUnsupported: As of ``read_encoder``.
+        SourceInvalid: The configuration lacks a size.
     """
-    reader, family = _open(config, weights, max_tokens, reads_pairs=reads_pairs), _family(config)
-    encoder, names, hidden = family.read(reader), family.head, reader.sizes.hidden
-    head = Head(
-        inner=reader.linear(names.inner, hidden, hidden),
-        activation=names.activation,
-        outer=reader.linear(names.outer, hidden, labels),
-    )
-    _refuse_rest(reader, _NO_WEIGHTS)
-    return encoder, head
-
-
-def read_tagger(config: Mapping[str, Any], weights: Weights, max_tokens: int, labels: int) -> tuple[Encoder, Linear]:
-    """Return the weights of an encoder of a known family with a head that gives each token scores of labels.
-
-    Args:
-        config: As of ``read_encoder``.
-        weights: As of ``read_encoder``.
-        max_tokens: As of ``read_encoder``.
-        labels: How many.
-
-    Raises:
-        SourceInvalid: As of ``read_encoder``.
-        SourceUnsupported: As of ``read_encoder``.
-    """
-    return _read_token_head(_open(config, weights, max_tokens), "classifier", labels)
-
-
-def read_span_finder(config: Mapping[str, Any], weights: Weights, max_tokens: int) -> tuple[Encoder, Linear]:
-    """Return the weights of an encoder of a known family whose head says where an answer begins and where it ends.
-
-    The arguments and errors are those of ``read_encoder``.
-    """
-    return _read_token_head(_open(config, weights, max_tokens, reads_pairs=True), "qa_outputs", _ENDS_OF_SPAN)
-
-
-def _read_token_head(reader: Reader, name: str, scores: int) -> tuple[Encoder, Linear]:
-    """Return an encoder and a head that is called the same in every family."""
-    encoder = _family(reader.config).read(reader)
-    head = reader.linear(name, reader.sizes.hidden, scores)
-    _refuse_rest(reader, (*_NO_WEIGHTS, "pooler."))  # saved along by old versions of transformers
-    return encoder, head
-
-
-def _family(config: Mapping[str, Any]) -> "_Family":
-    return _FAMILIES[config["model_type"]]
-
-
-def _open(config: Mapping[str, Any], weights: Weights, max_tokens: int, *, reads_pairs: bool = False) -> Reader:
-    family = _family(config)
+    family = _FAMILIES[config["model_type"]]
     return Reader(config, _rename(weights, family.prefix), max_tokens, family.sizes(config), reads_pairs)
 
 
-def _refuse_rest(reader: Reader, known: tuple[str, ...]) -> None:
-    """Refuse a checkpoint with weights that were not taken, unless they are known to be of no use here."""
+def read_body(reader: Reader) -> Encoder:
+    """Return the encoder of a checkpoint, whatever head it has."""
+    return _FAMILIES[reader.config["model_type"]].read(reader)
+
+
+def refuse_rest(reader: Reader, known: tuple[str, ...]) -> None:
+    """Refuse a checkpoint with weights that were not taken, unless they are known to be of no use here.
+
+    Raises:
+        SourceUnsupported: There are some.
+    """
     left = sorted(name for name in reader.weights.keys() - reader.used if not name.startswith(known))
     if left:
         raise SourceUnsupported(
@@ -302,15 +259,6 @@ _DISTILBERT_SIZES: Final = partial(Sizes.of, hidden="dim", inner="hidden_dim", l
 
 
 @dataclass(frozen=True, slots=True)
-class _HeadNames:
-    """What a family calls the parts of a head that classifies texts, and what is between them."""
-
-    inner: str = "classifier.dense"
-    outer: str = "classifier.out_proj"
-    activation: HeadActivation = "tanh"
-
-
-@dataclass(frozen=True, slots=True)
 class _Family:
     """How the checkpoints of a family are read.
 
@@ -320,17 +268,14 @@ class _Family:
 
     prefix: str
     read: Callable[[Reader], Encoder]
-    head: _HeadNames = _HeadNames()
     sizes: Callable[[Mapping[str, Any]], Sizes] = _BERT_SIZES
 
 
 _FAMILIES: Final[Mapping[str, _Family]] = {
-    "bert": _Family("bert", _read_bert, _HeadNames("pooler.dense", "classifier")),
+    "bert": _Family("bert", _read_bert),
     "camembert": _Family("roberta", _read_roberta),
-    "distilbert": _Family(
-        "distilbert", _read_distilbert, _HeadNames("pre_classifier", "classifier", "relu"), _DISTILBERT_SIZES
-    ),
-    "electra": _Family("electra", _read_bert, _HeadNames(activation="gelu")),
+    "distilbert": _Family("distilbert", _read_distilbert, _DISTILBERT_SIZES),
+    "electra": _Family("electra", _read_bert),
     "mpnet": _Family("mpnet", _read_mpnet),
     "roberta": _Family("roberta", _read_roberta),
     "xlm-roberta": _Family("roberta", _read_roberta),

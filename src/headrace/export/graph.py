@@ -21,6 +21,7 @@ OUTPUTS: Final[Mapping[ModelTask, tuple[str, ...]]] = {
     "classify": ("logits",),
     "embed": ("embedding", "norm"),
     "extract": ("token_logits",),
+    "fill": ("token_states",),
     "regress": ("logits",),
     "rerank": ("logits",),
     "zeroshot": ("logits",),

@@ -6,24 +6,16 @@ read: the shapes are (s tokens, h wide). That it agrees with transformers is tes
 
 import math
 from collections.abc import Callable
-from typing import Final
 
 import numpy as np
 import tokenizers
 from numpy.typing import NDArray
 
-from headrace.export.architecture import MIN_NORM, Activation, Encoder, Head, Layer, Linear, Norm
+from headrace.engine.activations import ACTIVATIONS
+from headrace.export.architecture import MIN_NORM, Encoder, Head, Layer, Linear, MaskHead, Norm
 from headrace.models.checkpoint import TOKENIZER, Checkpoint
 from headrace.models.manifest import Pooling
 from headrace.types import Arrays, FloatArray, Text
-
-# NumPy has no error function. Between the points of a table it is a cubic Hermite polynomial, since its slope is known
-# exactly; the error is under 1e-11.
-_ERF_STEPS: Final = 256  # a unit
-_ERF_END: Final = 6.0  # from here on it is 1 in float64
-_ERF_AT: Final = np.arange(-_ERF_END, _ERF_END + 2 / _ERF_STEPS, 1 / _ERF_STEPS)
-_ERF: Final = np.array([math.erf(x) for x in _ERF_AT])
-_ERF_SLOPE: Final = 2 / math.sqrt(math.pi) * np.exp(-(_ERF_AT**2)) / _ERF_STEPS
 
 
 class PlainOriginal:
@@ -32,11 +24,13 @@ class PlainOriginal:
     Args:
         checkpoint: Where the tokenizer is, the window and the pooling.
         encoder: Its weights.
-        head: Gives a text scores (``Head``) or each of its tokens (``Linear``); without one, there are embeddings.
+        head: Gives a text scores (``Head``), each of its tokens (``Linear``), or its masks words (``MaskHead``);
+            without one, there are embeddings.
     """
 
-    def __init__(self, checkpoint: Checkpoint, encoder: Encoder, head: Head | Linear | None = None) -> None:
+    def __init__(self, checkpoint: Checkpoint, encoder: Encoder, head: Head | Linear | MaskHead | None = None) -> None:
         self._tokenize = load_tokenizer(checkpoint)
+        self._mask = find_token(checkpoint, checkpoint.mask)
         self._encoder = encoder
         self._head = head
         self._pooling = checkpoint.pooling
@@ -44,14 +38,18 @@ class PlainOriginal:
     def answer(self, text: Text) -> Arrays:
         """Return ``embedding`` of shape ``(h,)`` and ``norm`` of shape ``()``, or scores for each label.
 
-        Those of a text are ``logits``, shape ``(labels,)``, those of its tokens ``token_logits``, ``(s, labels)``.
+        Those of a text are ``logits``, shape ``(labels,)``, those of its tokens ``token_logits``, ``(s, labels)``. Of a
+        text with masks there are ``token_states``, shape ``(m, w)``, which the words are compared with.
         """
-        states = encode(self._encoder, *self._tokenize(text))
+        ids, types = self._tokenize(text)
+        states = encode(self._encoder, ids, types)
         match self._head:
             case Head():
                 return {"logits": classify(states, self._head)}
             case Linear():
                 return {"token_logits": tag(states, self._head)}
+            case MaskHead():
+                return {"token_states": look_for_words(states[ids == self._mask], self._head)}
         return scale(pool(states, self._pooling))
 
 
@@ -68,6 +66,13 @@ def load_tokenizer(checkpoint: Checkpoint) -> Callable[[Text], tuple[NDArray[np.
     return tokenize
 
 
+def find_token(checkpoint: Checkpoint, token: str | None) -> int | None:
+    """Return the id of a token; nothing if there is none such."""
+    if token is None:
+        return None
+    return tokenizers.Tokenizer.from_file(str(checkpoint.folder / TOKENIZER)).token_to_id(token)
+
+
 def encode(encoder: Encoder, ids: NDArray[np.int64], types: NDArray[np.int64] | None = None) -> FloatArray:
     """Return the last layer's states of a text, shape ``(s, h)``; ``types`` has 1 for tokens of the second of two."""
     states = encoder.words[ids] + encoder.positions[: len(ids)]
@@ -79,15 +84,15 @@ def encode(encoder: Encoder, ids: NDArray[np.int64], types: NDArray[np.int64] | 
     for layer in encoder.layers:
         mixed = _attend(states, layer, encoder)
         states = _norm(states + _linear(mixed, layer.output), layer.attention_norm, encoder.epsilon)
-        inner = _activate(_linear(states, layer.inner), encoder.activation)
+        inner = ACTIVATIONS[encoder.activation](_linear(states, layer.inner))
         states = _norm(states + _linear(inner, layer.outer), layer.outer_norm, encoder.epsilon)
     return states
 
 
 def pool(states: FloatArray, pooling: Pooling) -> FloatArray:
     """Return one vector for a text, shape ``(h,)``."""
-    if pooling == "cls":
-        return np.asarray(states[0])
+    if pooling in {"cls", "lasttoken"}:
+        return np.asarray(states[0 if pooling == "cls" else -1])
     return np.asarray(states.max(axis=0) if pooling == "max" else states.mean(axis=0), dtype=np.float32)
 
 
@@ -99,14 +104,17 @@ def scale(pooled: FloatArray) -> Arrays:
 
 def classify(states: FloatArray, head: Head) -> FloatArray:
     """Return a score for each label."""
-    inner = _linear(states[0], head.inner)
-    active = np.tanh(inner) if head.activation == "tanh" else _activate(inner, head.activation)
-    return _linear(active, head.outer)
+    return _linear(ACTIVATIONS[head.activation](_linear(states[0], head.inner)), head.outer)
 
 
 def tag(states: FloatArray, head: Linear) -> FloatArray:
     """Return a score for each token and label, shape ``(s, labels)``."""
     return _linear(states, head)
+
+
+def look_for_words(states: FloatArray, head: MaskHead) -> FloatArray:
+    """Return what words are compared with at each mask, shape ``(m, w)``."""
+    return _norm(ACTIVATIONS[head.activation](_linear(states, head.inner)), head.norm, head.epsilon)
 
 
 def _linear(states: FloatArray, weights: Linear) -> FloatArray:
@@ -133,25 +141,3 @@ def _attend(states: FloatArray, layer: Layer, encoder: Encoder) -> FloatArray:
     shares = np.exp(scores - scores.max(axis=-1, keepdims=True))
     shares /= shares.sum(axis=-1, keepdims=True)
     return np.asarray((shares @ heads(layer.value)).transpose(1, 0, 2).reshape(length, hidden))
-
-
-def _activate(values: FloatArray, activation: Activation) -> FloatArray:
-    if activation == "relu":
-        return np.maximum(values, 0)
-    wide = values.astype(np.float64)
-    if activation == "gelu":
-        share = 1 + erf(wide / math.sqrt(2))
-    else:
-        share = 1 + np.tanh(math.sqrt(2 / math.pi) * (wide + 0.044715 * wide**3))
-    return np.asarray(0.5 * wide * share, dtype=np.float32)
-
-
-def erf(values: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the error function of each value."""
-    place = (np.clip(values, -_ERF_END, _ERF_END) + _ERF_END) * _ERF_STEPS
-    left = place.astype(np.int64)
-    t = place - left
-    rest = 1 - t
-    at_left = rest * rest * ((1 + 2 * t) * _ERF[left] + t * _ERF_SLOPE[left])
-    at_right = t * t * ((3 - 2 * t) * _ERF[left + 1] - rest * _ERF_SLOPE[left + 1])
-    return np.asarray(at_left + at_right)

@@ -93,6 +93,18 @@ def make_probes(max_tokens: int) -> tuple[Probe[str], ...]:
     )
 
 
+def make_masked(max_tokens: int, mask: str) -> tuple[Probe[str], ...]:
+    """Return the probes for a model that finds words for masks: each has one, which its window holds."""
+    return (
+        *(Probe(probe.label, f"{mask} {probe.text}") for probe in make_probes(max_tokens)),
+        Probe("a mask alone", mask),
+        Probe("a mask at the end", f"The mill stands by the {mask}"),
+        Probe("a mask within a word", f"The head{mask} of the mill"),
+        Probe("two masks together", f"The old {mask} {mask} carries water."),
+        Probe("masks apart", f"The {mask} drives the {mask}, and the wheel drives the {mask}."),
+    )
+
+
 def make_pairs(max_tokens: int) -> tuple[Probe[tuple[str, str]], ...]:
     """Return the probes for a model that reads two texts: each with a question, and some whose first text is long."""
     words = _SENTENCE.split()

@@ -52,6 +52,9 @@ class TextEncoder(nn.Module):
     def _pool(self, states: Tensor, mask: Tensor) -> Tensor:
         if self.pooling == "cls":
             return states[:, 0]
+        if self.pooling == "lasttoken":
+            last = mask.sum(dim=1, keepdim=True) - 1  # (n, 1, 1): padding is on the right
+            return states.gather(1, last.expand(-1, -1, states.shape[-1])).squeeze(1)
         if self.pooling == "max":
             return states.masked_fill(mask == 0, torch.finfo(states.dtype).min).amax(dim=1)
         weights = mask.to(states.dtype)

@@ -16,6 +16,7 @@ from headrace.errors import SourceInvalid, SourceUnsafe, SourceUnsupported
 from headrace.models.files import read_object, require_plain
 from headrace.models.manifest import MAX_WINDOW, Pooling
 from headrace.models.modules import ENCODERS, MIN_WINDOW, MODULES, PROMPTS, Modules, read_modules
+from headrace.models.tokenizer_parts import check_tokenizer
 from headrace.models.weights import GRAPH_DATA, SHARDS, WEIGHTS, find_weights, read_header
 from headrace.types import PAIRED, ModelTask, ScoreFunction, find_entailment
 
@@ -48,6 +49,8 @@ _CROSS_ENCODER: Final = "CrossEncoder"
 _ACTIVATIONS: Final[Mapping[str, ScoreFunction]] = {"Sigmoid": "sigmoid", "Identity": "identity"}
 _TAGGER: Final = "ForTokenClassification"
 _READER: Final = "ForQuestionAnswering"
+_FILLER: Final = "ForMaskedLM"
+_WITHOUT_MASKS: Final = frozenset({"albert", "deberta-v2", "modernbert"})  # imported without their heads
 _LABELLED: Final[frozenset[ModelTask]] = frozenset({"classify", "extract", "zeroshot"})
 _LICENSE: Final = re.compile(r"^license:[ \t]*['\"]?([A-Za-z0-9][A-Za-z0-9 ._+-]{0,63})", re.MULTILINE)
 _FRONT_MATTER: Final = re.compile(r"\A---\n(.*?)\n---", re.DOTALL)
@@ -63,6 +66,7 @@ class Checkpoint:
         weights: Name of the file that holds them: safetensors, or an ONNX graph that was shipped.
         labels: Of a classifier of texts or of tokens, in the order of its scores.
         function: What turns its scores into those that are told.
+        mask: What stands in a text for a word that it is to find; nothing if it finds none.
         max_tokens: The window in tokens, special tokens included.
         license: As its model card says, if it has one.
     """
@@ -79,6 +83,7 @@ class Checkpoint:
     max_tokens: int
     prompts: Mapping[str, str]
     license: str | None
+    mask: str | None = None
 
 
 def wanted_files(weights: str) -> tuple[str, ...]:
@@ -106,10 +111,10 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     if weights == WEIGHTS:
         read_header(folder / weights)
     architecture = _read_architecture(config)
-    task = _find_task(folder, architecture, config)
+    task = _find_task(folder, architecture, config, has_weights=weights == WEIGHTS)
     # A cross-encoder that sentence-transformers has saved has modules too: the encoder alone.
     modules = Modules() if task in PAIRED else read_modules(folder)
-    _check_tokenizer(folder, modules)
+    _check_tokenizer(folder, modules, config)
     labels = _read_labels(config) if task in _LABELLED else ()
     return Checkpoint(
         folder=folder,
@@ -119,11 +124,12 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         task=task,
         labels=labels,
         function=_read_function(folder, task, config, labels),
-        pooling=modules.pooling if task == "embed" else "cls",
+        pooling=modules.pooling if task in {"embed", "fill"} else "cls",
         normalize=modules.normalize,
         max_tokens=_find_window(config, modules, read_object(folder, TOKENIZER_CONFIG)),
         prompts=modules.prompts,
         license=_read_license(folder),
+        mask=_read_mask(folder) if task == "fill" else None,
     )
 
 
@@ -178,7 +184,9 @@ def _read_architecture(config: Mapping[str, Any]) -> str:
     return name
 
 
-def _find_task(folder: Path, architecture: str, config: Mapping[str, Any]) -> ModelTask:
+def _find_task(folder: Path, architecture: str, config: Mapping[str, Any], *, has_weights: bool) -> ModelTask:
+    if architecture.endswith(_FILLER) and has_weights and config["model_type"] not in _WITHOUT_MASKS:
+        return "embed" if require_plain(folder, MODULES) is not None else "fill"
     if not architecture.endswith((_CLASSIFIER, _READER, _TAGGER)):
         return "embed"
     is_cross_encoder = read_object(folder, PROMPTS).get("model_type") == _CROSS_ENCODER
@@ -272,13 +280,35 @@ def _read_probabilities(config: Mapping[str, Any], labels: Sequence[str]) -> Sco
     return "sigmoid" if problem == "multi_label_classification" else "softmax"
 
 
-def _check_tokenizer(folder: Path, modules: Modules) -> None:
+def _read_mask(folder: Path) -> str:
+    """Return the token that stands for a word to be found."""
+    named = (read_object(folder, name).get("mask_token") for name in (TOKENIZER_CONFIG, "special_tokens_map.json"))
+    found = next(filter(None, named), None)
+    token = found.get("content") if isinstance(found, dict) else found
+    if not isinstance(token, str) or not 0 < len(token) <= MAX_LABEL:
+        raise SourceInvalid(
+            f"{TOKENIZER_CONFIG} names no mask_token, which a model that finds words for masks needs; add it",
+            field="mask_token",
+        )
+    tokenizer = read_object(folder, TOKENIZER)
+    if not any(isinstance(each, dict) and each.get("content") == token for each in tokenizer.get("added_tokens") or ()):
+        raise SourceInvalid(
+            f"{TOKENIZER} has no added token {token!r}, which {TOKENIZER_CONFIG} names as its mask; they do not belong"
+            " together",
+            field="mask_token",
+        )
+    return token
+
+
+def _check_tokenizer(folder: Path, modules: Modules, config: Mapping[str, Any]) -> None:
     tokenizer = read_object(folder, TOKENIZER)
     if "model" not in tokenizer:
         raise SourceInvalid(
             f"{TOKENIZER} is missing or no tokenizer; save it with AutoTokenizer.from_pretrained(...).save_pretrained",
             field=TOKENIZER,
         )
+    rows = config.get("vocab_size")
+    check_tokenizer(tokenizer, TOKENIZER, rows if type(rows) is int else None)
     if modules.is_lowercased and not _lowercases(tokenizer.get("normalizer")):
         raise SourceUnsupported(
             f"{ENCODERS[0]} asks for lowercase and {TOKENIZER} does none; add a Lowercase normalizer to {TOKENIZER}",

@@ -24,7 +24,7 @@ MAX_WINDOW: Final = 131_072
 IMPORT_AGAIN: Final = "import the model again"
 """What mends most of what can be wrong with a model folder."""
 
-Pooling = Literal["mean", "cls", "max"]
+Pooling = Literal["mean", "cls", "max", "lasttoken"]
 Words = Literal["spaces", "tokenizer"]
 """What makes words of a text: the spaces in it, or what the tokenizer splits it at first."""
 Precision = Literal["fp32", "fp16", "quantized"]
@@ -141,6 +141,7 @@ class Manifest(_Frozen):
     normalize: bool
     labels: tuple[str, ...] = ()
     function: ScoreFunction | None = None
+    mask: str | None = None
     prompts: dict[str, str] = {}
     opset: int
     inputs: tuple[Tensor, ...]
@@ -165,7 +166,13 @@ class Manifest(_Frozen):
     @property
     def traits(self) -> Traits:
         """What the task must know of the model."""
-        return Traits(labels=self.labels, function=self.function or "softmax")
+        return Traits(
+            labels=self.labels,
+            function=self.function or "softmax",
+            mask=self.mask,
+            dimensions=self.dimensions,
+            prompts=self.prompts,
+        )
 
     @model_validator(mode="after")
     def _check_revision(self) -> "Manifest":

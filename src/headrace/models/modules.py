@@ -114,7 +114,9 @@ def _read_pooling(folder: Path, path: str) -> Pooling:
         modes = ["mean"]  # what sentence-transformers does when no mode is named
     modes = modes if isinstance(modes, list) else [modes]
     if len(modes) != 1 or modes[0] not in get_args(Pooling):
-        raise SourceUnsupported(f"{name} pools by {modes}; one of mean, cls and max can be exported", field=name)
+        raise SourceUnsupported(
+            f"{name} pools by {modes}; one of mean, cls, max and lasttoken can be exported", field=name
+        )
     if config.get("include_prompt") is False:
         raise SourceUnsupported(f"{name} leaves prompts out of the pooling, which cannot be exported", field=name)
     return cast("Pooling", modes[0])

@@ -11,7 +11,7 @@
 typedef struct {
     int32_t hidden, heads, inner, layers, vocabulary, window;
     int32_t activation;  // 0 GELU, 1 GELU by tanh, 2 ReLU
-    int32_t pooling;     // 0 mean, 1 first token, 2 maximum, 3 none: a vector for each token
+    int32_t pooling;     // 0 mean, 1 first token, 2 maximum, 3 none: a vector for each token, 4 last token
     int32_t is_integer;  // whether linear layers compute with integers; else with values of avx512.h or avx2.h
     int32_t cores;       // most threads that compute at a time
     float epsilon;

@@ -8,7 +8,10 @@
 
 #define TASKS_PER_CORE 4  // so that a thread which is held up leaves its share to the others
 #define LEAST_NORM 1e-12f
+#define POOL_FIRST 1
+#define POOL_GREATEST 2
 #define POOL_NONE 3
+#define POOL_LAST 4
 
 // A product of some rows with a layer.
 typedef struct {
@@ -222,12 +225,13 @@ static void finish_rows(void *context, int task, void *memory) {
 
 INLINE vector pool_lanes(const float *states, int tokens, int hidden, int pooling) {
     vector pooled = load(states);
-    if (pooling == 1) return pooled;
+    if (pooling == POOL_FIRST) return pooled;
+    if (pooling == POOL_LAST) return load(states + (size_t)(tokens - 1) * hidden);
     for (int row = 1; row < tokens; row++) {
         const vector state = load(states + (size_t)row * hidden);
-        pooled = pooling == 2 ? greater(pooled, state) : add(pooled, state);
+        pooled = pooling == POOL_GREATEST ? greater(pooled, state) : add(pooled, state);
     }
-    return pooling == 2 ? pooled : times(pooled, spread(1.0f / (float)tokens));
+    return pooling == POOL_GREATEST ? pooled : times(pooled, spread(1.0f / (float)tokens));
 }
 
 static void pool_text(void *context, int task, void *memory) {

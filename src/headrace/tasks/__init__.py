@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any, Final
 
-from headrace.tasks import answer, classify, embed, extract, regress, rerank, similarity, zeroshot
+from headrace.tasks import answer, classify, embed, extract, fill, regress, rerank, similarity, zeroshot
 from headrace.tasks.base import Task
 from headrace.types import Result, TaskName
 
 TASKS: Final[Mapping[TaskName, Task]] = {
-    each.TASK.name: each.TASK for each in (answer, classify, embed, extract, regress, rerank, similarity, zeroshot)
+    each.TASK.name: each.TASK
+    for each in (answer, classify, embed, extract, fill, regress, rerank, similarity, zeroshot)
 }
 
 

@@ -44,7 +44,7 @@ def closeness(left: float, right: float) -> float:
     return 1 - min(1.0, abs(left - right) / max(abs(left), abs(right), 1.0))
 
 
-def read_inputs(request: Request) -> tuple[Text, ...]:
+def read_inputs(request: Request, _traits: Traits) -> tuple[Text, ...]:
     """Return the inputs."""
     return request.inputs
 
@@ -70,7 +70,7 @@ def name_own(index: int, _request: Request) -> str:
     return name_input(index)
 
 
-def pair_with_query(request: Request) -> tuple[Text, ...]:
+def pair_with_query(request: Request, _traits: Traits) -> tuple[Text, ...]:
     """Return the query with each of the inputs.
 
     Raises:
@@ -109,7 +109,7 @@ class Task:
         unpack: Turns the bytes back, exactly.
         agree: Returns how far two such results say the same: 1 if they do, 0 if they say another thing.
         spell: Returns what is particular to a result of this task, by the names that every surface has for it.
-        expand: Returns the texts that a model has to read for a request.
+        expand: Returns the texts that a model, as it is, has to read for a request.
         name_text: Returns what the caller calls one of these texts, by its index.
         combine: Makes the results of the answer of those of the texts.
     """
@@ -122,6 +122,6 @@ class Task:
     unpack: Callable[[bytes], Result]
     agree: Callable[[Any, Any], float]
     spell: Callable[[Any], dict[str, Any]]
-    expand: Callable[[Request], tuple[Text, ...]] = read_inputs
+    expand: Callable[[Request, Traits], tuple[Text, ...]] = read_inputs
     name_text: Callable[[int, Request], str] = name_own
     combine: Callable[[Sequence[Any], Request], tuple[Result, ...]] = as_they_are

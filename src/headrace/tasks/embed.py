@@ -4,11 +4,43 @@ from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
+from numpy.typing import NDArray
 
+from headrace.errors import RequestInvalid
 from headrace.tasks.base import Task, count, pack_counts, unpack_counts
-from headrace.types import Embedding, FloatArray, Options, Traits, Window
+from headrace.types import Embedding, FloatArray, Options, Request, Traits, Window
 
 _TINY: Final = 1e-12  # keeps windows that cancel each other out from dividing by 0
+
+
+def expand(request: Request, traits: Traits) -> tuple[str, ...]:
+    """Return the inputs, with the prompt that was asked for before each.
+
+    Raises:
+        RequestInvalid: The model has no such prompt, or not so many dimensions.
+    """
+    wanted = request.options.dimensions
+    if wanted is not None and not 0 < wanted <= traits.dimensions:
+        raise RequestInvalid(
+            f"the model gives {traits.dimensions} dimensions, and {wanted} cannot be taken of them",
+            field="options.dimensions",
+        )
+    before = find_prompt(traits, request.options.prompt, "prompt")
+    return tuple(before + text for text in request.inputs)
+
+
+def find_prompt(traits: Traits, name: str | None, option: str) -> str:
+    """Return what a model was trained to see before a text; nothing if nothing was asked for.
+
+    Raises:
+        RequestInvalid: It has no prompt of that name.
+    """
+    if name is None:
+        return ""
+    if name not in traits.prompts:
+        known = ", ".join(sorted(traits.prompts)) or "none"
+        raise RequestInvalid(f"the model has no prompt {name[:80]!r}; it has: {known}", field=f"options.{option}")
+    return traits.prompts[name]
 
 
 def finish(_text: str, windows: Sequence[Window], truncated: bool, options: Options, traits: Traits) -> Embedding:  # noqa: ARG001 - as every task
@@ -24,8 +56,10 @@ def finish(_text: str, windows: Sequence[Window], truncated: bool, options: Opti
 
 
 def _pick(window: Window, options: Options) -> FloatArray:
-    unit = np.asarray(window.arrays["embedding"], dtype=np.float32)
-    return unit if options.normalize else unit * np.float32(window.arrays["norm"])
+    unit = np.asarray(window.arrays["embedding"], dtype=np.float32)[: options.dimensions]
+    if not options.normalize:
+        return unit * np.float32(window.arrays["norm"])
+    return unit if options.dimensions is None else _scale(unit)
 
 
 def _merge(windows: Sequence[Window], options: Options) -> FloatArray:
@@ -35,9 +69,13 @@ def _merge(windows: Sequence[Window], options: Options) -> FloatArray:
     counts once. Scaling comes last: the shorter vector of a window without a clear subject shall count for less.
     """
     vectors = [np.asarray(window.arrays["embedding"], dtype=np.float64) * window.arrays["norm"] for window in windows]
-    mean = np.average(vectors, axis=0, weights=[window.weight for window in windows])
-    values = mean / max(float(np.linalg.norm(mean)), _TINY) if options.normalize else mean
-    return values.astype(np.float32)
+    mean = np.average(vectors, axis=0, weights=[window.weight for window in windows])[: options.dimensions]
+    return _scale(mean) if options.normalize else mean.astype(np.float32)
+
+
+def _scale(values: NDArray[np.floating[Any]]) -> FloatArray:
+    wide = values.astype(np.float64)
+    return np.asarray(wide / max(float(np.linalg.norm(wide)), _TINY), dtype=np.float32)
 
 
 def pack(embedding: Embedding) -> bytes:
@@ -68,7 +106,8 @@ def spell(result: Embedding) -> dict[str, Any]:
 TASK: Final = Task(
     name="embed",
     model="embed",
-    options=("truncate", "normalize"),
+    options=("truncate", "normalize", "dimensions"),
+    expand=expand,
     finish=finish,
     pack=pack,
     unpack=unpack,

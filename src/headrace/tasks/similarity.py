@@ -7,18 +7,19 @@ import numpy as np
 
 from headrace.tasks import embed
 from headrace.tasks.base import Task, name_input, query_of
-from headrace.types import Embedding, Request, Similarity, Text
+from headrace.types import Embedding, Request, Similarity, Text, Traits
 
 _TINY: Final = 1e-12  # keeps a vector of zeros from dividing by its length
 
 
-def expand(request: Request) -> tuple[Text, ...]:
-    """Return the query, and then the inputs.
+def expand(request: Request, traits: Traits) -> tuple[Text, ...]:
+    """Return the query, and then the inputs, each with its prompt.
 
     Raises:
-        RequestInvalid: There is no query.
+        RequestInvalid: There is no query, or the model has no such prompt or not so many dimensions.
     """
-    return (query_of(request), *request.inputs)
+    before = embed.find_prompt(traits, request.options.query_prompt, "query_prompt")
+    return (before + query_of(request), *embed.expand(request, traits))
 
 
 def name_text(index: int, _request: Request) -> str:

@@ -30,7 +30,7 @@ _MAX_TEMPLATE: Final = 1000  # characters; each label makes a sentence of it
 _PACKED: Final = struct.Struct("<dd")
 
 
-def expand(request: Request) -> tuple[Text, ...]:
+def expand(request: Request, _traits: Traits) -> tuple[Text, ...]:
     """Return each of the inputs with the sentence of each label.
 
     Raises:

@@ -86,7 +86,7 @@ def train(base: Checkpoint, config: Config, split: Split[None], run: Run, comput
         SourceUnsupported: The base is no embedding model.
         SourceInvalid: The base is not whole.
     """
-    if base.task != "embed":
+    if base.task not in {"embed", "fill"}:
         raise SourceUnsupported(
             f"{base.architecture!r} has a head; take an embedding model or a bare encoder", field="base"
         )

@@ -97,16 +97,24 @@ def test_the_places_of_the_api_are_printed_as_json(run: Run, server: FakeServer,
         "api": f"{URL}/api/v1",
         "docs": f"{URL}/docs",
         "metrics": f"{URL}/metrics",
-        "try": example_call(URL, "embed", with_key=False),
+        "try": example_call(URL, "embed", None, with_key=False),
         "models": ["minilm"],
         "default_model": "minilm",
     }
 
 
 def test_the_call_can_be_pasted_into_a_shell() -> None:
-    words = shlex.split(example_call(URL, "embed", with_key=False))
+    words = shlex.split(example_call(URL, "embed", None, with_key=False))
     assert words[:3] == ["curl", "-s", f"{URL}/api/v1/embed"]
     assert json.loads(words[-1]) == {"inputs": ["The water drives the wheel."]}
+
+
+def test_the_call_has_what_its_task_wants() -> None:
+    for task, beside in (("rerank", {"query"}), ("answer", {"query"}), ("zeroshot", {"labels"}), ("classify", set())):
+        body = json.loads(shlex.split(example_call(URL, task, None, with_key=False))[-1])
+        assert body.keys() == {"inputs", *beside}
+    masked = json.loads(shlex.split(example_call(URL, "fill", "<it's>", with_key=False))[-1])
+    assert masked == {"inputs": ["The water drives the <it's>."]}
 
 
 def test_with_keys_the_call_takes_the_key_from_a_variable(

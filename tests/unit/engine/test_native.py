@@ -20,8 +20,8 @@ from headrace.engine.native import NativeBackend, NativeModel
 from headrace.engine.onnx import OnnxBackend
 from headrace.engine.plan import Precision
 from headrace.errors import EngineFailed, ModelCorrupt, RuntimeUnfit
-from headrace.export.architecture import Activation, Head, Linear
-from headrace.export.builder import build_classifier, build_tagger
+from headrace.export.architecture import Activation, Head, HeadActivation, Linear
+from headrace.export.builder import build_classifier, build_filler, build_tagger
 from headrace.models.manifest import Pooling
 from headrace.types import FloatArray
 
@@ -71,7 +71,7 @@ def assert_agree(found: dict[str, Any], wanted: dict[str, Any], least: float) ->
 
 
 @pytest.mark.parametrize("activation", ["gelu", "gelu_tanh", "relu"])
-@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "lasttoken"])
 @pytest.mark.parametrize("has_bias", [False, True], ids=["", "with a bias of the scores"])
 def test_it_computes_what_the_graph_says(
     tmp_path: Path, activation: Activation, pooling: Pooling, has_bias: bool, precision: Precision
@@ -81,6 +81,22 @@ def test_it_computes_what_the_graph_says(
     batch = texts(LENGTHS)
     native, onnx = NativeModel(path, 2, precision).session(), OnnxBackend(path, 2)
     assert_agree(native.run(batch), onnx.run(batch), LEAST[precision])
+
+
+def test_each_token_gets_its_state_where_words_are_looked_for_afterwards(tmp_path: Path, precision: Precision):
+    path = tmp_path / "model.onnx"
+    path.write_bytes(build_filler(random_encoder()).SerializeToString())
+    batch = texts(LENGTHS)
+    found, wanted = (
+        backend.run(batch)["token_states"]
+        for backend in (NativeModel(path, 2, precision).session(), OnnxBackend(path, 2))
+    )
+    assert found.shape == wanted.shape == (*batch.input_ids.shape, 64)
+    is_token = batch.attention_mask == 1
+    cosines = (found * wanted)[is_token].sum(axis=1) / (
+        np.linalg.norm(found[is_token], axis=1) * np.linalg.norm(wanted[is_token], axis=1)
+    )
+    assert cosines.min() > {"fp32": 0.999999, "int16": 0.9999, "bf16": 0.999, "int8": 0.98}[precision]
 
 
 def test_each_token_gets_scores_where_the_model_gives_them(tmp_path: Path, precision: Precision):
@@ -100,7 +116,8 @@ def test_each_token_gets_scores_where_the_model_gives_them(tmp_path: Path, preci
         np.testing.assert_allclose(alone, found[index][is_token[index]], atol=1e-5)
 
 
-def test_tokens_of_a_second_text_are_told_apart(tmp_path: Path, precision: Precision):
+@pytest.mark.parametrize("activation", ["gelu", "relu", "tanh"])
+def test_tokens_of_a_second_text_are_told_apart(tmp_path: Path, precision: Precision, activation: HeadActivation):
     chooser = np.random.default_rng(3)
 
     def numbers(*shape: int) -> FloatArray:
@@ -109,7 +126,7 @@ def test_tokens_of_a_second_text_are_told_apart(tmp_path: Path, precision: Preci
     encoder = replace(random_encoder(), segment=numbers(64) * 10)
     head = Head(
         inner=Linear(weight=numbers(64, 64), bias=numbers(64)),
-        activation="tanh",
+        activation=activation,
         outer=Linear(weight=numbers(64, 1), bias=numbers(1)),
     )
     path = tmp_path / "model.onnx"

@@ -1,7 +1,5 @@
 """Every family of encoders, as transformers makes it, against the graph that is built for it."""
 
-import copy
-import json
 from pathlib import Path
 from typing import Any
 
@@ -10,71 +8,14 @@ import onnxruntime
 import pytest
 import torch
 import transformers
+from tests.support.families import CONFIGS, MAX_TOKENS, Saved, load, save
 
 from headrace.errors import HeadraceError, SourceInvalid, SourceUnsupported
-from headrace.export.builder import build_classifier, build_graph, build_tagger
-from headrace.export.families import (
-    is_known,
-    read_classifier,
-    read_encoder,
-    read_span_finder,
-    read_tagger,
-    relative_buckets,
-)
-from headrace.export.plain import classify, encode, tag
-from headrace.export.pytorch import TextEncoder, quiet_libraries
-from headrace.export.tensors import read_tensors
+from headrace.export.builder import build_graph
+from headrace.export.families import is_known, read_encoder, relative_buckets
+from headrace.export.plain import encode
+from headrace.export.pytorch import quiet_libraries
 from headrace.types import FloatArray
-
-SIZES: dict[str, Any] = {
-    "vocab_size": 50,
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 4,
-    "intermediate_size": 64,
-    "max_position_embeddings": 300,
-    "initializer_range": 0.3,  # larger than usual, so that a wrong mask, position or weight shows
-}
-CONFIGS: dict[str, transformers.PretrainedConfig] = {
-    "bert": transformers.BertConfig(**SIZES),
-    "bert with relu": transformers.BertConfig(**SIZES, hidden_act="relu"),
-    "bert with approximate gelu": transformers.BertConfig(**SIZES, hidden_act="gelu_new"),
-    "roberta": transformers.RobertaConfig(**SIZES, type_vocab_size=1),
-    "xlm-roberta": transformers.XLMRobertaConfig(**SIZES, type_vocab_size=1),
-    "camembert": transformers.CamembertConfig(**SIZES, type_vocab_size=1),
-    "electra": transformers.ElectraConfig(**SIZES, embedding_size=32),
-    "electra with a projection": transformers.ElectraConfig(**SIZES, embedding_size=16),
-    "distilbert": transformers.DistilBertConfig(
-        vocab_size=50, dim=32, n_layers=2, n_heads=4, hidden_dim=64, max_position_embeddings=300, initializer_range=0.3
-    ),
-    "mpnet": transformers.MPNetConfig(**SIZES),
-}
-MAX_TOKENS = 280  # further than the 128 positions after which MPNet's buckets are all the same
-
-
-Saved = tuple[dict[str, Any], dict[str, FloatArray]]
-
-
-def load(config: transformers.PretrainedConfig) -> TextEncoder:
-    torch.manual_seed(0)
-    with quiet_libraries():
-        return TextEncoder(transformers.AutoModel.from_config(config).eval(), "mean").eval()
-
-
-def with_head(kind: Any, config: transformers.PretrainedConfig, labels: int = 3) -> Any:
-    """Return a model with a head."""
-    torch.manual_seed(0)
-    own = copy.deepcopy(config)
-    own.num_labels = labels
-    with quiet_libraries():
-        return kind.from_config(own).eval()
-
-
-def save(model: Any, folder: Path) -> Saved:
-    """Save a model as transformers does, and read back what an import reads."""
-    with quiet_libraries():
-        model.save_pretrained(folder)
-    return json.loads((folder / "config.json").read_text()), read_tensors(folder / "model.safetensors")
 
 
 @pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
@@ -109,58 +50,6 @@ def test_the_encoder_of_a_checkpoint_with_a_head_is_the_same(name: str, tmp_path
     expected = read_encoder(*save(model.base_model, tmp_path / "plain"), MAX_TOKENS)
     ids = np.arange(4, 40)
     np.testing.assert_array_equal(encode(found, ids), encode(expected, ids))
-
-
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_classifiers_of_a_family_agree_with_transformers(config: transformers.PretrainedConfig, tmp_path: Path):
-    model = with_head(transformers.AutoModelForSequenceClassification, config)
-    encoder, head = read_classifier(*save(model, tmp_path), MAX_TOKENS, 3)
-    graph = build_classifier(encoder, head).SerializeToString()
-    session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])
-    ids = np.random.default_rng(0).integers(4, 50, (3, 20))
-    mask = np.ones_like(ids)
-    (found,) = session.run(["logits"], {"input_ids": ids, "attention_mask": mask})
-    with torch.inference_mode():
-        wanted = model(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).logits.numpy()
-    assert np.ptp(wanted, axis=0).min() > 0.01  # else any text would do
-    np.testing.assert_allclose(found, wanted, atol=2e-5)
-    plain = [classify(encode(encoder, row), head) for row in ids]
-    np.testing.assert_allclose(np.stack(plain), wanted, atol=2e-5)
-
-
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_taggers_of_a_family_agree_with_transformers(config: transformers.PretrainedConfig, tmp_path: Path):
-    model = with_head(transformers.AutoModelForTokenClassification, config)
-    encoder, head = read_tagger(*save(model, tmp_path), MAX_TOKENS, 3)
-    session = onnxruntime.InferenceSession(
-        build_tagger(encoder, head).SerializeToString(), providers=["CPUExecutionProvider"]
-    )
-    ids = np.random.default_rng(0).integers(4, 50, (3, 20))
-    mask = (np.arange(20) < np.array([[20], [1], [13]])).astype(np.int64)
-    ids[mask == 0] = config.pad_token_id
-    (found,) = session.run(["token_logits"], {"input_ids": ids, "attention_mask": mask})
-    with torch.inference_mode():
-        wanted = model(torch.from_numpy(ids), attention_mask=torch.from_numpy(mask)).logits.numpy()
-    assert found.shape == (3, 20, 3)
-    assert np.ptp(wanted, axis=(0, 1)).min() > 0.01  # else any text would do
-    np.testing.assert_allclose(found[mask == 1], wanted[mask == 1], atol=2e-5)
-    for row, own_mask, scores in zip(ids, mask, wanted, strict=True):
-        plain = tag(encode(encoder, row[own_mask == 1]), head)
-        np.testing.assert_allclose(plain, scores[own_mask == 1], atol=2e-5)
-
-
-@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
-def test_what_finds_answers_of_a_family_agrees_with_transformers(config: transformers.PretrainedConfig, tmp_path: Path):
-    model = with_head(transformers.AutoModelForQuestionAnswering, config, labels=2)
-    encoder, head = read_span_finder(*save(model, tmp_path), MAX_TOKENS)
-    ids, types = np.random.default_rng(0).integers(4, 50, 20), np.repeat([0, 1], [8, 12])
-    has_types = encoder.segment is not None
-    given = {"token_type_ids": torch.from_numpy(types)[None]} if has_types else {}
-    with torch.inference_mode():
-        out = model(torch.from_numpy(ids)[None], **given)
-    wanted = np.stack([out.start_logits[0].numpy(), out.end_logits[0].numpy()], axis=1)
-    assert np.ptp(wanted, axis=0).min() > 0.01  # else any text would do
-    np.testing.assert_allclose(tag(encode(encoder, ids, types), head), wanted, atol=2e-5)
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from headrace.models.manifest import Pooling
 TEXTS = ["the water wheel", "a", "", "water " * 60]
 
 
-@pytest.mark.parametrize("pooling", ["mean", "cls", "max"])
+@pytest.mark.parametrize("pooling", ["mean", "cls", "max", "lasttoken"])
 def test_the_reference_agrees_with_sentence_transformers(tmp_path: Path, pooling: str):
     checkpoint = read_checkpoint(write_checkpoint(tmp_path, pooling))
     reference = TorchOriginal(checkpoint, load_encoder(checkpoint))
@@ -40,7 +40,10 @@ class Fixed(torch.nn.Module):
         return type("Answer", (), {"last_hidden_state": self.states})
 
 
-@pytest.mark.parametrize(("pooling", "expected"), [("mean", [-2.0, 3.0]), ("cls", [-1.0, 2.0]), ("max", [-1.0, 4.0])])
+@pytest.mark.parametrize(
+    ("pooling", "expected"),
+    [("mean", [-2.0, 3.0]), ("cls", [-1.0, 2.0]), ("max", [-1.0, 4.0]), ("lasttoken", [-3.0, 4.0])],
+)
 def test_padding_is_left_out_of_every_pooling(pooling: Pooling, expected: list[float]):
     states = torch.tensor([[[-1.0, 2.0], [-3.0, 4.0], [99.0, 99.0]]])
     encoder = TextEncoder(Fixed(states), pooling)

@@ -22,7 +22,7 @@ Exported = tuple[Graph, Path]
 Make = Callable[[TextEncoder, int], onnx.ModelProto]
 
 
-@pytest.fixture(scope="module", params=["mean", "cls", "max"])
+@pytest.fixture(scope="module", params=["mean", "cls", "max", "lasttoken"])
 def encoder(request: pytest.FixtureRequest, tiny_encoder: TextEncoder) -> TextEncoder:
     return TextEncoder(tiny_encoder.encoder, request.param).eval()
 

@@ -218,3 +218,37 @@ def test_a_file_of_random_bytes_never_raises_anything_but_a_named_error(checkpoi
         return
     with pytest.raises(ModelError):
         read_checkpoint(checkpoint)
+
+
+@pytest.fixture
+def masked(checkpoint: Path, write_json: WriteJson) -> Path:
+    """Return a checkpoint of a masked language model without the files of an embedding model."""
+    (checkpoint / "modules.json").unlink()
+    write_json("config.json", CONFIG | {"architectures": ["BertForMaskedLM"]})
+    tokenizer = json.loads((checkpoint / "tokenizer.json").read_text())
+    write_json("tokenizer.json", tokenizer | {"added_tokens": [{"id": 4, "content": "[MASK]"}]})
+    return checkpoint
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("told", ["[MASK]", {"content": "[MASK]", "lstrip": False}])
+def test_a_masked_language_model_finds_words(masked: Path, write_json: WriteJson, name: str, told: Any):
+    write_json("tokenizer_config.json", {"model_max_length": 128})
+    write_json(name, {"model_max_length": 128, "mask_token": told})
+    found = read_checkpoint(masked)
+    assert (found.task, found.mask, found.labels) == ("fill", "[MASK]", ())
+
+
+@pytest.mark.parametrize("told", [None, "", 7, "<mask>", "x" * 300, {"name": "[MASK]"}])
+def test_a_mask_that_is_not_told_or_not_known_is_refused(masked: Path, write_json: WriteJson, told: Any):
+    write_json("tokenizer_config.json", {"model_max_length": 128, "mask_token": told})
+    with pytest.raises(SourceInvalid) as caught:
+        read_checkpoint(masked)
+    assert caught.value.field == "mask_token"
+
+
+@pytest.mark.parametrize("kind", ["albert", "deberta-v2", "modernbert"])
+def test_of_a_family_without_a_head_of_ours_the_encoder_is_imported(masked: Path, write_json: WriteJson, kind: str):
+    write_json("config.json", CONFIG | {"architectures": ["XForMaskedLM"], "model_type": kind})
+    write_json("tokenizer_config.json", {"model_max_length": 128})
+    assert (read_checkpoint(masked).task, read_checkpoint(masked).mask) == ("embed", None)

@@ -35,6 +35,8 @@ def test_without_modules_the_tokens_are_averaged_and_not_normalised(tmp_path: Pa
         ({"pooling_mode_mean_tokens": True}, "mean"),
         ({"pooling_mode": "cls"}, "cls"),
         ({"pooling_mode": ["max"]}, "max"),
+        ({"pooling_mode": "lasttoken"}, "lasttoken"),
+        ({"pooling_mode_lasttoken": True, "pooling_mode_mean_tokens": False}, "lasttoken"),
         ({"pooling_mode_cls_token": False}, "mean"),
         ({}, "mean"),
     ],
@@ -49,13 +51,11 @@ def test_both_spellings_of_the_pooling_are_read(
 @pytest.mark.parametrize(
     "config",
     [
-        {"pooling_mode_lasttoken": True},
         {"pooling_mode_mean_tokens": False},
         {"pooling_mode_weightedmean_tokens": True},
         {"pooling_mode_mean_sqrt_len_tokens": True},
         {"pooling_mode_mean_tokens": True, "pooling_mode_cls_token": True},
         {"pooling_mode": ["mean", "max"]},
-        {"pooling_mode": "lasttoken"},
         {"pooling_mode": 7},
         {"pooling_mode": {"a": 1}},
         {"pooling_mode_mean_tokens": True, "include_prompt": False},

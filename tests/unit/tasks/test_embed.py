@@ -1,11 +1,14 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from headrace.tasks.embed import TASK, finish, pack, unpack
-from headrace.types import Embedding, Options, Traits, Window
+from headrace.errors import RequestInvalid
+from headrace.tasks.embed import TASK, expand, finish, pack, unpack
+from headrace.types import Caller, Embedding, Options, Request, Traits, Window
 
 VECTORS = arrays(np.float32, st.integers(1, 64), elements=st.floats(-1e3, 1e3, width=32))
 UNIT, RAW = Options(normalize=True), Options(normalize=False)
@@ -42,6 +45,48 @@ def test_windows_are_pooled_by_their_tokens_and_as_long_as_the_model_made_them()
     assert (raw.tokens, raw.truncated, raw.windows, raw.values.dtype) == (13, False, 2, np.dtype(np.float32))
     unit = finish("", windows, False, UNIT, TRAITS)
     np.testing.assert_allclose(unit.values, raw.values / np.linalg.norm(raw.values), rtol=1e-6)
+
+
+def test_of_an_embedding_the_first_numbers_may_be_kept():
+    long, short = window([3, 4, 12], weight=1), window([6, -4, 5], weight=1)
+    for windows, kept in (([long], [3, 4]), ([long, short], [4.5, 0])):
+        raw = finish("", windows, False, Options(normalize=False, dimensions=2), TRAITS).values
+        np.testing.assert_allclose(raw, kept, rtol=1e-6, atol=1e-6)
+        unit = finish("", windows, False, Options(normalize=True, dimensions=2), TRAITS).values
+        np.testing.assert_allclose(unit, np.array(kept) / np.linalg.norm(kept), rtol=1e-6, atol=1e-6)
+        assert unit.dtype == np.float32
+    nothing = finish("", [window([0, 0, 1])], False, Options(normalize=True, dimensions=2), TRAITS).values
+    np.testing.assert_array_equal(nothing, [0, 0])
+
+
+def request(*inputs: str, **options: Any) -> Request:
+    caller, chosen = Caller("tester", frozenset()), Options(**options)
+    return Request(task="embed", inputs=inputs, caller=caller, request_id="test", deadline=0, options=chosen)
+
+
+PROMPTED = Traits(prompts={"query": "query: ", "passage": "passage: "}, dimensions=3)
+
+
+def test_a_prompt_of_the_model_is_put_before_each_text():
+    assert expand(request("a", "", prompt="query"), PROMPTED) == ("query: a", "query: ")
+    assert expand(request("a", dimensions=3), PROMPTED) == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("traits", "options", "field", "message"),
+    [
+        (PROMPTED, {"prompt": "document"}, "options.prompt", "no prompt 'document'; it has: passage, query"),
+        (TRAITS, {"prompt": "query"}, "options.prompt", "it has: none"),
+        (PROMPTED, {"prompt": ""}, "options.prompt", "no prompt ''"),
+        (PROMPTED, {"dimensions": 4}, "options.dimensions", "gives 3 dimensions, and 4"),
+        (PROMPTED, {"dimensions": 0}, "options.dimensions", "0 cannot be taken"),
+        (PROMPTED, {"dimensions": -1}, "options.dimensions", "-1 cannot be taken"),
+    ],
+)
+def test_what_the_model_has_not_is_refused(traits: Traits, options: dict[str, Any], field: str, message: str):
+    with pytest.raises(RequestInvalid, match=message) as caught:
+        expand(request("a", **options), traits)
+    assert caught.value.field == field
 
 
 @pytest.mark.parametrize("options", [UNIT, RAW])

@@ -29,10 +29,10 @@ def ranking(score: float, index: int = 0) -> Ranking:
 
 
 def test_each_input_is_read_with_the_query() -> None:
-    assert expand(request("a", "b", query="q")) == (("q", "a"), ("q", "b"))
+    assert expand(request("a", "b", query="q"), Traits()) == (("q", "a"), ("q", "b"))
     assert [TASK.name_text(index, request("a", "b", query="q")) for index in range(2)] == ["inputs[0]", "inputs[1]"]
     with pytest.raises(RequestInvalid, match="query is missing"):
-        expand(request("a", query=None))
+        expand(request("a", query=None), Traits())
 
 
 @pytest.mark.parametrize("score", [-1000.0, -2.0, 0.0, 3.5, 1000.0])

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -7,7 +8,7 @@ from hypothesis import strategies as st
 
 from headrace.errors import RequestInvalid
 from headrace.tasks.similarity import TASK, combine, expand, spell
-from headrace.types import Caller, Embedding, Request, Similarity
+from headrace.types import Caller, Embedding, Options, Request, Similarity, Traits
 
 
 def embedding(*values: float, **fields: Any) -> Embedding:
@@ -20,16 +21,27 @@ def request(*inputs: str, query: str | None) -> Request:
 
 
 def test_the_query_is_read_before_the_inputs() -> None:
-    assert expand(request("a", "b", query="q")) == ("q", "a", "b")
+    assert expand(request("a", "b", query="q"), Traits()) == ("q", "a", "b")
     asked = request("a", "b", query="q")
     assert [TASK.name_text(index, asked) for index in range(3)] == ["query", "inputs[0]", "inputs[1]"]
 
 
 def test_a_query_may_be_empty_but_not_missing() -> None:
-    assert expand(request("a", query=""))[0] == ""
+    assert expand(request("a", query=""), Traits())[0] == ""
     with pytest.raises(RequestInvalid, match="query is missing") as caught:
-        expand(request("a", query=None))
+        expand(request("a", query=None), Traits())
     assert caught.value.field == "query"
+
+
+def test_query_and_inputs_have_prompts_of_their_own() -> None:
+    traits = Traits(prompts={"query": "query: ", "passage": "passage: "}, dimensions=8)
+    asked = request("a", "b", query="q")
+    chosen = Options(prompt="passage", query_prompt="query", dimensions=8)
+    assert expand(replace(asked, options=chosen), traits) == ("query: q", "passage: a", "passage: b")
+    assert expand(replace(asked, options=Options(query_prompt="query")), traits) == ("query: q", "a", "b")
+    with pytest.raises(RequestInvalid, match="it has: passage, query") as caught:
+        expand(replace(asked, options=Options(query_prompt="document")), traits)
+    assert caught.value.field == "options.query_prompt"
 
 
 def test_scores_are_cosines_whatever_the_lengths() -> None:

@@ -28,6 +28,8 @@ def window() -> Window:
         "norm": np.float32(2),
         "logits": np.array([0.5, -1], np.float32),
         "token_logits": np.array([[2, 1], [0, 1], [3, 0]], np.float32),
+        "token_scores": np.array([[0.5, 0.25], [0.75, 0.125], [0.5, 0.5]], np.float32),
+        "token_words": np.frombuffer(b"the mills...", np.uint8).reshape(3, 2, 2),
         "spans": np.array([[0, 0, -1], [0, 3, 0], [4, 8, 1]], np.int32),
     }
     return Window(arrays=arrays, tokens=3, weight=2)  # type: ignore[arg-type]
@@ -53,12 +55,16 @@ def test_what_is_packed_comes_back(name: TaskName) -> None:
     assert (back.tokens, back.truncated, back.windows) == (3, True, 1)
 
 
-def answered(*logits: float, vector: tuple[float, float] = (0.6, 0.8), tokens: Any = None) -> Window:
+def answered(
+    *logits: float, vector: tuple[float, float] = (0.6, 0.8), tokens: Any = None, words: bytes = b"the mills..."
+) -> Window:
     arrays = {
         "embedding": np.array(vector, np.float32),
         "norm": np.float32(2),
         "logits": np.array(logits, np.float32),
         "token_logits": np.array(tokens or [[2, 1], [0, 5], [3, 0]], np.float32),
+        "token_scores": np.array([[0.5, 0.25], [0.75, 0.125], [0.5, 0.5]], np.float32),
+        "token_words": np.frombuffer(words, np.uint8).reshape(3, 2, 2),
         "spans": np.array([[0, 0, -1], [0, 3, 0], [4, 8, 1]], np.int32),
     }
     return Window(arrays=arrays, tokens=3, weight=2)  # type: ignore[arg-type]
@@ -77,6 +83,8 @@ def answered(*logits: float, vector: tuple[float, float] = (0.6, 0.8), tokens: A
         ("regress", answered(-0.5, -1), 0.0),
         ("extract", answered(0.5, -1, tokens=[[2, 1], [5, 0], [3, 0]]), 0.0),
         ("answer", answered(0.5, -1, tokens=[[2, 1], [0, 0], [9, 9]]), 0.0),
+        ("fill", answered(words=b"the mulls..."), 2 / 3),
+        ("fill", answered(words=b"thxxmixxs.xx"), 1.0),
     ],
 )
 def test_results_agree_as_far_as_they_say_the_same(name: TaskName, other: Window, expected: float) -> None:

@@ -35,9 +35,9 @@ def scored(entailment: float, contradiction: float = 0.0, **fields: Any) -> Enta
 
 def test_each_input_is_read_with_a_sentence_of_each_label() -> None:
     asked = request("one", "two", labels=("a", "b"), template="About {}!")
-    assert expand(asked) == (("one", "About a!"), ("one", "About b!"), ("two", "About a!"), ("two", "About b!"))
+    assert expand(asked, NLI) == (("one", "About a!"), ("one", "About b!"), ("two", "About a!"), ("two", "About b!"))
     assert [name_text(index, asked) for index in range(4)] == ["inputs[0]", "inputs[0]", "inputs[1]", "inputs[1]"]
-    assert expand(request("one", labels=["{0.__class__}"])) == (("one", "This example is {0.__class__}."),)
+    assert expand(request("one", labels=["{0.__class__}"]), NLI) == (("one", "This example is {0.__class__}."),)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_each_input_is_read_with_a_sentence_of_each_label() -> None:
 )
 def test_what_makes_no_sentences_is_refused_by_name(asked: dict[str, Any], field: str) -> None:
     with pytest.raises(RequestInvalid) as caught:
-        expand(request("one", **asked))
+        expand(request("one", **asked), NLI)
     assert caught.value.field == field
 
 

@@ -18,6 +18,7 @@ from headrace.api.rest.responses import (
     ClassifyResponse,
     EmbedResponse,
     ExtractResponse,
+    FillResponse,
     Model,
     Models,
     RegressResponse,
@@ -33,6 +34,7 @@ from headrace.api.rest.schemas import (
     Compared,
     EmbedRequest,
     ExtractRequest,
+    FillRequest,
     Inputs,
     RegressRequest,
     RerankRequest,
@@ -72,6 +74,9 @@ _ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
     "embed": _Endpoint("Embed texts", "Turn texts into vectors", EmbedRequest, EmbedResponse),
     "extract": _Endpoint(
         "Extract entities", "Find the spans of texts that have labels", ExtractRequest, ExtractResponse
+    ),
+    "fill": _Endpoint(
+        "Find words for masks", "Say which words may stand where texts have masks", FillRequest, FillResponse
     ),
     "regress": _Endpoint("Read a number from texts", "Turn texts into numbers", RegressRequest, RegressResponse),
     "rerank": _Endpoint(

@@ -52,6 +52,27 @@ class ExtractResult(_Result):
     entities: list[EntitySpan] = Field(description="In the order of the text.")
 
 
+class MaskWord(Shape):
+    """A word that may stand in the place of a mask."""
+
+    text: str = Field(description="As the model has it, with the space before it where that is part of its words.")
+    score: float = Field(description="Probability among all words of the model.")
+
+
+class MaskFound(Shape):
+    """A mask in a text."""
+
+    start: int = Field(description="Index of its first character, counted in Unicode code points.")
+    end: int = Field(description="Index after its last character.")
+    words: list[MaskWord] = Field(description="The best first.")
+
+
+class FillResult(_Result):
+    """The masks of one text."""
+
+    masks: list[MaskFound] = Field(description="In the order of the text.")
+
+
 class RegressResult(_Result):
     """The number of one text."""
 
@@ -135,6 +156,13 @@ class ExtractResponse(_Response):
     results: list[ExtractResult]
 
 
+class FillResponse(_Response):
+    """One result for each input, in the order of the inputs."""
+
+    task: Literal["fill"]
+    results: list[FillResult]
+
+
 class RegressResponse(_Response):
     """One result for each input, in the order of the inputs."""
 
@@ -184,6 +212,8 @@ class Model(Shape):
         description="Numbers that it gives for a text or a token: where it has labels, one for each."
     )
     labels: list[str] = Field(description="Of a classifier of texts or tokens, in the order of its scores.")
+    mask: str | None = Field(description="What stands for a word that it is to find.")
+    prompts: dict[str, str] = Field(description="What it was trained to see before a text, by name.")
     max_tokens: int
     pooling: str
     normalize: bool
@@ -204,6 +234,8 @@ class Model(Shape):
             precision=plan.precision,
             dimensions=manifest.dimensions,
             labels=list(manifest.labels),
+            mask=manifest.mask,
+            prompts=dict(manifest.prompts),
             max_tokens=manifest.max_tokens,
             pooling=manifest.pooling,
             normalize=manifest.normalize,

@@ -23,6 +23,16 @@ def _truncate(whole: str) -> Any:
     )
 
 
+_DIMENSIONS: Final[Any] = Field(
+    default=None,
+    ge=1,
+    description="Keep so many of the first numbers, of a model that was trained for it (Matryoshka); by default all.",
+)
+_PROMPT: Final[Any] = Field(
+    default=None, description="Name of the model's own prompt that is put before each text; by default none."
+)
+
+
 class _Texts(Shape):
     """What every task is asked with."""
 
@@ -41,6 +51,8 @@ class EmbedOptions(Shape):
     normalize: bool | None = Field(
         default=None, description="Scale to length 1; by default as the model is meant to be used."
     )
+    dimensions: int | None = _DIMENSIONS
+    prompt: str | None = _PROMPT
 
 
 class EmbedRequest(_Texts):
@@ -87,6 +99,26 @@ class ExtractRequest(_Texts):
     """Texts to find entities in."""
 
     options: ExtractOptions = ExtractOptions()
+
+
+class FillOptions(Shape):
+    """What may be chosen about words for masks."""
+
+    truncate: Truncate = _truncate("read those windows of it that have a mask, of which the surest counts")
+    top_k: int = Field(default=5, ge=1, le=64, description="How many words of each mask, the best first.")
+    threshold: float | None = Field(
+        default=None, allow_inf_nan=False, description="Leave out words with a lower score; by default none."
+    )
+
+
+class FillRequest(_Texts):
+    """Texts with masks, as the model writes them, such as [MASK]."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"inputs": ["The water drives the [MASK] of the mill."]}]}
+    )
+
+    options: FillOptions = FillOptions()
 
 
 class RegressOptions(Shape):
@@ -183,6 +215,11 @@ class SimilarityOptions(Shape):
     """What may be chosen about a comparison."""
 
     truncate: Truncate = _truncate("embed all of it in windows and combine them")
+    dimensions: int | None = _DIMENSIONS
+    prompt: str | None = _PROMPT
+    query_prompt: str | None = Field(
+        default=None, description="Name of the model's own prompt that is put before the query; by default none."
+    )
 
 
 class SimilarityRequest(Compared):
@@ -213,6 +250,7 @@ Inputs = (
     | ClassifyRequest
     | EmbedRequest
     | ExtractRequest
+    | FillRequest
     | RegressRequest
     | RerankRequest
     | SimilarityRequest

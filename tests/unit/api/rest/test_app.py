@@ -169,6 +169,7 @@ async def test_the_document_describes_every_route_and_resolves(client: httpx.Asy
         "/api/v1/classify",
         "/api/v1/embed",
         "/api/v1/extract",
+        "/api/v1/fill",
         "/api/v1/models",
         "/api/v1/regress",
         "/api/v1/rerank",
