@@ -21,7 +21,7 @@ def in_short(results: Results) -> list[str]:
 
 
 def _limits(results: Results) -> Iterable[list[str]]:
-    """Compare with what the machine could do at most, in the numbers that it multiplies the fastest, 8-bit ones aside."""
+    """Compare with what the machine could do at most, in the floats that it multiplies the fastest."""
     floats = [name for name in results.candidates(limits.PART) if ", fp32 " in name or ", bf16 " in name]
     ours = results.series(offline.PART, _OURS, "tokens_per_s")
     yield from _beside(results, ours, limits.PART, floats, "tokens_per_s", "a list of texts, beside the bare products")
