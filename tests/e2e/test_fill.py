@@ -123,10 +123,13 @@ async def test_what_cannot_be_filled_is_refused_by_name(
         assert (fine.status_code, len(fine.json()["results"][0]["masks"][0]["words"])) == (200, 5)
 
 
-async def test_every_place_of_a_window_may_be_a_mask(homes: dict[str, Path]):
-    (full,) = (await fill(homes["wordpiece"], "[MASK] " * 60, top_k=64))["results"]
-    assert (len(full["masks"]), full["truncated"]) == (38, True)
-    assert all(len(mask["words"]) == 64 for mask in full["masks"])
+async def test_a_text_has_at_most_so_many_masks(homes: dict[str, Path]):
+    (full,) = (await fill(homes["wordpiece"], "[MASK] " * 16, top_k=64))["results"]
+    assert [len(mask["words"]) for mask in full["masks"]] == [64] * 16
+    for truncate in ("truncate", "chunk"):
+        refused = await fill(homes["wordpiece"], "the [MASK]", "[MASK] " * 17, truncate=truncate)
+        assert (refused["code"], refused["field"]) == ("request.invalid", "inputs[1]")
+        assert "has 17 masks" in refused["detail"]
 
 
 async def test_a_neighbour_changes_nothing_and_a_text_is_remembered(homes: dict[str, Path]):

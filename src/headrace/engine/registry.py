@@ -243,7 +243,7 @@ async def start_model(model: LoadedModel) -> None:
 async def _hold_to_manifest(model: LoadedModel) -> None:
     """Run a text of the whole window and compare the outputs' names and shapes."""
     manifest = model.manifest
-    text = " ".join([manifest.mask or "a"] * manifest.max_tokens)
+    text = " ".join([manifest.mask or "a", *["a"] * manifest.max_tokens])
     job = Job(texts=(text,), truncate="truncate", deadline=time.monotonic() + _LIMIT_S)
     item = (await model.engine.run(job)).items[0]
     if isinstance(item, HeadraceError):

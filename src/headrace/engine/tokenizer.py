@@ -26,6 +26,8 @@ import tokenizers  # noqa: E402 - after the environment says how it is to work
 # 4 to 5 characters for a token, other languages less.
 _CHARS_PER_TOKEN: Final = 6
 _WORD: Final = "x"
+# Of a text. The answer to one that is nothing but masks would be 200 times as long as an embedding.
+_MOST_MASKS: Final = 16
 
 
 class FastTokenizer:
@@ -76,13 +78,17 @@ class FastTokenizer:
     def _lay_out(self, bodies: Sequence[Body], truncate: Truncate) -> tuple[Encoding, ...] | HeadraceError:
         if len(bodies) == 1:
             windows = self._layout.lay_out(bodies[0], truncate)
-            return windows if self._mask is None or isinstance(windows, HeadraceError) else self._mark(windows)
+            return (
+                windows if self._mask is None or isinstance(windows, HeadraceError) else self._mark(windows, bodies[0])
+            )
         if self._pair_layout is None:
             return RequestInvalid("this model reads one text at a time; name a model that compares two")
         return self._pair_layout.lay_out(bodies[0], bodies[1], truncate)
 
-    def _mark(self, windows: tuple[Encoding, ...]) -> tuple[Encoding, ...]:
+    def _mark(self, windows: tuple[Encoding, ...], body: Body) -> tuple[Encoding, ...] | RequestInvalid:
         """Return the windows that have masks, and say where; the first one if none has."""
+        if (masks := list(body.ids).count(self._mask)) > _MOST_MASKS:
+            return RequestInvalid(f"the text has {masks} masks; words are found for {_MOST_MASKS}, so send it in parts")
         places = [np.flatnonzero(np.asarray(window.ids) == self._mask) for window in windows]
         marked = [replace(window, masks=found) for window, found in zip(windows, places, strict=True)]
         return tuple(window for window, found in zip(marked, places, strict=True) if len(found)) or (marked[0],)
