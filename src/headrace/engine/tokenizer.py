@@ -87,7 +87,7 @@ class FastTokenizer:
 
     def _mark(self, windows: tuple[Encoding, ...], body: Body) -> tuple[Encoding, ...] | RequestInvalid:
         """Return the windows that have masks, and say where; the first one if none has."""
-        if (masks := list(body.ids).count(self._mask)) > _MOST_MASKS:
+        if (masks := sum(token == self._mask for token in body.ids)) > _MOST_MASKS:
             return RequestInvalid(f"the text has {masks} masks; words are found for {_MOST_MASKS}, so send it in parts")
         places = [np.flatnonzero(np.asarray(window.ids) == self._mask) for window in windows]
         marked = [replace(window, masks=found) for window, found in zip(windows, places, strict=True)]
