@@ -110,5 +110,8 @@ def _agree(model: LoadedModel, answered: Answered, text: Text, item: Output | He
     if isinstance(item, HeadraceError):
         return 0.0
     task = answered.task
-    found = task.finish(text, item.windows, item.truncated, answered.options, model.manifest.traits)
+    try:
+        found = task.finish(text, item.windows, item.truncated, answered.options, model.manifest.traits)
+    except HeadraceError:  # such as of a version whose mask is another
+        return 0.0
     return task.agree(wanted, found)
