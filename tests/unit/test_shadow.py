@@ -16,7 +16,7 @@ from headrace.types import Filling, Mask, Options, Traits, Window, Word
 
 def output(*rows: tuple[bytes, float]) -> Output:
     """Return what an engine gives for a text with so many masks."""
-    arrays = {
+    arrays: dict[str, Any] = {
         "token_words": np.array([[np.frombuffer(word, np.uint8)] for word, _ in rows], np.uint8).reshape(-1, 1, 4),
         "token_scores": np.array([[score] for _, score in rows], np.float32).reshape(-1, 1),
         "spans": np.array([(4, 10, 0) for _ in rows], np.int32).reshape(-1, 3),
