@@ -37,6 +37,7 @@ from headrace.training.tokens import TextTokenizer, Tokenized
 Tags = tuple[str, ...]
 
 _IGNORED: Final = -100  # what PyTorch's cross-entropy leaves out
+_GOES_ON: Final = frozenset("BI")  # a span may go on after such a tag
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,26 +158,42 @@ def _all_targets(examples: Sequence[Example[Tags]], texts: Tokenized, names: Seq
 
 
 def _as_targets(example: Example[Tags], spans: NDArray[np.int32], names: Sequence[str]) -> Tensor:
+    """Return what each token is to get: the tag of its word, and one that goes on after the first token of a word.
+
+    Whoever asks the model knows nothing of these words, only tokens: with the first ones alone to learn from, a name
+    with a mark in it ended there. Of tags that say where a span ends, the first token gets it and the others none.
+    """
     number = {name: place for place, name in enumerate(names)}
     targets = torch.full((len(spans),), _IGNORED)
-    for word, token in enumerate(_first_tokens(example, spans)):
-        if token is not None:
-            targets[token] = number[example.target[word]]
+    known: set[int] = set()
+    for token, word in _words_of_tokens(example, spans):
+        tag = example.target[word]
+        if word not in known:
+            targets[token] = number[tag]
+        elif tag == OUTSIDE or tag[0] in _GOES_ON:
+            targets[token] = number[OUTSIDE if tag == OUTSIDE else "I" + tag[1:]]
+        known.add(word)
     return targets
 
 
 def _first_tokens(example: Example[Tags], spans: NDArray[np.int32]) -> list[int | None]:
-    """Return the first token of each word; nothing for a word that was cut off, or of which no token is left.
+    """Return the first token of each word; nothing for a word that was cut off, or of which no token is left."""
+    first: list[int | None] = [None] * len(example.target)
+    for token, word in _words_of_tokens(example, spans):
+        first[word] = token if first[word] is None else first[word]
+    return first
+
+
+def _words_of_tokens(example: Example[Tags], spans: NDArray[np.int32]) -> Iterator[tuple[int, int]]:
+    """Yield the tokens that are part of a word, each with its word.
 
     A token is part of the word that its last character is in: some tokenizers count the space before a word to it.
     """
     text = str(example.text)
     word_of = np.repeat(np.arange(len(example.target)), [len(word) + 1 for word in text.split(" ")])  # of a character
-    first: list[int | None] = [None] * len(example.target)
     for token, (begin, end) in enumerate(spans):
-        if end > begin and text[end - 1] != " " and first[word_of[end - 1]] is None:
-            first[word_of[end - 1]] = token
-    return first
+        if end > begin and text[end - 1] != " ":
+            yield token, int(word_of[end - 1])
 
 
 # --- measuring -------------------------------------------------------------------------------------------------------

@@ -84,7 +84,7 @@ def test_the_first_token_of_a_word_is_the_one_that_its_end_is_in():
     # as a tokenizer gives them that counts the space before a word to it; the last word is cut off
     spans = np.array([[0, 0], [0, 3], [3, 5], [5, 6], [5, 8], [0, 0]], np.int32)
     assert extract._first_tokens(example, spans) == [1, 4, None]
-    assert extract._as_targets(example, spans, ["O", "B-LOC"]).tolist() == [-100, 1, -100, -100, 0, -100]
+    assert extract._as_targets(example, spans, ["O", "B-LOC", "I-LOC"]).tolist() == [-100, 1, 2, -100, 0, -100]
 
 
 def test_a_space_in_a_word_does_not_part_it(tmp_path: Path):
@@ -92,3 +92,21 @@ def test_a_space_in_a_word_does_not_part_it(tmp_path: Path):
     split = extract.read(files(write_rows(tmp_path / "a.jsonl", made)), Config(holdout=0.1))
     (example,) = [each for each in (*split.train, *split.held_out) if "York" in str(each.text)]
     assert len(str(example.text).split(" ")) == 2
+
+
+@pytest.mark.parametrize(
+    ("tags", "expected"),
+    [
+        (("B-X", "O"), ["B-X", "I-X", "I-X", "O", "O"]),
+        (("I-X", "O"), ["I-X", "I-X", "I-X", "O", "O"]),
+        (("U-X", "O"), ["U-X", None, None, "O", "O"]),  # a second one would end another span
+        (("B-X", "L-X"), ["B-X", "I-X", "I-X", "L-X", None]),
+    ],
+)
+def test_every_token_of_a_word_is_learned_from(tags: tuple[str, ...], expected: list[str | None]):
+    example = Example("U.S. it's", tags, 1)
+    spans = np.array([(0, 0), (0, 1), (1, 2), (2, 4), (5, 7), (7, 9), (0, 0)], np.int32)
+    names = ["O", "B-X", "I-X", "U-X", "L-X"]
+    found = extract._as_targets(example, spans, names).tolist()
+    assert (found[0], found[-1]) == (-100, -100)
+    assert [None if each == -100 else names[each] for each in found[1:-1]] == expected
