@@ -68,6 +68,7 @@ class _Work:
 
     request: Request
     model: LoadedModel
+    traits: Traits
     task: Task
     options: Options
     texts: tuple[Text, ...]
@@ -263,7 +264,8 @@ class Service:
         _require_short(request.labels, longest, name_label)
         _require_short((request.query or "",), longest, lambda _: "query")
         options = request.options.resolved(normalize=model.manifest.normalize)
-        return _Work(request, model, task, options, task.expand(request, model.manifest.traits))
+        traits = model.manifest.traits
+        return _Work(request, model, traits, task, options, task.expand(request, traits))
 
     async def _recall(self, keys: list[bytes], task: Task) -> dict[bytes, Result]:
         entries = await self._cache.get_many(keys)
@@ -303,9 +305,8 @@ class Service:
         """Run texts, finish their results and remember them."""
         job = Job(texts=tuple(texts.values()), truncate=work.options.truncate, deadline=work.request.deadline)
         result = await _run_until(work.request.deadline, work.model, job)
-        traits = work.model.manifest.traits
         items = dict(zip(texts, result.items, strict=True))
-        found = {key: _finish(work, traits, texts[key], item) for key, item in items.items()}
+        found = {key: _finish(work, texts[key], item) for key, item in items.items()}
         values = {key: value for key, value in found.items() if isinstance(value, Result)}
         await self._cache.put_many({key: seal(key, work.task.pack(value)) for key, value in values.items()})
         return found, result.timings
@@ -339,12 +340,12 @@ class Service:
             )
 
 
-def _finish(work: _Work, traits: Traits, text: Text, item: Output | HeadraceError) -> Result | HeadraceError:
+def _finish(work: _Work, text: Text, item: Output | HeadraceError) -> Result | HeadraceError:
     """Return the result of a text, or why there is none."""
     if isinstance(item, HeadraceError):
         return item
     try:
-        return work.task.finish(text, item.windows, item.truncated, work.options, traits)
+        return work.task.finish(text, item.windows, item.truncated, work.options, work.traits)
     except HeadraceError as error:
         return error
 

@@ -114,7 +114,8 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     task = _find_task(folder, architecture, config, has_weights=weights == WEIGHTS)
     # A cross-encoder that sentence-transformers has saved has modules too: the encoder alone.
     modules = Modules() if task in PAIRED else read_modules(folder)
-    _check_tokenizer(folder, modules, config)
+    tokenizer = read_object(folder, TOKENIZER)
+    _check_tokenizer(tokenizer, modules, config)
     labels = _read_labels(config) if task in _LABELLED else ()
     return Checkpoint(
         folder=folder,
@@ -129,7 +130,7 @@ def read_checkpoint(folder: Path) -> Checkpoint:
         max_tokens=_find_window(config, modules, read_object(folder, TOKENIZER_CONFIG)),
         prompts=modules.prompts,
         license=_read_license(folder),
-        mask=_read_mask(folder) if task == "fill" else None,
+        mask=_read_mask(folder, tokenizer) if task == "fill" else None,
     )
 
 
@@ -280,7 +281,7 @@ def _read_probabilities(config: Mapping[str, Any], labels: Sequence[str]) -> Sco
     return "sigmoid" if problem == "multi_label_classification" else "softmax"
 
 
-def _read_mask(folder: Path) -> str:
+def _read_mask(folder: Path, tokenizer: Mapping[str, Any]) -> str:
     """Return the token that stands for a word to be found."""
     named = (read_object(folder, name).get("mask_token") for name in (TOKENIZER_CONFIG, "special_tokens_map.json"))
     found = next(filter(None, named), None)
@@ -290,7 +291,6 @@ def _read_mask(folder: Path) -> str:
             f"{TOKENIZER_CONFIG} names no mask_token, which a model that finds words for masks needs; add it",
             field="mask_token",
         )
-    tokenizer = read_object(folder, TOKENIZER)
     if not any(isinstance(each, dict) and each.get("content") == token for each in tokenizer.get("added_tokens") or ()):
         raise SourceInvalid(
             f"{TOKENIZER} has no added token {token!r}, which {TOKENIZER_CONFIG} names as its mask; they do not belong"
@@ -300,8 +300,7 @@ def _read_mask(folder: Path) -> str:
     return token
 
 
-def _check_tokenizer(folder: Path, modules: Modules, config: Mapping[str, Any]) -> None:
-    tokenizer = read_object(folder, TOKENIZER)
+def _check_tokenizer(tokenizer: Mapping[str, Any], modules: Modules, config: Mapping[str, Any]) -> None:
     if "model" not in tokenizer:
         raise SourceInvalid(
             f"{TOKENIZER} is missing or no tokenizer; save it with AutoTokenizer.from_pretrained(...).save_pretrained",

@@ -83,9 +83,8 @@ def _check_step(part: str, step: Mapping[str, Any], name: str) -> None:
 
 def _check_kind(part: str, step: Mapping[str, Any], name: str) -> None:
     kind = step.get("type")
-    if kind is not None and not (
-        isinstance(kind, str) and kind in _KINDS[part]
-    ):  # files of before 2020 leave out that of the model
+    is_known = isinstance(kind, str) and kind in _KINDS[part]
+    if not is_known and kind is not None:  # files of before 2020 leave out that of the model
         raise SourceInvalid(f"{name} has the {part} {str(kind)[:80]!r}, which no tokenizer has", field=name)
 
 
