@@ -149,8 +149,7 @@ def metrics_page() -> str:
 
 def api_page() -> str:
     """Describe every route and every body, as the OpenAPI document has them."""
-    # The routes are only described; no request comes, so nobody asks for what a context holds.
-    document = build_routes(cast("Any", None)).openapi()
+    document = build_routes().openapi()
     lines = [
         "# REST API",
         "",

@@ -16,11 +16,11 @@ import numpy as np
 
 from headrace.app import count_at_once, for_one_caller, open_service
 from headrace.errors import HeadraceError, RequestInvalid, ServiceStopping
+from headrace.options import Aggregation, Options, Truncate
 from headrace.settings import load_settings
 from headrace.tasks.base import name_input, read_input
 from headrace.tasks.rerank import choose_best
 from headrace.types import (
-    Aggregation,
     Caller,
     Classification,
     Embedding,
@@ -28,7 +28,6 @@ from headrace.types import (
     Filling,
     Finding,
     FloatArray,
-    Options,
     Ranking,
     Regression,
     Request,
@@ -36,7 +35,6 @@ from headrace.types import (
     Scope,
     Similarity,
     TaskName,
-    Truncate,
 )
 
 if TYPE_CHECKING:

@@ -5,10 +5,9 @@ REST, gRPC, a Kafka record, a job and the command line all turn their input into
 """
 
 import asyncio
-import contextlib
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -29,13 +28,14 @@ from headrace.errors import (
 from headrace.limits.base import Limiter
 from headrace.models.manifest import Manifest
 from headrace.models.roles import Candidate, Roles
-from headrace.observe.base import Observer, RequestFinished
+from headrace.observe.base import Observer, Watched
+from headrace.options import Options
 from headrace.rollout import Rollout
 from headrace.settings import LimitSettings
 from headrace.shadow import Answered
 from headrace.tasks import TASKS
 from headrace.tasks.base import Task, name_input, name_label
-from headrace.types import Answer, Caller, Options, Request, Result, Scope, Text, Timings, Traits, parts_of
+from headrace.types import Answer, Caller, Request, Result, Scope, Text, Timings, Traits, parts_of
 
 # From the head of a request to its run are 1 to 20 ms on a busy machine. One that takes longer has a slow client or is
 # refused for something else, and should not keep others out.
@@ -72,14 +72,6 @@ class _Work:
     task: Task
     options: Options
     texts: tuple[Text, ...]
-
-
-@dataclass(slots=True)
-class _Seen:
-    """What an observer is told at the end, as far as the request came."""
-
-    model: str = ""
-    answer: Answer | None = None
 
 
 class Service:
@@ -120,12 +112,13 @@ class Service:
         started = time.monotonic()
         if self._arriving:
             self._arrive()
-        with self._observed(request, started) as seen:
+        with Watched(self._observer, request, started) as seen:
             require(request.caller, Scope.INFER)  # authorise
             await self._limiter.acquire(request.caller.name)  # limit
             key = request.routing_key or request.request_id
-            with self._models.borrow(request.model, TASKS[request.task].model, key) as model:  # look up the model
-                seen.model = model.name
+            model = self._models.choose(request.model, TASKS[request.task].model, key)  # look up the model
+            seen.model = model.name
+            with self._models.hold(model):
                 seen.answer = await self._answer(request, model, started, key)
             return seen.answer  # observe: on leaving the block
 
@@ -263,9 +256,10 @@ class Service:
         _require_short(request.inputs, longest, name_input)
         _require_short(request.labels, longest, name_label)
         _require_short((request.query or "",), longest, lambda _: "query")
-        options = request.options.resolved(normalize=model.manifest.normalize)
         traits = model.manifest.traits
-        return _Work(request, model, traits, task, options, task.expand(request, traits))
+        texts = task.expand(request, traits)  # checks the options
+        options = request.options.resolved(normalize=model.manifest.normalize)
+        return _Work(request, model, traits, task, options, texts)
 
     async def _recall(self, keys: list[bytes], task: Task) -> dict[bytes, Result]:
         entries = await self._cache.get_many(keys)
@@ -310,34 +304,6 @@ class Service:
         values = {key: value for key, value in found.items() if isinstance(value, Result)}
         await self._cache.put_many({key: seal(key, work.task.pack(value)) for key, value in values.items()})
         return found, result.timings
-
-    @contextlib.contextmanager
-    def _observed(self, request: Request, started: float) -> Iterator[_Seen]:
-        seen, outcome = _Seen(), "ok"
-        try:
-            yield seen
-        except HeadraceError as error:
-            outcome = error.code
-            raise
-        except asyncio.CancelledError:
-            outcome = "caller.left"
-            raise
-        except BaseException:
-            outcome = "internal.error"
-            raise
-        finally:
-            answer = seen.answer
-            self._observer.observe(
-                RequestFinished(
-                    task=request.task,
-                    model=seen.model,
-                    outcome=outcome,
-                    inputs=len(request.inputs),
-                    cached=answer.cached if answer else 0,
-                    tokens=answer.tokens if answer else 0,
-                    timings=answer.timings if answer else Timings(total_s=time.monotonic() - started),
-                )
-            )
 
 
 def _finish(work: _Work, text: Text, item: Output | HeadraceError) -> Result | HeadraceError:
@@ -388,9 +354,11 @@ async def _run_until(deadline: float, model: LoadedModel, job: Job) -> JobResult
 
 def _longest(runs: Sequence[Timings], total_s: float) -> Timings:
     """Return the longest of each time; there is more than one run if another request gave up a text in the middle."""
+    if not runs:
+        return Timings(total_s=total_s)
     return Timings(
-        queue_s=max([run.queue_s for run in runs], default=0.0),
-        tokenize_s=max([run.tokenize_s for run in runs], default=0.0),
-        run_s=max([run.run_s for run in runs], default=0.0),
+        queue_s=max([run.queue_s for run in runs]),
+        tokenize_s=max([run.tokenize_s for run in runs]),
+        run_s=max([run.run_s for run in runs]),
         total_s=total_s,
     )

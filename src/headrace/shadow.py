@@ -14,8 +14,9 @@ from headrace.engine.base import Job, Output
 from headrace.engine.registry import LoadedModel, Registry
 from headrace.errors import HeadraceError
 from headrace.observe.base import Observer, ShadowCompared
+from headrace.options import Options
 from headrace.tasks.base import Task
-from headrace.types import Options, Result, Text
+from headrace.types import Result, Text
 
 _MOST: Final = 4  # requests at a time
 # Between two requests that are repeated: to send one and to compare what comes back takes the process that answers some

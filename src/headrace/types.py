@@ -7,11 +7,13 @@ name says otherwise; a deadline is a point on that clock, never a duration.
 import enum
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+
+from headrace.options import Options
 
 FloatArray = NDArray[np.float32]
 Arrays = Mapping[str, NDArray[Any]]
@@ -28,10 +30,6 @@ TaskName = Literal[ModelTask, "similarity"]
 ScoreFunction = Literal["softmax", "sigmoid", "identity"]
 """What turns a model's scores into those that are told: probabilities of one label among all, or of each by itself, or
 what they are already."""
-
-Truncate = Literal["error", "truncate", "chunk"]
-Aggregation = Literal["none", "simple", "first", "average", "max"]
-"""How the labels of tokens become those of spans; the names and meanings are those of transformers."""
 
 MODEL_NAME: Final = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 """The whole grammar of a model name. It has no separator of any file system or URL, so a name can be a folder."""
@@ -77,50 +75,6 @@ class Caller:
 
     name: str
     scopes: frozenset[Scope]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """What a caller may choose about one request.
-
-    Attributes:
-        truncate: What to do with a text over the model's window: refuse it, cut it and say so, or run all of it in
-            windows that overlap and combine what comes of them.
-        normalize: Scale embeddings to length 1; ``None`` means as the model was trained to be used.
-        dimensions: Keep so many of the first numbers of an embedding, of a model that was trained for it (Matryoshka,
-            https://arxiv.org/abs/2205.13147); ``None`` means all.
-        prompt: Name of the model's own prompt that is put before each text; ``None`` means none.
-        query_prompt: The same for the query.
-        top_k: How many labels, texts, answers or words to return, the best first; ``None`` means all, of answers one,
-            of words five.
-        threshold: Leave out labels, entities, answers or words with a lower score; ``None`` means none.
-        aggregation: How the labels of tokens become those of spans.
-        raw: Return scores as the model gives them instead of probabilities.
-        max_answer_tokens: An answer that a model finds in a text has no more tokens.
-        template: Makes a sentence of a label, which is put where it has ``{}``.
-        multi_label: Score each label by itself, so that none or several may hold, instead of one among all.
-    """
-
-    truncate: Truncate = "truncate"
-    normalize: bool | None = None
-    dimensions: int | None = None
-    prompt: str | None = None
-    query_prompt: str | None = None
-    top_k: int | None = None
-    threshold: float | None = None
-    aggregation: Aggregation = "simple"
-    raw: bool = False
-    max_answer_tokens: int = 15
-    template: str = "This example is {}."
-    multi_label: bool = False
-
-    def resolved(self, *, normalize: bool) -> "Options":
-        """Return the options with the model's own choice wherever the caller made none."""
-        return self if self.normalize is not None else replace(self, normalize=normalize)
-
-    def canonical(self, names: Sequence[str]) -> str:
-        """Return the one spelling of the named options that cache keys are made of."""
-        return ",".join(f"{name}={getattr(self, name)!r}" for name in names)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,13 +7,14 @@ from typing import Final
 from tests.architecture.graph import PACKAGE, Import, Tree, cycles, imports, module_name
 
 # The package itself holds the version and the base error, nothing else.
-_ZERO: Final = (PACKAGE, "errors", "types", "settings", "machine", "memory", "version")
+_ZERO: Final = (PACKAGE, "errors", "options", "types", "settings", "machine", "memory", "version")
 _PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base")
 
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
     PACKAGE: ("errors", "version"),
     "errors": ("errors",),
-    "types": (),
+    "options": (),
+    "types": ("options",),
     "settings": ("errors",),
     "machine": (),
     "memory": (),

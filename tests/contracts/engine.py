@@ -19,7 +19,7 @@ from headrace.errors import (
     RequestTooLarge,
     ServiceStopping,
 )
-from headrace.types import Truncate
+from headrace.options import Truncate
 
 MAX_QUEUED = 32
 

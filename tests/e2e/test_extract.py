@@ -20,7 +20,8 @@ from headrace.api.rest.responses import ExtractResponse
 from headrace.errors import SourceInvalid, SourceUnsupported
 from headrace.export.pytorch import quiet_libraries
 from headrace.models.store import LocalStore
-from headrace.types import Aggregation, Entity, Extraction
+from headrace.options import Aggregation
+from headrace.types import Entity, Extraction
 
 LABELS: Final = dict(enumerate(("O", "B-MILL", "I-MILL", "B-RIVER", "I-RIVER")))
 TEXTS: Final = (

@@ -13,9 +13,10 @@ from tests.support.server import running_server
 from tests.support.services import values
 
 from headrace.app import open_service
+from headrace.options import Options
 from headrace.service import Service
 from headrace.settings import load_settings
-from headrace.types import Answer, Caller, Options, Request, Scope
+from headrace.types import Answer, Caller, Request, Scope
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real")]
 

@@ -15,7 +15,8 @@ from tests.support.real import RAMPART, RAMPART_FOLDER, real_texts, unpack_check
 
 from headrace.export.pytorch import quiet_libraries
 from headrace.models.store import LocalStore
-from headrace.types import Aggregation, Extraction
+from headrace.options import Aggregation
+from headrace.types import Extraction
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real")]
 

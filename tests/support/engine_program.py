@@ -24,8 +24,9 @@ from headrace.engine.loaded import LoadedEngine
 from headrace.engine.worker import Handles, run_worker
 from headrace.errors import HeadraceError, ModelCorrupt
 from headrace.observe.base import Observer
+from headrace.options import Truncate
 from headrace.settings import EngineSettings
-from headrace.types import Text, Truncate
+from headrace.types import Text
 
 
 class DangerousTokenizer(FakeTokenizer):

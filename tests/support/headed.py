@@ -23,8 +23,9 @@ from headrace.export.pytorch import quiet_libraries
 from headrace.models.store import LocalStore
 from headrace.observe.base import Observers
 from headrace.observe.metrics import Metrics
+from headrace.options import Options
 from headrace.settings import LoadedSettings, load_settings
-from headrace.types import Answer, Caller, Options, Request, Scope, TaskName
+from headrace.types import Answer, Caller, Request, Scope, TaskName
 
 NAME: Final = "mills"
 WINDOW: Final = 40

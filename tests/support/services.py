@@ -15,10 +15,11 @@ from headrace.engine.loaded import LoadedEngine
 from headrace.engine.plan import Plan
 from headrace.engine.registry import LoadedModel, Registry
 from headrace.limits.memory import MemoryLimiter
+from headrace.options import Options
 from headrace.rollout import Rollout
 from headrace.service import Service
 from headrace.settings import EngineSettings, LimitSettings
-from headrace.types import Caller, Embedding, FloatArray, Options, Request, Result, Scope, TaskName
+from headrace.types import Caller, Embedding, FloatArray, Request, Result, Scope, TaskName
 
 PLAN = Plan(runtime="onnxruntime", precision="fp32", threads=1, sessions=1, token_budget=1024)
 CALLER = Caller("tester", frozenset(Scope))

@@ -18,7 +18,8 @@ from headrace.errors import (
     RequestTooLarge,
 )
 from headrace.observe.base import RequestFinished
-from headrace.types import Caller, Options, Scope, Similarity
+from headrace.options import Options
+from headrace.types import Caller, Scope, Similarity
 
 
 def finished(recorder: Recorder) -> list[tuple[str, str]]:

@@ -9,7 +9,8 @@ from tests.support.services import ServiceUnderTest, ask, service_under_test, va
 
 from headrace.cache.memory import MemoryCache
 from headrace.errors import DeadlineExceeded, OutputInvalid
-from headrace.types import Answer, Options, Request
+from headrace.options import Options
+from headrace.types import Answer, Request
 
 
 @pytest.fixture

@@ -9,9 +9,10 @@ from tests.support.manifests import describe_model
 
 from headrace.engine.base import Output
 from headrace.errors import EngineFailed, HeadraceError
+from headrace.options import Options
 from headrace.shadow import Answered, _agree
 from headrace.tasks import TASKS
-from headrace.types import Filling, Mask, Options, Traits, Window, Word
+from headrace.types import Filling, Mask, Traits, Window, Word
 
 
 def output(*rows: tuple[bytes, float]) -> Output:

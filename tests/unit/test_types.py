@@ -5,7 +5,8 @@ from typing import get_args
 import pytest
 
 from headrace import types
-from headrace.types import MODEL_NAME, Options, Truncate
+from headrace.options import Options, Truncate
+from headrace.types import MODEL_NAME
 
 VALUES = [value for value in vars(types).values() if isinstance(value, type) and dataclasses.is_dataclass(value)]
 

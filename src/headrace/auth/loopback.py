@@ -1,5 +1,6 @@
 """The guard of a server without keys: only this machine may call."""
 
+import functools
 import ipaddress
 
 from headrace.auth.base import Credentials
@@ -30,6 +31,7 @@ class LoopbackGuard:
         return _LOCAL
 
 
+@functools.lru_cache(maxsize=64)  # there are few addresses that connect to this machine's own
 def is_loopback(host: str) -> bool:
     """Tell whether an address is 127.0.0.0/8 or ::1, also when IPv4 is written as IPv6 (::ffff:127.0.0.1)."""
     try:

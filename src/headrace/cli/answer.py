@@ -8,6 +8,7 @@ import typer
 from headrace.cli.classify import ThresholdFlag
 from headrace.cli.flags import with_settings
 from headrace.cli.texts import TextArguments, answer_file
+from headrace.options import Options
 from headrace.settings import LoadedSettings
 
 QuestionFlag = Annotated[str, typer.Option("--query", help="The question.", show_default=False)]
@@ -30,8 +31,6 @@ class AnswerArguments(TextArguments):
 @with_settings("engine", "store", "limits")
 def answer(loaded: LoadedSettings, asked: AnswerArguments) -> None:
     """Find the answers to a question in the lines of a file; prints one JSON object for each: index, answers, ..."""
-    from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
-
     options = Options(
         truncate=asked.truncate,
         top_k=asked.top_k,

@@ -12,11 +12,12 @@ from headrace import app
 from headrace.cli.failures import OUTPUT, naming
 from headrace.cli.lines import Line, chunked
 from headrace.errors import HeadraceError
+from headrace.options import Options
 from headrace.settings import LoadedSettings
 from headrace.tasks import spell
 from headrace.tasks.base import read_input
 from headrace.tasks.rerank import choose_best
-from headrace.types import Answer, Caller, Options, Ranking, Request, Scope, TaskName
+from headrace.types import Answer, Caller, Ranking, Request, Scope, TaskName
 
 if TYPE_CHECKING:
     from headrace.service import Service

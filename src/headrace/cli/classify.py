@@ -7,6 +7,7 @@ import typer
 
 from headrace.cli.flags import with_settings
 from headrace.cli.texts import TextArguments, answer_file
+from headrace.options import Options
 from headrace.settings import LoadedSettings
 
 TopKFlag = Annotated[int | None, typer.Option("--top-k", min=1, help="How many labels, the best first; default: all.")]
@@ -28,7 +29,5 @@ class ClassifyArguments(TextArguments):
 @with_settings("engine", "store", "limits")
 def classify(loaded: LoadedSettings, asked: ClassifyArguments) -> None:
     """Classify the lines of a file; prints one JSON object for each: index, labels, tokens, truncated, windows."""
-    from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
-
     options = Options(truncate=asked.truncate, top_k=asked.top_k, threshold=asked.threshold, raw=asked.raw)
     answer_file(loaded, asked, "classify", options)

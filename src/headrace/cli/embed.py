@@ -7,6 +7,7 @@ import typer
 
 from headrace.cli.flags import with_settings
 from headrace.cli.texts import TextArguments, answer_file
+from headrace.options import Options
 from headrace.settings import LoadedSettings
 
 NormalizeFlag = Annotated[
@@ -36,8 +37,6 @@ class EmbedArguments(TextArguments):
 @with_settings("engine", "store", "limits")
 def embed(loaded: LoadedSettings, asked: EmbedArguments) -> None:
     """Embed the lines of a file; prints one JSON object for each: index, embedding, tokens, truncated, windows."""
-    from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
-
     options = Options(
         truncate=asked.truncate, normalize=asked.normalize, dimensions=asked.dimensions, prompt=asked.prompt
     )

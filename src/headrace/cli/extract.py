@@ -7,6 +7,7 @@ import typer
 
 from headrace.cli.flags import with_settings
 from headrace.cli.texts import TextArguments, answer_file
+from headrace.options import Options
 from headrace.settings import LoadedSettings
 
 # As ``types.Aggregation``; importing that would load NumPy.
@@ -34,7 +35,5 @@ class ExtractArguments(TextArguments):
 @with_settings("engine", "store", "limits")
 def extract(loaded: LoadedSettings, asked: ExtractArguments) -> None:
     """Find entities in the lines of a file; prints one JSON object for each: index, entities, tokens, and so on."""
-    from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
-
     options = Options(truncate=asked.truncate, aggregation=asked.aggregation, threshold=asked.threshold)
     answer_file(loaded, asked, "extract", options)

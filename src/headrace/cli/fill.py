@@ -8,6 +8,7 @@ import typer
 from headrace.cli.classify import ThresholdFlag
 from headrace.cli.flags import with_settings
 from headrace.cli.texts import TextArguments, answer_file
+from headrace.options import Options
 from headrace.settings import LoadedSettings
 
 TopKFlag = Annotated[int, typer.Option("--top-k", min=1, max=64, help="How many words of each mask, the best first.")]
@@ -24,7 +25,5 @@ class FillArguments(TextArguments):
 @with_settings("engine", "store", "limits")
 def fill(loaded: LoadedSettings, asked: FillArguments) -> None:
     """Find words for the masks in the lines of a file; prints one JSON object for each: index, masks, and so on."""
-    from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
-
     options = Options(truncate=asked.truncate, top_k=asked.top_k, threshold=asked.threshold)
     answer_file(loaded, asked, "fill", options)

@@ -8,6 +8,7 @@ import typer
 from headrace.cli.flags import with_settings
 from headrace.cli.similarity import QueryFlag
 from headrace.cli.texts import TextArguments, answer_file
+from headrace.options import Options
 from headrace.settings import LoadedSettings
 
 TopKFlag = Annotated[int | None, typer.Option("--top-k", min=1, help="How many lines, the best first; default: all.")]
@@ -26,7 +27,5 @@ class RerankArguments(TextArguments):
 @with_settings("engine", "store", "limits")
 def rerank(loaded: LoadedSettings, asked: RerankArguments) -> None:
     """Rank the lines of a file by a query; prints one JSON object for each, the best first: index, score, and so on."""
-    from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
-
     options = Options(truncate=asked.truncate, top_k=asked.top_k, raw=asked.raw)
     answer_file(loaded, asked, "rerank", options, asked.query)

@@ -8,6 +8,7 @@ import typer
 from headrace.cli.embed import DimensionsFlag, PromptFlag
 from headrace.cli.flags import with_settings
 from headrace.cli.texts import TextArguments, answer_file
+from headrace.options import Options
 from headrace.settings import LoadedSettings
 
 QueryFlag = Annotated[str, typer.Option("--query", help="Text that each line is compared with.", show_default=False)]
@@ -31,8 +32,6 @@ class SimilarityArguments(TextArguments):
 @with_settings("engine", "store", "limits")
 def similarity(loaded: LoadedSettings, asked: SimilarityArguments) -> None:
     """Compare the lines of a file with a query; prints one JSON object for each: index, score, tokens, and so on."""
-    from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
-
     options = Options(
         truncate=asked.truncate, dimensions=asked.dimensions, prompt=asked.prompt, query_prompt=asked.query_prompt
     )

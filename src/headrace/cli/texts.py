@@ -17,7 +17,8 @@ from headrace.cli.stored import choose_models, complete_name, store_of
 from headrace.settings import LoadedSettings, Settings
 
 if TYPE_CHECKING:
-    from headrace.types import Options, TaskName
+    from headrace.options import Options
+    from headrace.types import TaskName
 
 _STDIN: Final = Path("-")
 # The longest line that is read has a text of the longest allowed kind and some room for the fields beside it.

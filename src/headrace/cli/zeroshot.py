@@ -8,6 +8,7 @@ import typer
 from headrace.cli.classify import ThresholdFlag, TopKFlag
 from headrace.cli.flags import with_settings
 from headrace.cli.texts import TextArguments, answer_file
+from headrace.options import Options
 from headrace.settings import LoadedSettings
 
 LabelFlag = Annotated[
@@ -35,8 +36,6 @@ class ZeroshotArguments(TextArguments):
 @with_settings("engine", "store", "limits")
 def zeroshot(loaded: LoadedSettings, asked: ZeroshotArguments) -> None:
     """Classify the lines of a file by labels of your own; prints one JSON object for each: index, labels, and so on."""
-    from headrace.types import Options  # noqa: PLC0415 - loads NumPy, which --help needs not
-
     options = Options(
         truncate=asked.truncate,
         top_k=asked.top_k,

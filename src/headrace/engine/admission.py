@@ -6,10 +6,10 @@ one on the waiting time. By Little's law it is one on the work inside, of measur
 rate is measured all the time, the bound follows it: when the CPU is taken away, fewer are let in.
 """
 
-import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Final, Self
 
@@ -74,6 +74,12 @@ class _Permit:
     texts: int
     size_bytes: int
     tokens: int
+    leave: Callable[[Self], None]
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, *_: object) -> None:
+        self.leave(self)
 
 
 class Admission:
@@ -126,24 +132,21 @@ class Admission:
             arriving: Jobs that are on their way and come before it.
             size_bytes: What they are at most, all together.
         """
+        if len(self._inside) + arriving < _FEW_JOBS and self._has_room(1 + arriving, 1):
+            return None  # nearly always; what follows would say the same
         # Of the usual size, but no larger than they are: after some large jobs, a burst of small ones would be refused.
         tokens = min(arriving * self._job_tokens, self._estimate.guess(size_bytes, "chunk"))
         ahead_s = tokens / self._rate.tokens_per_s
         return self._over_s(self.wait_s + ahead_s, arriving, 1 + arriving, 1)
 
-    @contextlib.contextmanager
-    def let_in(self, job: Job) -> Iterator[None]:
-        """Let a job in for the length of the block, or refuse it before any work is spent on it.
+    def let_in(self, job: Job) -> AbstractContextManager[None]:
+        """Let a job in, or refuse it before any work is spent on it; it is inside until the context ends.
 
         Raises:
             QueueFull: Its turn would not come soon enough; says when to come back.
             RequestTooLarge: There is never room for so much.
         """
-        permit = self._enter(job)
-        try:
-            yield
-        finally:
-            self._leave(permit)
+        return self._enter(job)
 
     def count(self, fact: BatchFinished) -> None:
         """Take note of a batch that is done."""
@@ -172,7 +175,7 @@ class Admission:
         self._refuse_for_good(sizes)
         tokens = sum(self._estimate.guess(size, job.truncate) for size in sizes)
         self._refuse_for_now(job, sum(sizes), tokens)
-        permit = _Permit(len(sizes), sum(sizes), tokens)
+        permit = _Permit(len(sizes), sum(sizes), tokens, self._leave)
         self._inside[permit] = None
         self._texts += permit.texts
         self._bytes += permit.size_bytes
@@ -233,10 +236,13 @@ class Admission:
             size: Bytes.
         """
         bounds = self._bounds
-        over_texts, over_bytes = self._texts + texts - bounds.max_texts, self._bytes + size - bounds.max_bytes
-        if self._inside and (over_texts > 0 or over_bytes > 0):
+        if self._inside and not self._has_room(texts, size):
+            over_texts, over_bytes = self._texts + texts - bounds.max_texts, self._bytes + size - bounds.max_bytes
             # As if the texts inside left at an even pace.
             share = max(over_texts / max(1, self._texts), over_bytes / max(1, self._bytes))
             return max(wait_s - bounds.max_wait_s, share * wait_s, _LEAST_RETRY_S)
         is_few = len(self._inside) + arriving < _FEW_JOBS or self._texts + arriving < _FEW_TEXTS
         return None if is_few or wait_s <= bounds.max_wait_s else wait_s - bounds.max_wait_s
+
+    def _has_room(self, texts: int, size: int) -> bool:
+        return self._texts + texts <= self._bounds.max_texts and self._bytes + size <= self._bounds.max_bytes

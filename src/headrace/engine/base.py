@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import EngineFailed, HeadraceError, RequestInvalid
-from headrace.types import Arrays, Text, Timings, Truncate, Window, parts_of
+from headrace.options import Truncate
+from headrace.types import Arrays, Text, Timings, Window, parts_of
 
 IntArray = NDArray[np.int64]
 A = TypeVar("A")

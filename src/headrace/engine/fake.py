@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from headrace.engine.base import Bell, Encoding, Steps, TokenBatch, in_one_go, unicode_error
 from headrace.engine.windows import Body, WindowLayout
 from headrace.errors import EngineFailed, HeadraceError
-from headrace.types import Text, Truncate, parts_of
+from headrace.options import Truncate
+from headrace.types import Text, parts_of
 
 _VOCABULARY: Final = 1 << 20
 _SPECIAL: Final = (101, 102)  # a first and a last token, as BERT has them

@@ -6,7 +6,8 @@ from typing import Final
 
 from headrace.engine.base import Output
 from headrace.errors import HeadraceError
-from headrace.types import Text, Truncate
+from headrace.options import Truncate
+from headrace.types import Text
 
 # Bytes of UTF-8 rather than characters: English has some 0.25 tokens a character and Chinese 1 to 2, but 0.25 and
 # 0.3 to 0.7 a byte, so one ratio is nearer to both.

@@ -7,7 +7,7 @@ from typing import Final
 from headrace.engine.base import Encoding
 from headrace.engine.windows import OVERLAP, Body, frame_spans
 from headrace.errors import InputTooLong
-from headrace.types import Truncate
+from headrace.options import Truncate
 
 # In several windows the shorter text is in each of them; it may take half, or little of the other would be left.
 _WHOLE_SHARE: Final = 2

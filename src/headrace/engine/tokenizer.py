@@ -16,8 +16,9 @@ from headrace.engine.prefix import find_cut, may_cut
 from headrace.engine.windows import Body, WindowLayout
 from headrace.errors import HeadraceError, ModelCorrupt, RequestInvalid
 from headrace.models.manifest import Words
+from headrace.options import Truncate
 from headrace.settings import instruct_libraries
-from headrace.types import Text, Truncate, parts_of
+from headrace.types import Text, parts_of
 
 instruct_libraries()
 import tokenizers  # noqa: E402 - after the environment says how it is to work

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from headrace.engine.base import Encoding
 from headrace.errors import InputTooLong
-from headrace.types import Truncate
+from headrace.options import Truncate
 
 # Of a window, an eighth is shown to the next one again. Of 256 tokens that is 31, about an English sentence, so what
 # is cut in two at the end of one window is mostly whole in the next; and it costs no more than a seventh in time.

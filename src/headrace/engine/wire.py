@@ -21,7 +21,8 @@ import orjson
 from headrace.engine.arrays import ArrayReader, ArrayWriter, read_size
 from headrace.engine.base import Job, JobResult, Output
 from headrace.errors import EngineFailed, HeadraceError, errors_by_code
-from headrace.types import Text, Timings, Truncate, Window, parts_of
+from headrace.options import Truncate
+from headrace.types import Text, Timings, Window, parts_of
 
 VERSION: Final = 4
 # A header has some 20 bytes for each text, or each window of one: enough for 800,000 of them at once. A full queue of

@@ -4,13 +4,20 @@ Business code states facts and counts nothing; a metric or a log line is made of
 that fails is reported once and never fails a request.
 """
 
+import asyncio
+import time
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol, Self
 
 import structlog
 
-from headrace.types import Timings
+from headrace.errors import HeadraceError
+from headrace.types import Answer, Request, Timings
+
+REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
+"""The id of the request that is being answered, which every line written meanwhile has."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,3 +212,44 @@ class Observers:
                 if name not in self._failed:
                     self._failed.add(name)
                     structlog.get_logger().exception("observer.failed", observer=name)
+
+
+class Watched:
+    """What an observer is told of a request when it ends, as far as it came."""
+
+    __slots__ = ("_observer", "_request", "_started", "answer", "model")
+
+    def __init__(self, observer: Observer, request: Request, started: float) -> None:
+        self._observer = observer
+        self._request = request
+        self._started = started
+        self.model = ""
+        self.answer: Answer | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        answer = self.answer
+        self._observer.observe(
+            RequestFinished(
+                task=self._request.task,
+                model=self.model,
+                outcome=_outcome(error),
+                inputs=len(self._request.inputs),
+                cached=answer.cached if answer else 0,
+                tokens=answer.tokens if answer else 0,
+                timings=answer.timings if answer else Timings(total_s=time.monotonic() - self._started),
+            )
+        )
+
+
+def _outcome(error: BaseException | None) -> str:
+    match error:
+        case None:
+            return "ok"
+        case HeadraceError():
+            return error.code
+        case asyncio.CancelledError():
+            return "caller.left"
+    return "internal.error"

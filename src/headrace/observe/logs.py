@@ -10,12 +10,13 @@ import time
 import traceback
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Final, TextIO
+from typing import Any, Final, TextIO
 
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
 from headrace.observe.base import (
+    REQUEST_ID,
     BatchFinished,
     EngineRestarted,
     Fact,
@@ -56,7 +57,7 @@ def configure_logs(settings: LogSettings, stream: TextIO) -> None:
     """
     is_console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     before: list[Processor] = [
-        structlog.contextvars.merge_contextvars,
+        add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -75,6 +76,12 @@ def configure_logs(settings: LogSettings, stream: TextIO) -> None:
         )
     )
     _route_libraries(handler, max(LEVELS[settings.level], logging.WARNING))
+
+
+def add_request_id(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Let a line say which request it is about, where one is being answered."""
+    request_id = REQUEST_ID.get()
+    return event if request_id is None else {"request_id": request_id, **event}
 
 
 def _route_libraries(handler: logging.Handler, level: int) -> None:
@@ -132,43 +139,56 @@ class LogObserver:
         self._clock = clock
         self._shed = 0  # since the last line about them
         self._shed_told_at = -math.inf
+        self._writers: Mapping[type[Fact], Callable[[Any], None]] = {
+            ResponseSent: self._response,
+            RequestsShed: self._count_shed,
+            BatchFinished: self._batch,
+            EngineRestarted: self._restart,
+            TextQuarantined: self._quarantine,
+            VersionSwitched: self._switch,
+            VersionRefused: self._refuse_version,
+        }
 
     def observe(self, fact: Fact) -> None:
         """Write a line, if the fact is worth one."""
-        match fact:
-            case ResponseSent():
-                self._response(fact)
-            case RequestsShed():
-                self._shed += fact.count
-                self._tell_shed()
-            case BatchFinished() if fact.failed:
-                self._log.warning("batch.failed", model=fact.model, texts=fact.texts, failed=fact.failed)
-            case EngineRestarted():
-                self._log.warning(
-                    "engine.restarted",
-                    model=fact.model,
-                    reason=fact.reason,
-                    suspects=fact.suspects,
-                    down_ms=round(fact.down_s * 1000),
-                )
-            case TextQuarantined():
-                self._log.error("text.quarantined", model=fact.model, sha256=fact.digest)
-            case VersionSwitched():
-                self._log.info("version.switched", model=fact.model, revision=fact.revision, role=fact.role)
-            case VersionRefused():
-                self._log.error(
-                    "version.refused",
-                    model=fact.model,
-                    revision=fact.revision,
-                    code=fact.code,
-                    reason=fact.reason,
-                )
+        write = self._writers.get(type(fact))
+        if write is not None:
+            write(fact)
+
+    def _count_shed(self, fact: RequestsShed) -> None:
+        self._shed += fact.count
+        self._tell_shed()
+
+    def _batch(self, fact: BatchFinished) -> None:
+        if fact.failed:
+            self._log.warning("batch.failed", model=fact.model, texts=fact.texts, failed=fact.failed)
+
+    def _restart(self, fact: EngineRestarted) -> None:
+        self._log.warning(
+            "engine.restarted",
+            model=fact.model,
+            reason=fact.reason,
+            suspects=fact.suspects,
+            down_ms=round(fact.down_s * 1000),
+        )
+
+    def _quarantine(self, fact: TextQuarantined) -> None:
+        self._log.error("text.quarantined", model=fact.model, sha256=fact.digest)
+
+    def _switch(self, fact: VersionSwitched) -> None:
+        self._log.info("version.switched", model=fact.model, revision=fact.revision, role=fact.role)
+
+    def _refuse_version(self, fact: VersionRefused) -> None:
+        self._log.error("version.refused", model=fact.model, revision=fact.revision, code=fact.code, reason=fact.reason)
 
     def _response(self, fact: ResponseSent) -> None:
         if self._shed:
             self._tell_shed()
-        write = self._log.debug if fact.route in QUIET_ROUTES else self._log.info
-        write(
+        level = logging.DEBUG if fact.route in QUIET_ROUTES else logging.INFO
+        if not self._log.is_enabled_for(level):
+            return
+        self._log.log(
+            level,
             "response.sent",
             method=fact.method,
             path=fact.path[:_MAX_PATH_CHARS],

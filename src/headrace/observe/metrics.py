@@ -4,7 +4,7 @@ Labels are bounded: tasks, models, routes and error codes exist in the program o
 label, and a method or route that a client made up becomes ``other``.
 """
 
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Generic, Literal, TypeVar
@@ -63,6 +63,24 @@ class _Series(dict[str | tuple[str, ...], M], Generic[M]):
         return series
 
 
+class _Counts:
+    """A counter whose series count up together, when they are settled: the library takes two locks each time."""
+
+    def __init__(self, counter: Counter) -> None:
+        self._series = _Series(counter)
+        self._added: defaultdict[str | tuple[str, ...], float] = defaultdict(float)
+
+    def add(self, values: str | tuple[str, ...], amount: float = 1) -> None:
+        """Count up a series when all are settled."""
+        self._added[values] += amount
+
+    def settle(self) -> None:
+        """Count up what was added."""
+        for values, amount in self._added.items():
+            self._series[values].inc(amount)
+        self._added.clear()
+
+
 @dataclass(frozen=True, slots=True)
 class MetricDescription:
     """One metric, as the reference page shows it."""
@@ -81,6 +99,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._held: deque[Fact] = deque()
+        self._counts: list[_Counts] = []
         self._registry = CollectorRegistry()
         self.descriptions: list[MetricDescription] = []
         self._make_request_metrics()
@@ -118,27 +137,29 @@ class Metrics:
         while self._held:
             fact = self._held.popleft()
             self._counters[type(fact)](fact)
+        for counts in self._counts:
+            counts.settle()
 
     def _queue(self, fact: QueueChanged) -> None:
         self._queue_texts[fact.model].set(fact.waiting)
 
     def _restart(self, fact: EngineRestarted) -> None:
-        self._restarts[fact.model, fact.reason].inc()
-        self._down_seconds[fact.model].inc(fact.down_s)
+        self._restarts.add((fact.model, fact.reason))
+        self._down_seconds.add(fact.model, fact.down_s)
 
     def _quarantine(self, fact: TextQuarantined) -> None:
-        self._quarantined[fact.model].inc()
+        self._quarantined.add(fact.model)
 
     def _shed(self, fact: RequestsShed) -> None:
         """Count refusals in no histogram: some thousand of them would hide how long an answer takes."""
-        self._requests[fact.task, "", fact.outcome].inc(fact.count)
-        self._responses[fact.route, fact.method, str(fact.status)].inc(fact.count)
+        self._requests.add((fact.task, "", fact.outcome), fact.count)
+        self._responses.add((fact.route, fact.method, str(fact.status)), fact.count)
 
     def _switch(self, fact: VersionSwitched) -> None:
-        self._switches[fact.model, fact.role].inc()
+        self._switches.add((fact.model, fact.role))
 
     def _refuse_version(self, fact: VersionRefused) -> None:
-        self._refused_versions[fact.model, fact.code].inc()
+        self._refused_versions.add((fact.model, fact.code))
 
     def _make_request_metrics(self) -> None:
         self._requests = self._counter(
@@ -229,12 +250,12 @@ class Metrics:
         )
 
     def _request(self, fact: RequestFinished) -> None:
-        self._requests[fact.task, fact.model, fact.outcome].inc()
+        self._requests.add((fact.task, fact.model, fact.outcome))
         self._request_seconds[fact.task, fact.model].observe(fact.timings.total_s)
         if fact.outcome == "ok":
-            self._texts[fact.model].inc(fact.inputs)
-            self._cached[fact.model].inc(fact.cached)
-            self._tokens[fact.model].inc(fact.tokens)
+            self._texts.add(fact.model, fact.inputs)
+            self._cached.add(fact.model, fact.cached)
+            self._tokens.add(fact.model, fact.tokens)
         if fact.timings.run_s > 0:  # an answer from the cache waited for no batch: its zeros would hide the others
             self._queue_seconds[fact.model].observe(fact.timings.queue_s)
             self._tokenize_seconds[fact.model].observe(fact.timings.tokenize_s)
@@ -244,11 +265,11 @@ class Metrics:
         self._batch_texts[fact.model].observe(fact.texts)
         self._batch_tokens[fact.model].observe(fact.tokens)
         self._batch_seconds[fact.model].observe(fact.run_s)
-        self._batch_padding[fact.model].inc(fact.padded_tokens - fact.tokens)
-        self._batch_failed[fact.model].inc(fact.failed)
+        self._batch_padding.add(fact.model, fact.padded_tokens - fact.tokens)
+        self._batch_failed.add(fact.model, fact.failed)
 
     def _compare(self, fact: ShadowCompared) -> None:
-        self._shadow_texts[fact.model, fact.outcome].inc(fact.texts)
+        self._shadow_texts.add((fact.model, fact.outcome), fact.texts)
         for agreement in fact.agreements:
             self._shadow_agreement[fact.model].observe(agreement)
         if fact.agreements:
@@ -257,12 +278,14 @@ class Metrics:
     def _response(self, fact: ResponseSent) -> None:
         route = fact.route or _OTHER
         method = fact.method if fact.method in _METHODS else _OTHER
-        self._responses[route, method, str(fact.status)].inc()
+        self._responses.add((route, method, str(fact.status)))
         self._response_seconds[route].observe(fact.duration_s)
 
-    def _counter(self, name: str, help_text: str, *labels: str) -> _Series[Counter]:
+    def _counter(self, name: str, help_text: str, *labels: str) -> _Counts:
         self.descriptions.append(MetricDescription(name, "counter", labels, help_text))
-        return _Series(Counter(name, help_text, labels, registry=self._registry))
+        counts = _Counts(Counter(name, help_text, labels, registry=self._registry))
+        self._counts.append(counts)
+        return counts
 
     def _gauge(self, name: str, help_text: str, *labels: str) -> _Series[Gauge]:
         self.descriptions.append(MetricDescription(name, "gauge", labels, help_text))

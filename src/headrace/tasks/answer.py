@@ -11,8 +11,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.options import Options
 from headrace.tasks.base import Task, count, pack_counts, pair_with_query, trim, unpack_counts
-from headrace.types import Finding, Options, Span, Traits, Window, parts_of
+from headrace.types import Finding, Span, Traits, Window, parts_of
 
 # So many pairs of a first and a last token are looked at for each answer that is wanted: several of them are within
 # the same words and make one answer.

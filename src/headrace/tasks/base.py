@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from headrace.errors import RequestInvalid
-from headrace.types import ModelTask, Options, Request, Result, TaskName, Text, Traits, Window
+from headrace.options import Options
+from headrace.types import ModelTask, Request, Result, TaskName, Text, Traits, Window
 
 # Tokens, windows, truncated; 12 bytes, so that numbers after it are aligned.
 _COUNTS: Final = struct.Struct("<II?3x")

@@ -7,8 +7,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.options import Options
 from headrace.tasks.base import Task, count, pack_counts, unpack_counts
-from headrace.types import Classification, Label, Options, ScoreFunction, Traits, Window
+from headrace.types import Classification, Label, ScoreFunction, Traits, Window
 
 _Scores = NDArray[np.float64]
 

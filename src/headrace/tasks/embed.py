@@ -7,8 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import RequestInvalid
+from headrace.options import Options
 from headrace.tasks.base import Task, count, pack_counts, unpack_counts
-from headrace.types import Embedding, FloatArray, Options, Request, Traits, Window
+from headrace.types import Embedding, FloatArray, Request, Traits, Window
 
 _TINY: Final = 1e-12  # keeps windows that cancel each other out from dividing by 0
 

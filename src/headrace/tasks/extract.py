@@ -13,8 +13,9 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.options import Aggregation, Options
 from headrace.tasks.base import Task, count, pack_counts, trim, unpack_counts
-from headrace.types import Aggregation, Entity, Extraction, Options, Traits, Window
+from headrace.types import Entity, Extraction, Traits, Window
 
 _OUTSIDE: Final = "O"
 _FIRST: Final = frozenset("BUS")  # begins a span: begin, unit, single

@@ -7,8 +7,9 @@ from typing import Any, Final
 import numpy as np
 
 from headrace.errors import RequestInvalid
+from headrace.options import Options
 from headrace.tasks.base import Task, count, pack_counts, unpack_counts
-from headrace.types import Filling, Mask, Options, Traits, Window, Word
+from headrace.types import Filling, Mask, Traits, Window, Word
 
 _WORDS: Final = 5  # that are told of each mask unless the caller says how many, as by transformers' pipeline
 

@@ -6,8 +6,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from headrace.options import Options
 from headrace.tasks.base import Task, closeness, count, pack_counts, unpack_counts
-from headrace.types import Options, Regression, Traits, Window
+from headrace.types import Regression, Traits, Window
 
 _PACKED: Final = struct.Struct("<d")
 

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from headrace.options import Options
 from headrace.tasks.base import Task, closeness, count, pack_counts, pair_with_query, unpack_counts
-from headrace.types import Options, Ranking, Request, Text, Traits, Window
+from headrace.types import Ranking, Request, Text, Traits, Window
 
 _PACKED: Final = struct.Struct("<d")
 

@@ -11,18 +11,10 @@ from typing import Final
 import numpy as np
 
 from headrace.errors import RequestInvalid
+from headrace.options import Options
 from headrace.tasks.base import Task, count, name_input, name_label, pack_counts, unpack_counts
 from headrace.tasks.classify import choose_labels, softmax, spell
-from headrace.types import (
-    Classification,
-    Entailment,
-    Options,
-    Request,
-    Text,
-    Traits,
-    Window,
-    find_entailment,
-)
+from headrace.types import Classification, Entailment, Request, Text, Traits, Window, find_entailment
 
 _CONTRADICTION: Final = "contra"
 _PLACE: Final = "{}"

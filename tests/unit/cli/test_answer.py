@@ -3,7 +3,8 @@ import json
 import pytest
 from tests.unit.cli.conftest import FakeService, MakeModel, Run, Serve
 
-from headrace.types import Finding, Options, Span
+from headrace.options import Options
+from headrace.types import Finding, Span
 
 
 @pytest.fixture

@@ -3,7 +3,8 @@ import json
 import pytest
 from tests.unit.cli.conftest import FakeService, MakeModel, Run, Serve
 
-from headrace.types import Filling, Mask, Options, Word
+from headrace.options import Options
+from headrace.types import Filling, Mask, Word
 
 
 @pytest.fixture

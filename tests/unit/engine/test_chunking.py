@@ -28,8 +28,9 @@ from headrace.errors import (
     ServiceStopping,
 )
 from headrace.observe.base import BatchFinished, EngineRestarted
+from headrace.options import Truncate
 from headrace.settings import EngineSettings
-from headrace.types import Text, Truncate
+from headrace.types import Text
 
 
 def job(*texts: str, seconds: float = 30) -> Job:

@@ -18,7 +18,7 @@ from headrace.engine.prefix import find_cut
 from headrace.engine.tokenizer import FastTokenizer
 from headrace.engine.windows import Body
 from headrace.errors import HeadraceError, InputTooLong, ModelCorrupt, RequestInvalid
-from headrace.types import Truncate
+from headrace.options import Truncate
 
 WINDOW = 8  # room for 6, so that a text is cut from 36 characters on
 

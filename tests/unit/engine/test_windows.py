@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from headrace.engine.base import Encoding
 from headrace.engine.windows import Body, WindowLayout
 from headrace.errors import InputTooLong
-from headrace.types import Truncate
+from headrace.options import Truncate
 
 LAYOUT = WindowLayout(before=(901, 902), after=(903,), max_tokens=19)  # room for 16, of which 2 are shown again
 

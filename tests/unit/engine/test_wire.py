@@ -14,7 +14,8 @@ from headrace.engine import wire
 from headrace.engine.base import Job, JobResult, Output
 from headrace.engine.wire import Message, cut, decode, encode
 from headrace.errors import EngineFailed, HeadraceError, InputTooLong, QueueFull, error_classes
-from headrace.types import Timings, Truncate, Window
+from headrace.options import Truncate
+from headrace.types import Timings, Window
 
 LENGTHS = struct.Struct("<II")
 

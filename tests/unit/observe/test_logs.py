@@ -13,6 +13,7 @@ import pytest
 import structlog
 
 from headrace.observe.base import (
+    REQUEST_ID,
     BatchFinished,
     EngineRestarted,
     QueueChanged,
@@ -20,6 +21,7 @@ from headrace.observe.base import (
     RequestsShed,
     ResponseSent,
     TextQuarantined,
+    VersionSwitched,
 )
 from headrace.observe.logs import LEVELS, LogObserver, configure_logs, escape
 from headrace.settings import LogSettings
@@ -52,7 +54,7 @@ def _restored_logging() -> Iterator[None]:
     logging.captureWarnings(capture=False)
     root.handlers[:] = handlers
     root.setLevel(level)
-    structlog.contextvars.clear_contextvars()
+    REQUEST_ID.set(None)
     structlog.reset_defaults()
 
 
@@ -73,7 +75,7 @@ def fail(text: str) -> None:
 
 def test_a_json_line_says_what_when_how_bad_and_in_which_request() -> None:
     stream = start()
-    structlog.contextvars.bind_contextvars(request_id="r7")
+    REQUEST_ID.set("r7")
     structlog.get_logger().info("model.loaded", model="minilm")
     [line] = lines(stream)
     assert TIMESTAMP.fullmatch(line["timestamp"])
@@ -229,13 +231,14 @@ def test_each_response_is_an_access_line() -> None:
     }
 
 
-def test_access_lines_name_the_request_they_are_about_each_time() -> None:
+def test_a_logger_that_is_kept_names_the_request_that_is_answered_each_time() -> None:
     stream = start()
     observer = LogObserver()
     for request_id in ("r1", "r2"):
-        structlog.contextvars.bind_contextvars(inside=request_id)
-        observer.observe(replace(RESPONSE, request_id=request_id))
-    assert [(line["request_id"], line["inside"]) for line in lines(stream)] == [("r1", "r1"), ("r2", "r2")]
+        REQUEST_ID.set(request_id)
+        observer.observe(VersionSwitched(model="m", revision="0" * 64, role="champion"))
+        observer.observe(replace(RESPONSE, request_id=f"{request_id} itself"))
+    assert [line["request_id"] for line in lines(stream)] == ["r1", "r1 itself", "r2", "r2 itself"]
 
 
 @pytest.mark.parametrize("route", ["/livez", "/readyz", "/metrics"])
@@ -299,7 +302,7 @@ async def test_requests_that_run_at_once_keep_their_own_ids() -> None:
     stream = start()
 
     async def answer(request_id: str) -> None:
-        structlog.contextvars.bind_contextvars(request_id=request_id)
+        REQUEST_ID.set(request_id)
         await asyncio.sleep(0)
         structlog.get_logger().info("said", said_by=request_id)
 

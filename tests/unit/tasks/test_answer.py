@@ -6,8 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from headrace.options import Options
 from headrace.tasks.answer import finish
-from headrace.types import Finding, Options, Traits, Window
+from headrace.types import Finding, Traits, Window
 
 TEXT = "by the monks of Brook"
 # A first token that stands for no answer, the question, and then: by the mon ##ks of Brook, and an end.

@@ -4,8 +4,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
+from headrace.options import Options
 from headrace.tasks.classify import TASK, finish, pack, unpack
-from headrace.types import Classification, Label, Options, Traits, Window
+from headrace.types import Classification, Label, Traits, Window
 
 LOGITS = arrays(np.float32, st.integers(1, 20), elements=st.floats(-1e4, 1e4, width=32))
 NAMES = st.lists(st.text(min_size=1, max_size=20), max_size=10)

@@ -7,8 +7,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from headrace.errors import RequestInvalid
+from headrace.options import Options
 from headrace.tasks.embed import TASK, expand, finish, pack, unpack
-from headrace.types import Caller, Embedding, Options, Request, Traits, Window
+from headrace.types import Caller, Embedding, Request, Traits, Window
 
 VECTORS = arrays(np.float32, st.integers(1, 64), elements=st.floats(-1e3, 1e3, width=32))
 UNIT, RAW = Options(normalize=True), Options(normalize=False)

@@ -5,8 +5,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.options import Aggregation, Options
 from headrace.tasks.extract import TASK, finish, pack, spell, unpack
-from headrace.types import Aggregation, Entity, Extraction, Options, Traits, Window
+from headrace.types import Entity, Extraction, Traits, Window
 
 LABELS = ("O", "B-PER", "I-PER", "B-LOC", "I-LOC", "L-LOC", "U-LOC", "misc")
 TRAITS = Traits(labels=LABELS)

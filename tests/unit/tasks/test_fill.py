@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from headrace.errors import RequestInvalid
+from headrace.options import Options
 from headrace.tasks.fill import agree, finish, pack, spell, unpack
-from headrace.types import Filling, Mask, Options, Traits, Window, Word
+from headrace.types import Filling, Mask, Traits, Window, Word
 
 TRAITS = Traits(mask="[MASK]")
 TEXT = "the [MASK] and the [MASK]"

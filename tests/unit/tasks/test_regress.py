@@ -3,8 +3,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from headrace.options import Options
 from headrace.tasks.regress import TASK, finish, pack, spell, unpack
-from headrace.types import Options, Regression, Traits, Window
+from headrace.types import Regression, Traits, Window
 
 COUNTS = st.integers(0, 2**32 - 1)
 

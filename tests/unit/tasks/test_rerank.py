@@ -5,9 +5,10 @@ import numpy as np
 import pytest
 
 from headrace.errors import RequestInvalid
+from headrace.options import Options
 from headrace.tasks.base import pair_with_query as expand
 from headrace.tasks.rerank import TASK, combine, finish, pack, spell, unpack
-from headrace.types import Caller, Options, Ranking, Request, Traits, Window
+from headrace.types import Caller, Ranking, Request, Traits, Window
 
 SIGMOID, IDENTITY = Traits(function="sigmoid"), Traits(function="identity")
 

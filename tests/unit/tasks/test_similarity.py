@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from headrace.errors import RequestInvalid
+from headrace.options import Options
 from headrace.tasks.similarity import TASK, combine, expand, spell
-from headrace.types import Caller, Embedding, Options, Request, Similarity, Traits
+from headrace.types import Caller, Embedding, Request, Similarity, Traits
 
 
 def embedding(*values: float, **fields: Any) -> Embedding:

@@ -4,8 +4,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from headrace.options import Options
 from headrace.tasks import TASKS
-from headrace.types import PAIRED, Classification, Embedding, Extraction, Label, Options, TaskName, Traits, Window
+from headrace.types import PAIRED, Classification, Embedding, Extraction, Label, TaskName, Traits, Window
 
 TRAITS = Traits(labels=("entailment", "contradiction"), function="sigmoid")
 TEXT: Any = ("the mill", "the wheel")  # of two, as some tasks read it; those of one look at none of it

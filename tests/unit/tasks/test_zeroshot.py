@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from headrace.errors import RequestInvalid
+from headrace.options import Options
 from headrace.tasks.zeroshot import TASK, combine, expand, finish, name_text
-from headrace.types import Caller, Entailment, Options, Request, Traits, Window
+from headrace.types import Caller, Entailment, Request, Traits, Window
 
 NLI = Traits(labels=("contradiction", "neutral", "entailment"))
 

@@ -10,7 +10,7 @@ from headrace.api.rest.openapi import describe
 from headrace.version import VERSION
 
 
-def build_routes(context: Context) -> FastAPI:
+def build_routes() -> FastAPI:
     """Return the application with every route; the edge is not around it yet."""
     app = FastAPI(
         title="Headrace",
@@ -21,7 +21,6 @@ def build_routes(context: Context) -> FastAPI:
         openapi_url=None,  # as above, behind the guard
         redirect_slashes=False,  # a path is one of ours or it is not
     )
-    app.state.context = context
     for router in (native.router, versions.router, system.probes, system.router, system.pages):
         app.router.routes.extend(router.routes)  # ``include_router`` would wrap them and match each path twice
     app.openapi = describe(app)  # type: ignore[method-assign]
@@ -30,4 +29,4 @@ def build_routes(context: Context) -> FastAPI:
 
 def build_app(context: Context, *, local_hosts_only: bool) -> ASGIApp:
     """Return the whole REST application."""
-    return Edge(build_routes(context), context, local_hosts_only=local_hosts_only)
+    return Edge(build_routes(), context, local_hosts_only=local_hosts_only)

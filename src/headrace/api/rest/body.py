@@ -12,17 +12,17 @@ import orjson
 from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 
+from headrace.api.rest.disconnect import ClientLeft
 from headrace.errors import RequestInvalid, RequestMalformed, RequestTimeout, RequestTooLarge, RequestUnsupported
 from headrace.settings import ServerSettings
 
 Body = TypeVar("Body", bound=BaseModel)
 
+BODY_KEY: Final = "body"
+"""Under which the server leaves a body in the state of a request, if all of it came along with the head."""
+
 _GZIP: Final = 16 + zlib.MAX_WBITS
 _CHARSETS: Final = {"utf-8", "utf8"}
-
-
-class ClientLeft(Exception):
-    """The client closed the connection before it had its answer."""
 
 
 async def read_model(request: Request, model: type[Body], settings: ServerSettings) -> Body:
@@ -73,14 +73,20 @@ async def _read(request: Request, settings: ServerSettings) -> bytes:
         raise RequestUnsupported(
             f"the content encoding is {encoding[:80]!r}; send plain JSON or gzip", field="content-encoding"
         )
+    data: bytes | None = request.scope["state"].get(BODY_KEY)
+    if data is None:
+        data = await _receive(request, settings)
+    return _decompress(data, limit) if encoding == "gzip" else data
+
+
+async def _receive(request: Request, settings: ServerSettings) -> bytes:
     try:
         async with asyncio.timeout(settings.receive_timeout_s):
-            data = await _collect(request, limit)
+            return await _collect(request, settings.max_body_bytes)
     except TimeoutError as error:
         raise RequestTimeout(
             f"the body did not arrive within {settings.receive_timeout_s:g} s; send it faster or send less"
         ) from error
-    return _decompress(data, limit) if encoding == "gzip" else data
 
 
 async def _collect(request: Request, limit: int) -> bytes:

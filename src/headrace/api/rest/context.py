@@ -1,20 +1,16 @@
 """What the routes share: the service, the guard and the settings, and who is calling."""
 
-import asyncio
-from collections.abc import Coroutine
 from dataclasses import dataclass
-from typing import Any, Protocol, TypeVar, cast
+from typing import Protocol, cast
 
 from starlette.requests import Request
 
-from headrace.api.rest.body import ClientLeft
+from headrace.api.rest.disconnect import ClientLeft
 from headrace.auth.base import Credentials, Guard
 from headrace.observe.base import Observer
 from headrace.service import Service
 from headrace.settings import Settings
 from headrace.types import Caller
-
-T = TypeVar("T")
 
 
 class MetricsSource(Protocol):
@@ -43,7 +39,7 @@ class Context:
 
 def context_of(request: Request) -> Context:
     """Return what the routes share."""
-    return cast("Context", request.app.state.context)
+    return cast("Context", request.scope["state"]["context"])
 
 
 async def identify(request: Request) -> None:
@@ -66,31 +62,6 @@ def caller_of(request: Request) -> Caller:
 
 async def open_to_all(_request: Request) -> None:
     """Mark a route that anybody may use: it tells nothing of this server but that it is there."""
-
-
-async def while_connected(request: Request, work: Coroutine[Any, Any, T]) -> T:
-    """Run work as long as the client waits for it.
-
-    Raises:
-        ClientLeft: The client went away; the work was cancelled.
-    """
-    waiting = asyncio.timeout(None)
-    try:
-        async with waiting:
-            watcher = asyncio.ensure_future(_end_with_client(request, waiting))
-            try:
-                return await work
-            finally:
-                watcher.cancel()
-    except TimeoutError as error:
-        if waiting.expired():
-            raise ClientLeft from error
-        raise
-
-
-async def _end_with_client(request: Request, waiting: asyncio.Timeout) -> None:
-    await request.receive()  # the body was read: what comes next is that the client leaves
-    waiting.reschedule(0)  # a moment that is past
 
 
 def _shown_key(request: Request) -> str | None:

@@ -15,15 +15,16 @@ from typing import Final
 
 import structlog
 from fastapi import FastAPI
-from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from headrace.api.rest.body import ClientLeft
 from headrace.api.rest.context import Context
+from headrace.api.rest.disconnect import ClientLeft
+from headrace.api.rest.headers import headers_of
 from headrace.api.rest.problems import internal_problem, problem
 from headrace.api.rest.request_ids import choose_request_id
+from headrace.api.rest.route import FixedRoutes
 from headrace.errors import (
     HeadraceError,
     HostForbidden,
@@ -32,7 +33,7 @@ from headrace.errors import (
     RouteUnknown,
     ServiceStopping,
 )
-from headrace.observe.base import ResponseSent
+from headrace.observe.base import REQUEST_ID, ResponseSent
 
 _CLIENT_LEFT: Final = 499  # nginx's number for the same
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{0,5})?")
@@ -50,6 +51,7 @@ class Edge:
 
     def __init__(self, routes: FastAPI, context: Context, *, local_hosts_only: bool) -> None:
         self._routes = routes
+        self._fixed = FixedRoutes(routes.router.routes)
         self._context = context
         self._local_hosts_only = local_hosts_only
 
@@ -57,13 +59,15 @@ class Edge:
         """Handle one request."""
         if scope["type"] != "http":
             return  # no WebSocket is spoken here; the server closes the connection
-        headers = Headers(scope=scope)
+        headers = headers_of(scope)
         exchange = _Exchange(self._context, scope, send, choose_request_id(headers.get("x-request-id")))
-        before = structlog.contextvars.bind_contextvars(request_id=exchange.request_id)
+        before = REQUEST_ID.set(exchange.request_id)
         try:
             check_host(headers.getlist("host"), local_only=self._local_hosts_only)
             scope["app"] = self._routes
-            await self._routes.router(scope, receive, exchange.send)
+            route = self._fixed.find(scope)
+            answer = self._routes.router if route is None else route.handle
+            await answer(scope, receive, exchange.send)
         except asyncio.CancelledError:
             stopping = ServiceStopping("the server stopped before the answer was there; ask again", retry_after_s=1)
             await exchange.answer(problem(stopping, exchange.request_id))
@@ -72,7 +76,7 @@ class Edge:
             await exchange.answer(_explain(error, scope, exchange.request_id))
         finally:
             exchange.finish()
-            structlog.contextvars.reset_contextvars(**before)
+            REQUEST_ID.reset(before)
 
 
 def _explain(error: Exception, scope: Scope, request_id: str) -> Response:
@@ -104,7 +108,7 @@ class _Exchange:
         self._is_answered = False
         self.status = 0
         self.request_id = request_id
-        scope.setdefault("state", {})["request_id"] = request_id
+        scope.setdefault("state", {}).update(request_id=request_id, context=context)
 
     async def send(self, message: Message) -> None:
         """Pass a part of the response on; the first part gets the headers that every response has."""

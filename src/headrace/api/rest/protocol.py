@@ -11,9 +11,11 @@ from typing import ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from headrace.api.rest.body import BODY_KEY
+from headrace.api.rest.disconnect import DISCONNECT_KEY, Disconnect
 from headrace.api.rest.problems import problem_body
 from headrace.api.rest.request_ids import new_request_id
-from headrace.api.rest.whole import read_whole
+from headrace.api.rest.whole import Whole, read_headers, read_whole
 from headrace.errors import HeadraceError, RequestMalformed, RequestTimeout, RequestTooLarge
 
 _STATUS: Final[dict[type[HeadraceError], int]] = {RequestMalformed: 400, RequestTimeout: 408, RequestTooLarge: 431}
@@ -61,6 +63,25 @@ class _JoinedWrites:
         return self._transport.is_closing()
 
 
+class _PlainParser:
+    """What the parser would say of a plain request, such as ``read_whole`` recognises."""
+
+    def get_method(self) -> bytes:
+        return b"POST"
+
+    def get_http_version(self) -> str:
+        return "1.1"
+
+    def should_keep_alive(self) -> bool:
+        return True
+
+    def should_upgrade(self) -> bool:
+        return False
+
+
+_PLAIN: Final = _PlainParser()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """Uvicorn's protocol with limits on all of a request that is not its body.
 
@@ -68,7 +89,9 @@ class BoundedProtocol(HttpToolsProtocol):
     answered first, nothing after it is looked at, and the connection is closed.
 
     A request that cannot be taken now is refused here as well, by its head, and the connection goes on: no task is
-    made for it, and the application does not hear of it. A plain one that comes in one piece is not even parsed.
+    made for it, and the application does not hear of it.
+
+    A plain request that comes in one piece, as nearly all do, is taken or refused without the parser.
 
     Subclassed with the limits filled in, since uvicorn makes the instances.
 
@@ -85,7 +108,6 @@ class BoundedProtocol(HttpToolsProtocol):
     _is_in_headers = True
     _is_in_body = False
     _is_shed = False  # the current request: answered by its head, the rest of it is dropped
-    _is_let_past = False  # the current request: it came whole, and is not refused unread
     _unanswered = 0
     _refusal: HeadraceError | None = None
     _discarded_bytes: int | None = None  # a number from when the connection lingers
@@ -94,18 +116,20 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock: a connection that says nothing costs a file descriptor."""
         super().connection_made(transport)
+        self._disconnect = Disconnect()
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
+        """Stop the clock, and end what waits for this connection alone."""
         self._stop_clock()
         super().connection_lost(exc)
+        self._disconnect.happen()
 
     def data_received(self, data: bytes) -> None:
         """Feed the parser, as long as the request stays in bounds."""
         if self._discarded_bytes is not None:
             self._discard(data)
-        if self._is_done() or self._shed_whole(data):
+        if self._is_done() or self._take_whole(data):
             return
         if not self._is_in_headers and not self._is_in_body and not self._unanswered:
             self._expect_headers()  # the connection was idle; whatever comes is the start of a request
@@ -150,6 +174,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         self._unanswered += 1
         super().on_headers_complete()
+        self.scope["state"][DISCONNECT_KEY] = self._disconnect
         # Left alone where "100 Continue" comes before the head, or nothing after it.
         if not self.expect_100_continue and self.scope["method"] != "HEAD":
             self.cycle.transport = _JoinedWrites(self.transport)  # type: ignore[assignment]
@@ -193,22 +218,38 @@ class BoundedProtocol(HttpToolsProtocol):
         """Refuse what is no HTTP, in the shape of every other refusal."""
         self._refuse(RequestMalformed("this is no valid HTTP/1.1 request; check the client or the proxy"))
 
-    def _shed_whole(self, data: bytes) -> bool:
-        """Answer a request that comes in one piece if it is refused unread, and say whether that was done."""
+    def _take_whole(self, data: bytes) -> bool:
+        """Take or refuse a plain request that comes in one piece without the parser, and say whether it was one."""
         if self._framing_bytes or self._is_in_body or self._unanswered or self.flow.write_paused:
             return False
         whole = read_whole(data, self.max_header_bytes)
         if whole is None:
             return False
-        response = type(self).refuse(*whole)
-        if response is None:
-            self._is_let_past = True
-            return False
         self._stop_clock()
         self._is_in_headers = False
-        self.transport.write(response)
-        super().on_response_complete()  # waits for the next request, as after any other
+        response = type(self).refuse(whole.target, whole.told)
+        if response is None:
+            self._begin_whole(data, whole)
+        else:
+            self.transport.write(response)
+            super().on_response_complete()  # waits for the next request, as after any other
         return True
+
+    def _begin_whole(self, data: bytes, whole: Whole) -> None:
+        """Begin a request as if the parser had called back for each part of it."""
+        self.parser, parser = _PLAIN, self.parser  # type: ignore[assignment]
+        super().on_message_begin()
+        self._unset_keepalive_if_required()
+        self.url = whole.target
+        self.headers += read_headers(data, whole)
+        self._unanswered += 1
+        super().on_headers_complete()
+        body = data[whole.body_at :]
+        self.scope["state"] |= {DISCONNECT_KEY: self._disconnect, BODY_KEY: body}
+        self.cycle.transport = _JoinedWrites(self.transport)  # type: ignore[assignment]
+        super().on_body(body)
+        super().on_message_complete()
+        self.parser = parser
 
     def _shed(self) -> bool:
         """Answer the request at once if it is refused unread, and say whether that was done.
@@ -216,9 +257,6 @@ class BoundedProtocol(HttpToolsProtocol):
         What is not plain is left to the application: a request behind others, one that closes the connection, waits
         for "100 Continue" or switches protocols, and one of a client that does not read its answers.
         """
-        if self._is_let_past:
-            self._is_let_past = False
-            return False
         is_plain = self.parser.get_method() == b"POST" and self.parser.get_http_version() == "1.1"
         if not is_plain or not self.parser.should_keep_alive() or self.parser.should_upgrade():
             return False

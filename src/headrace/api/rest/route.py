@@ -5,13 +5,16 @@ for what they may leave behind. With functions that take the request and read th
 and it takes as long as all that we do.
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import cast
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
+
+from headrace.api.rest.headers import HeadedRequest
 
 _Check = Callable[[Request], Awaitable[None]]
 
@@ -26,7 +29,7 @@ class DirectRoute(APIRoute):
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request whose path is this route's."""
         if scope["method"] in (self.methods or ()):
-            response = await self._call(Request(scope, receive, send))
+            response = await self._call(HeadedRequest(scope, receive, send))
             await response(scope, receive, send)
         else:
             await super().handle(scope, receive, send)  # refuses it
@@ -35,3 +38,32 @@ class DirectRoute(APIRoute):
         for depends in self.dependencies:
             await cast("_Check", depends.dependency)(request)
         return cast("Response", await self.endpoint(request, **request.path_params))
+
+
+class FixedRoutes:
+    """The routes whose paths have nothing in braces: looked up, while a router tries one expression after the other.
+
+    Args:
+        routes: All routes, in the router's order.
+    """
+
+    def __init__(self, routes: Sequence[BaseRoute]) -> None:
+        self._routes: dict[tuple[str, str], DirectRoute] = {}
+        for route in routes:
+            if isinstance(route, DirectRoute) and not route.param_convertors:
+                for method in route.methods or ():
+                    if _first(routes, method, route.path) is route:
+                        self._routes[method, route.path] = route
+
+    def find(self, scope: Scope) -> DirectRoute | None:
+        """Return the route of a request, and let its scope say so as a router would; nothing if it is none of these."""
+        route = self._routes.get((scope["method"], scope["path"]))
+        if route is not None:
+            scope.update(route=route, endpoint=route.endpoint, path_params={})
+        return route
+
+
+def _first(routes: Sequence[BaseRoute], method: str, path: str) -> BaseRoute | None:
+    """Return the route that a router chooses."""
+    scope = {"type": "http", "method": method, "path": path}
+    return next((route for route in routes if route.matches(scope)[0] is Match.FULL), None)

@@ -5,7 +5,7 @@ from typing import Any, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from headrace.models.roles import CandidateKind
-from headrace.types import Aggregation, Options, Truncate
+from headrace.options import Aggregation, Options, Truncate
 
 _DEFAULTS: Final = Options()
 
@@ -42,6 +42,14 @@ class _Texts(Shape):
 
     model: str | None = Field(default=None, description="Name of the model; by default the first that does this.")
     inputs: list[str] = Field(description="The texts; an empty text is a text.")
+
+    def asked_query(self) -> str | None:
+        """Return what the inputs are held against, if they are."""
+        return None
+
+    def asked_labels(self) -> tuple[str, ...]:
+        """Return what the inputs may be about, if that is told."""
+        return ()
 
 
 class EmbedOptions(Shape):
@@ -142,6 +150,10 @@ class Compared(_Texts):
 
     query: str = Field(description="What each of the inputs is held against.")
 
+    def asked_query(self) -> str:
+        """Return what the inputs are held against."""
+        return self.query
+
 
 class RerankOptions(Shape):
     """What may be chosen about a ranking."""
@@ -209,6 +221,10 @@ class ZeroshotRequest(_Texts):
 
     labels: list[str] = Field(description="What the texts may be about; each text is read once with each label.")
     options: ZeroshotOptions = ZeroshotOptions()
+
+    def asked_labels(self) -> tuple[str, ...]:
+        """Return what the inputs may be about."""
+        return tuple(self.labels)
 
 
 class SimilarityOptions(Shape):

@@ -3,11 +3,10 @@
 HTTP has no standard for it; ``X-Request-Timeout`` in seconds is the usual habit.
 """
 
-import contextlib
 import math
 import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from starlette.requests import Request
@@ -29,23 +28,29 @@ PARAMETER: Final[dict[str, Any]] = {
 """For the OpenAPI document."""
 
 
-@contextlib.contextmanager
-def within_timeout(request: Request, settings: ServerSettings) -> Iterator[float]:
+class within_timeout:  # noqa: N801 - called as a function is
     """Give the point on the monotonic clock until which the caller of a request waits.
 
     Raises:
         RequestInvalid: The header has no number of seconds.
         TimeoutElapsed: Instead of ``DeadlineExceeded``, if it was the caller who wanted it sooner than the server does.
     """
-    limit_s, wanted_s = settings.request_timeout_s, _wanted_s(request.headers.getlist(HEADER))
-    try:
-        yield time.monotonic() + min(limit_s, wanted_s)
-    except DeadlineExceeded as error:
-        if wanted_s >= limit_s:
-            raise
-        raise TimeoutElapsed(
-            f"the answer was not there within the {wanted_s:g} s of {HEADER}; allow more time, or send less at once"
-        ) from error
+
+    __slots__ = ("_limit_s", "_wanted_s")
+
+    def __init__(self, request: Request, settings: ServerSettings) -> None:
+        self._limit_s = settings.request_timeout_s
+        self._wanted_s = _wanted_s(request.headers.getlist(HEADER))
+
+    def __enter__(self) -> float:
+        return time.monotonic() + min(self._limit_s, self._wanted_s)
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        if isinstance(error, DeadlineExceeded) and self._wanted_s < self._limit_s:
+            raise TimeoutElapsed(
+                f"the answer was not there within the {self._wanted_s:g} s of {HEADER};"
+                " allow more time, or send less at once"
+            ) from error
 
 
 def _wanted_s(values: Sequence[str]) -> float:

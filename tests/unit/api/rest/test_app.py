@@ -1,6 +1,5 @@
 """The REST application without a server: what is guarded, what is documented, and what every answer looks like."""
 
-import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -12,19 +11,18 @@ import structlog
 from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
 from pydantic import TypeAdapter
-from starlette.requests import Request
 from starlette.types import Message
-from tests.support.services import ServiceUnderTest, ask, service_under_test
+from tests.support.services import ServiceUnderTest, service_under_test
 
 from headrace.api.rest.app import build_app, build_routes
-from headrace.api.rest.body import ClientLeft
-from headrace.api.rest.context import Context, identify, open_to_all, while_connected
+from headrace.api.rest.context import Context, identify, open_to_all
 from headrace.api.rest.problems import STATUS
 from headrace.api.rest.responses import EmbedResponse, Models, Problem, SimilarityResponse
 from headrace.auth.base import Credentials
 from headrace.auth.loopback import LoopbackGuard
 from headrace.errors import error_classes
-from headrace.observe.base import ResponseSent
+from headrace.observe.base import REQUEST_ID, ResponseSent
+from headrace.observe.logs import add_request_id
 from headrace.observe.metrics import Metrics
 from headrace.settings import Settings
 from headrace.types import Caller
@@ -64,7 +62,7 @@ def unguarded(routes: list[Any]) -> list[str]:
 
 
 def all_routes(context: Context) -> list[Any]:
-    return list(flatten(build_routes(context).router.routes))
+    return list(flatten(build_routes().router.routes))
 
 
 def flatten(routes: list[Any]) -> Iterator[Any]:
@@ -86,7 +84,7 @@ async def test_every_route_asks_the_guard_but_the_probes_and_the_docs_page(conte
 
 
 async def test_a_route_without_a_guard_would_be_found(context: Context):
-    app = build_routes(context)
+    app = build_routes()
 
     @app.get("/planted")
     async def planted() -> None: ...
@@ -252,35 +250,6 @@ async def test_what_is_not_http_is_left_alone(context: Context):
     await build_app(context, local_hosts_only=True)({"type": "websocket"}, nothing, nothing)
 
 
-async def test_work_ends_with_its_client(it: ServiceUnderTest):
-    it.backend.gate.clear()
-    blocking = asyncio.create_task(it.service.run(ask("a")))
-    while not it.backend.batches:
-        await asyncio.sleep(0.001)
-    with pytest.raises(ClientLeft):
-        await while_connected(leaving_request(0.01), it.service.run(ask("b b b b")))
-    it.backend.gate.set()
-    await blocking
-    assert len(it.backend.batches) == 1
-
-
-async def test_work_ends_with_its_request():
-    ended = asyncio.Event()
-
-    async def work() -> None:
-        try:
-            await asyncio.sleep(60)
-        finally:
-            ended.set()
-
-    request = asyncio.create_task(while_connected(leaving_request(60), work()))
-    await asyncio.sleep(0.01)
-    request.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await request
-    await asyncio.wait_for(ended.wait(), 5)
-
-
 @pytest.mark.parametrize(
     ("server_s", "code", "status"), [(30.0, "timeout.elapsed", 408), (0.02, "deadline.exceeded", 504)]
 )
@@ -292,30 +261,6 @@ async def test_a_timeout_is_told_by_whose_it_was(
     reply = await client.post("/api/v1/embed", json={"inputs": ["a"]}, headers={"x-request-timeout": "0.05"})
     it.backend.gate.set()
     assert (reply.status_code, reply.json()["code"], reply.json()["retryable"]) == (status, code, True)
-
-
-async def test_work_that_runs_out_of_time_did_not_lose_its_client():
-    async def work() -> None:
-        raise TimeoutError("its own")
-
-    with pytest.raises(TimeoutError, match="its own"):
-        await while_connected(leaving_request(60), work())
-
-
-async def test_a_client_that_leaves_as_the_work_ends_has_its_answer():
-    gone = asyncio.Event()
-
-    async def receive() -> Message:
-        await gone.wait()
-        return {"type": "http.disconnect"}
-
-    async def work() -> str:
-        await asyncio.sleep(0)
-        gone.set()
-        return "done"
-
-    assert await while_connected(Request({"type": "http"}, receive), work()) == "done"
-    await asyncio.sleep(0)
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_is_a_fact(context: Context, it: ServiceUnderTest):
@@ -350,18 +295,10 @@ async def test_what_nobody_foresaw_is_in_the_log_with_the_request_it_happened_to
 ):
     failure = ZeroDivisionError("secret")
     monkeypatch.setattr(type(context.service), "list_models", Mock(side_effect=failure))
-    with structlog.testing.capture_logs(processors=[structlog.contextvars.merge_contextvars]) as lines:
+    with structlog.testing.capture_logs(processors=[add_request_id]) as lines:
         await client.get("/api/v1/models", headers={"x-request-id": "abc"})
     assert lines == [{"event": "request.failed", "log_level": "error", "exc_info": failure, "request_id": "abc"}]
-    assert structlog.contextvars.get_contextvars() == {}
-
-
-def leaving_request(seconds: float) -> Request:
-    async def receive() -> Message:
-        await asyncio.sleep(seconds)
-        return {"type": "http.disconnect"}
-
-    return Request({"type": "http"}, receive)
+    assert REQUEST_ID.get() is None
 
 
 async def test_metrics_need_their_scope(client: httpx.AsyncClient, context: Context):

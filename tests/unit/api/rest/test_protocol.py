@@ -5,10 +5,12 @@ from typing import Any
 
 import pytest
 import uvicorn
+from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 from uvicorn.server import ServerState
 
+from headrace.api.rest.disconnect import ClientLeft, while_connected
 from headrace.api.rest.protocol import BoundedProtocol, _JoinedWrites
 
 
@@ -34,20 +36,26 @@ class Wire(asyncio.Transport):
     def resume_reading(self) -> None: ...
 
 
-async def exchange(app: ASGIApp, *request: bytes) -> Wire:
-    """Answer one request that comes in parts."""
+def connect(app: ASGIApp) -> BoundedProtocol:
+    """Return the server's end of a connection."""
     config = uvicorn.Config(app, ws="none", lifespan="off", log_config=None)
-    protocol = type("Protocol", (BoundedProtocol,), {"refuse": staticmethod(lambda *_: None)})(
-        config, ServerState(), {}
-    )
-    wire = Wire()
-    protocol.connection_made(wire)
-    for part in request:
+    kind = type("Protocol", (BoundedProtocol,), {"refuse": staticmethod(lambda *_: None)})
+    protocol: BoundedProtocol = kind(config, ServerState(), {})
+    protocol.connection_made(Wire())
+    return protocol
+
+
+async def exchange(app: ASGIApp, *parts: bytes) -> Wire:
+    """Answer requests that come in parts."""
+    protocol = connect(app)
+    for part in parts:
         protocol.data_received(part)
+        await asyncio.sleep(0)
         await asyncio.sleep(0)
     await asyncio.gather(*protocol.tasks)
     protocol.connection_lost(None)
-    return wire
+    assert isinstance(protocol.transport, Wire)
+    return protocol.transport
 
 
 async def text(scope: Scope, receive: Receive, send: Send) -> None:
@@ -119,3 +127,57 @@ async def test_a_connection_whose_request_was_refused_unread_waits_for_the_next_
         assert protocol.timeout_keep_alive_task is not None
         assert not protocol.timeout_keep_alive_task.cancelled()
     protocol.connection_lost(None)
+
+
+BODY = b'{"inputs": ["w1"]}'
+WHOLE = b"POST /a%20b?c=d HTTP/1.1\r\nHost: x\r\nContent-Length: 18\r\nX-Y:  z \r\n\r\n" + BODY
+
+
+async def what_is_told(*parts: bytes) -> list[dict[str, Any]]:
+    """Return what an application is told of the requests that come in these parts, their bodies included."""
+    seen: list[dict[str, Any]] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        message = await receive()
+        told = {name: value for name, value in scope.items() if name != "state"}
+        told["headers"] = [(name, value.strip(b" ")) for name, value in scope["headers"]]
+        seen.append({**told, "body": message["body"], "more": message["more_body"]})
+        await Response("text")(scope, receive, send)
+
+    wire = await exchange(app, *parts)
+    assert len(wire.writes) == len(seen)
+    assert all(write.endswith(b"\r\n\r\ntext") for write in wire.writes)
+    return seen
+
+
+@pytest.mark.parametrize("cut", [1, 30, len(WHOLE) - len(BODY) - 2])
+async def test_a_request_in_one_piece_is_told_as_one_in_two(cut: int):
+    whole = await what_is_told(WHOLE)
+    assert whole == await what_is_told(WHOLE[:cut], WHOLE[cut:])
+    assert (whole[0]["body"], whole[0]["path"], whole[0]["query_string"]) == (BODY, "/a b", b"c=d")
+
+
+async def test_the_parser_goes_on_where_requests_in_one_piece_ended():
+    (told,) = await what_is_told(WHOLE)
+    assert await what_is_told(WHOLE, WHOLE[:40], WHOLE[40:], WHOLE, WHOLE) == [told] * 4
+
+
+@pytest.mark.parametrize("parts", [(WHOLE,), (WHOLE[:40], WHOLE[40:])])
+async def test_who_waits_for_a_connection_hears_of_its_end(parts: tuple[bytes, ...]):
+    outcomes = []
+
+    async def app(scope: Scope, receive: Receive, _send: Send) -> None:
+        try:
+            await while_connected(Request(scope, receive), asyncio.sleep(60))
+        except ClientLeft:
+            outcomes.append("left")
+
+    protocol = connect(app)
+    for part in parts:
+        protocol.data_received(part)
+    await asyncio.sleep(0.01)
+    (task,) = protocol.tasks
+    assert not task.done()
+    protocol.connection_lost(None)
+    await task
+    assert outcomes == ["left"]

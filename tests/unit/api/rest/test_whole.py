@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from headrace.api.rest.whole import read_whole
+from headrace.api.rest.whole import Whole, read_headers, read_whole
 
 MOST = 1 << 14
 BODY = b'{"inputs": ["w1"]}'
@@ -92,12 +92,12 @@ def test_the_parser_reads_the_same_in_what_is_recognised(
     whole = read_whole(data, MOST)
     if whole is None:
         return
-    target, found = whole
     parsed = Parsed().feed(data)
-    assert (parsed.urls, parsed.complete, parsed.is_kept) == ([target], 1, True)
-    parsers = dict(parsed.headers)
-    assert all(parsers[name].strip(b" \t") == value for name, value in found)
-    assert len(parsed.body) == int(parsers[b"content-length"])
+    assert (parsed.urls, parsed.complete, parsed.is_kept) == ([whole.target], 1, True)
+    parsers = [(name, value.strip(b" \t")) for name, value in parsed.headers]
+    assert read_headers(data, whole) == parsers
+    assert all(dict(parsers)[name] == value for name, value in whole.told)
+    assert parsed.body == data[whole.body_at :]
     # Nothing of it is left over: what comes next is a request of its own.
     assert parsed.feed(PLAIN).complete == 2
 
@@ -118,7 +118,8 @@ def test_the_parser_reads_the_same_in_what_is_recognised(
     ],
 )
 def test_a_plain_request_is_recognised(data: bytes, headers: list[tuple[bytes, bytes]]):
-    assert read_whole(data, MOST) == (b"/api/v1/embed", [(b"content-length", b"18"), *headers])
+    whole = Whole(b"/api/v1/embed", len(data) - len(BODY), [(b"content-length", b"18"), *headers])
+    assert read_whole(data, MOST) == whole
 
 
 @pytest.mark.parametrize(
