@@ -40,7 +40,12 @@ from headrace.observe.base import BatchFinished, Observer, QueueChanged
 from headrace.types import Window
 
 _LATE: Final = "the deadline passed while the text waited; send less at once, or ask later"
-_PATIENCE_S: Final = 0.1  # whoever waited longer has waited enough
+# Of the time that a batch of long texts takes while short ones keep coming, an eighth at least is its own. With less,
+# long ones come too late under load; with more, short ones do: half was too much (docs/decisions/0025).
+_MOST_REST: Final = 7
+# Whoever waited longer until it began has waited enough, or for more than that of the time that its caller allows.
+_PATIENCE_S: Final = 1.0
+_PATIENCE_SHARE: Final = 0.4
 _QUICK_S: Final = 0.002  # to hand a batch to a thread and back takes some 0.3 ms, when the machine is idle
 _STOPPED: Final = "the service stopped before the answer was there; ask again"
 
@@ -71,14 +76,14 @@ class _Turn:
     Attributes:
         started: Point on the monotonic clock.
         rested_s: For how long it rested so that others were computed.
-        is_patient: Whether it came at once. Where everybody waits, all go in their order: else a server that is asked
-            for too much would be late with all long texts.
+        is_patient: Whether it came soon. Where everybody waits, all go in their order: else a server that is asked for
+            too much would be late with all long texts.
     """
 
     def __init__(self, batch: Sequence[Waiting]) -> None:
         self.started = time.monotonic()
         self.rested_s = 0.0
-        self.is_patient = self.started - min(waiting.queued_at for waiting in batch) <= _PATIENCE_S
+        self.is_patient = self.started <= min(map(_patient_until, batch))
 
     @property
     def run_s(self) -> float:
@@ -87,8 +92,8 @@ class _Turn:
 
     @property
     def may_rest(self) -> bool:
-        """Whether it has not given away more than it had: so it ends after twice its time and a batch of others."""
-        return self.rested_s <= self.run_s
+        """Whether it has not given away too much: so it ends after some times its own time and a batch of others."""
+        return self.rested_s <= _MOST_REST * self.run_s
 
     @contextlib.contextmanager
     def rest(self) -> Iterator[None]:
@@ -325,6 +330,11 @@ class Runner:
                 run_s=run_s,
             )
         )
+
+
+def _patient_until(waiting: Waiting) -> float:
+    allowed_s = waiting.deadline - waiting.queued_at
+    return waiting.queued_at + min(_PATIENCE_S, _PATIENCE_SHARE * allowed_s)
 
 
 def _numbers(batch: Sequence[Waiting]) -> list[int]:

@@ -1,4 +1,4 @@
-"""Graphs with 8-bit integers, made by ONNX Runtime's quantizer."""
+"""Graphs with 8-bit integers: made by ONNX Runtime's quantizer, or for its product of blocks."""
 
 import logging
 import tempfile
@@ -19,6 +19,7 @@ from headrace.engine.initializers import ENCODER
 from headrace.engine.onnx import OnnxBackend
 from headrace.errors import DataUnfit
 from headrace.models.folder import ModelFolder
+from headrace.optimize.blocks import quantize_blocks
 from headrace.optimize.variants import Method
 
 _PIECES: Final = 64
@@ -78,7 +79,10 @@ def quantize(method: Method, folder: ModelFolder, pieces: Pieces, target: Path) 
         for number, node in enumerate(model.graph.node):
             node.name = node.name or f"{node.op_type}-{number}"  # by which the quantizer tells them apart
         onnx.save(model, str(named))
-        if method == "int8-dynamic":
+        if method == "int8-blocks":
+            quantize_blocks(model)
+            onnx.save(model, str(target))
+        elif method == "int8-dynamic":
             quantize_dynamic(named, target, op_types_to_quantize=_OPERATORS, **_OPTIONS)
         else:
             quantize_static(

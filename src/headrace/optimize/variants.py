@@ -3,14 +3,15 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 from headrace.engine.initializers import read_initializers
 from headrace.engine.plan import Precision, Runtime, installed_runtimes, precisions
 from headrace.machine import Machine
 
-Method = Literal["int8-dynamic", "int8-static"]
-"""How a graph is quantized: each row by itself and the scale of a batch, or by scales that were found beforehand."""
+Method = Literal["int8-blocks", "int8-dynamic", "int8-static"]
+"""How a graph is quantized: with a scale for each block of 32 numbers, with one for a whole batch, or by scales that
+were found beforehand."""
 
 _BYTES: Final[Mapping[Precision, float]] = {"fp32": 4, "int16": 2, "bf16": 2, "int8": 1}
 _MATRIX: Final = 2  # axes
@@ -43,7 +44,7 @@ EXACT: Final = Variant("onnxruntime")
 def list_variants(machine: Machine) -> list[Variant]:
     """Return what can be tried on a machine, the exact one first."""
     own = [Variant(runtime, each) for runtime in installed_runtimes() for each in precisions(runtime, machine)]
-    made: Sequence[Method] = ("int8-dynamic", "int8-static")
+    made: Sequence[Method] = get_args(Method)
     return [EXACT, *(one for one in own if one != EXACT), *(Variant("onnxruntime", method=each) for each in made)]
 
 

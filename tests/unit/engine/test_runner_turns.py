@@ -4,6 +4,7 @@ import asyncio
 import threading
 import time
 from collections.abc import AsyncIterator, Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,7 +12,8 @@ from numpy.typing import NDArray
 from tests.support.facts import Recorder
 
 from headrace.engine import runner
-from headrace.engine.base import Bell, Job, JobResult, Output, Steps, TokenBatch
+from headrace.engine.base import Bell, Encoding, Job, JobResult, Output, Steps, TokenBatch
+from headrace.engine.batcher import Waiting
 from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
 from headrace.errors import EngineFailed, HeadraceError, ServiceStopping
@@ -182,6 +184,41 @@ async def test_a_stop_while_a_long_one_rests_leaves_nobody_waiting():
             await desk.engine.aclose()
     assert [type(await desk.item(text)) for text in (LONG, "a")] == [ServiceStopping] * 2
     desk.backend.gate.set()
+
+
+def turn_of(allowed_s: float, waited_s: float, monkeypatch: pytest.MonkeyPatch) -> tuple[runner._Turn, list[float]]:
+    """Return the turn of a text that has waited, and the clock that it looks at."""
+    clock = [100.0]
+    monkeypatch.setattr(runner, "time", SimpleNamespace(monotonic=lambda: clock[0]))
+    came = clock[0] - waited_s
+    text = Waiting(
+        encoding=Encoding(ids=(1,), weight=1, truncated=False),
+        deadline=came + allowed_s,
+        queued_at=came,
+        future=asyncio.Future(),
+    )
+    return runner._Turn([text]), clock
+
+
+@pytest.mark.parametrize(
+    ("allowed_s", "waited_s", "is_patient"),
+    [(30, 0, True), (30, 0.9, True), (30, 1.1, False), (1, 0.3, True), (1, 0.5, False), (0, 0.1, False)],
+)
+async def test_who_has_waited_for_long_or_has_little_time_rests_no_more(
+    allowed_s: float, waited_s: float, is_patient: bool, monkeypatch: pytest.MonkeyPatch
+):
+    turn, _ = turn_of(allowed_s, waited_s, monkeypatch)
+    assert turn.is_patient is is_patient
+
+
+async def test_an_eighth_of_the_time_is_its_own(monkeypatch: pytest.MonkeyPatch):
+    turn, clock = turn_of(30, 0, monkeypatch)
+    clock[0] += 0.01
+    while turn.may_rest:
+        with turn.rest():
+            clock[0] += 0.001
+    assert turn.run_s == pytest.approx(0.01)
+    assert turn.rested_s == pytest.approx(0.07, abs=0.0015)
 
 
 async def test_a_long_text_that_has_waited_does_not_rest(desk: Desk, monkeypatch: pytest.MonkeyPatch):

@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from tests.unit.optimize.conftest import NAME, TEXTS, Silent
@@ -12,9 +13,9 @@ from headrace.models.manifest import VariantReport
 from headrace.models.store import LocalStore
 from headrace.optimize import pipeline
 from headrace.optimize.pipeline import Optimized, OptimizeRequest, optimize_model
-from headrace.optimize.variants import EXACT, list_variants
+from headrace.optimize.variants import EXACT, Method, list_variants
 
-DYNAMIC, STATIC = "onnxruntime int8-dynamic", "onnxruntime int8-static"
+BLOCKS, DYNAMIC, STATIC = (f"onnxruntime {method}" for method in get_args(Method))
 
 pytestmark = pytest.mark.usefixtures("folder")
 
@@ -36,17 +37,19 @@ def report(found: Optimized, name: str) -> VariantReport:
 
 
 def test_every_precision_is_measured_and_what_loses_is_not_stored(store: LocalStore, home: Path, folder: ModelFolder):
-    found = optimize(store, home, least_agreement=0.9999)
+    found = optimize(store, home, least_agreement=0.999)
     machine = read_machine()
     expected = {f"{name} {each}" for name in installed_runtimes() for each in precisions(name, machine)}
-    assert {each.name for each in found.comparison.variants} == expected | {DYNAMIC, STATIC}
+    assert {each.name for each in found.comparison.variants} == expected | {BLOCKS, DYNAMIC, STATIC}
     assert found.comparison.variants[0].name == "onnxruntime fp32"
     assert report(found, "openvino fp32").passed
     assert "depends on the texts beside it" in report(found, DYNAMIC).verdict
     assert report(found, STATIC).verdict.startswith("refused: least cosine is 0.")
     assert report(found, STATIC).size_bytes < report(found, "onnxruntime fp32").size_bytes
-    assert found.stored == {}
-    assert [each.manifest.revision for each in store.versions(NAME)] == [folder.manifest.revision]
+    assert report(found, BLOCKS).size_bytes < report(found, "onnxruntime fp32").size_bytes
+    assert set(found.stored) == {BLOCKS}
+    revisions = {folder.manifest.revision, found.stored[BLOCKS].manifest.revision}
+    assert {each.manifest.revision for each in store.versions(NAME)} == revisions
     assert report(found, STATIC).verdict.replace("'", "&#x27;") in found.page.read_text()
     assert [path.name for path in home.iterdir()] in (["models", "reports"], ["reports", "models"])
 
@@ -54,15 +57,16 @@ def test_every_precision_is_measured_and_what_loses_is_not_stored(store: LocalSt
 @pytest.mark.usefixtures("_has_only_made_ones")
 def test_a_graph_that_passes_is_a_version_that_waits_to_be_promoted(store: LocalStore, home: Path, folder: ModelFolder):
     found = optimize(store, home, least_agreement=-1.0)
-    assert set(found.stored) == {STATIC}  # answers that depend on their neighbours are none, however little is asked
-    made = found.stored[STATIC]
+    # Answers that depend on their neighbours are none, however little is asked.
+    assert set(found.stored) == {BLOCKS, STATIC}
+    made = found.stored[BLOCKS]
     assert not made.is_current
     assert store.find(NAME).manifest.revision == folder.manifest.revision
     about = store.open(NAME, made.manifest.revision).manifest
     assert about.precision == "quantized"
     assert about.comparison is not None
-    assert (about.comparison.chosen, about.comparison.of_revision) == (STATIC, folder.manifest.revision)
-    assert about.gate.outputs[0].min_cosine == pytest.approx(report(found, STATIC).agreement, abs=0.01)
+    assert (about.comparison.chosen, about.comparison.of_revision) == (BLOCKS, folder.manifest.revision)
+    assert about.gate.outputs[0].min_cosine == pytest.approx(report(found, BLOCKS).agreement, abs=0.01)
     store.promote(NAME, made.manifest.revision)
     with Model(NAME, {"store.home": str(home), "engine.tune": False}) as served:
         vectors = served.embed(TEXTS)

@@ -26,7 +26,9 @@ def test_too_little_text_is_refused_with_what_is_needed(folder: ModelFolder):
         cut_pieces(folder, ["w1 w2 w3"])
 
 
-@pytest.mark.parametrize(("method", "is_independent"), [("int8-static", True), ("int8-dynamic", False)])
+@pytest.mark.parametrize(
+    ("method", "is_independent"), [("int8-blocks", True), ("int8-static", True), ("int8-dynamic", False)]
+)
 def test_whether_answers_depend_on_their_neighbours_is_measured(
     folder: ModelFolder, tmp_path: Path, method: Method, is_independent: bool
 ):
@@ -37,18 +39,22 @@ def test_whether_answers_depend_on_their_neighbours_is_measured(
     assert measure_independence(folder.graph, pieces, threads=1) > 0.999999
 
 
-def test_a_quantized_graph_is_left_to_the_runtime_that_reads_it(folder: ModelFolder, tmp_path: Path):
+@pytest.mark.parametrize(("method", "kind"), [("int8-static", "DequantizeLinear"), ("int8-blocks", "MatMulNBits")])
+def test_a_quantized_graph_is_left_to_the_runtime_that_reads_it(
+    folder: ModelFolder, tmp_path: Path, method: Method, kind: str
+):
     target = tmp_path / "quantized.onnx"
-    quantize("int8-static", folder, cut_pieces(folder, TEXTS), target)
+    quantize(method, folder, cut_pieces(folder, TEXTS), target)
     assert ENCODER in read_initializers(folder.graph).notes
     assert ENCODER not in read_initializers(target).notes
-    assert any(node.op_type == "DequantizeLinear" for node in onnx.load(target).graph.node)
+    assert any(node.op_type == kind for node in onnx.load(target).graph.node)
     with pytest.raises(RuntimeUnfit):
         NativeModel(target, 1, "fp32").session()
 
 
-def test_the_same_texts_give_the_same_graph(folder: ModelFolder, tmp_path: Path):
+@pytest.mark.parametrize("method", ["int8-blocks", "int8-static"])
+def test_the_same_texts_give_the_same_graph(folder: ModelFolder, tmp_path: Path, method: Method):
     pieces = cut_pieces(folder, TEXTS)
     for name in ("one", "two"):
-        quantize("int8-static", folder, pieces, tmp_path / name)
+        quantize(method, folder, pieces, tmp_path / name)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()

@@ -18,6 +18,7 @@ def test_the_exact_one_comes_first_and_each_once(monkeypatch: pytest.MonkeyPatch
         "onnxruntime fp32",
         "native fp32",
         "native int16",
+        "onnxruntime int8-blocks",
         "onnxruntime int8-dynamic",
         "onnxruntime int8-static",
     ]
