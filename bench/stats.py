@@ -58,6 +58,21 @@ def spread(values: Sequence[float]) -> Spread:
     return Spread(float(np.median(values)), min(values), max(values), len(values))
 
 
+def median_interval(values: Sequence[float], *, seed: int = 0) -> tuple[float, float]:
+    """Return the 95 % confidence interval of a median, by resampling the rounds.
+
+    Raises:
+        ValueError: There is no round.
+    """
+    if not values:
+        raise ValueError("an interval needs values")
+    chooser = np.random.default_rng(seed)
+    medians = np.median(chooser.choice(np.asarray(values), (_RESAMPLES, len(values))), axis=1)
+    tail = 50 * (1 - _CONFIDENCE)
+    low, high = np.percentile(medians, [tail, 100 - tail])
+    return float(low), float(high)
+
+
 def ratios(ours: Sequence[float], theirs: Sequence[float]) -> Spread:
     """Reduce the ratios of two candidates that were measured in the same rounds.
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bench.chaos import cancels, cost, kills, poison, swaps
+from bench.chaos import cancels, cost, kills, poison, shadow, swaps
 from bench.chaos.engine import Stage
 from bench.chaos.promise import Promise, promise_table
 from bench.facts import machine_facts, revision
@@ -54,13 +54,8 @@ PARTS: Final[Mapping[str, Callable[[Setup], list[Promise]]]] = {
     poison.PART: _poison,
     kills.PART: lambda setup: kills.run_kills(setup.model, setup.stage.texts, setup.scaled(kills.KILLS)),
     cancels.PART: lambda setup: cancels.run_cancels(setup.stage, setup.scaled(cancels.REQUESTS)),
-    swaps.PART: lambda setup: swaps.run_swaps(
-        setup.model,
-        setup.stage.texts,
-        setup.mix,
-        setup.scaled(swaps.SWAPS, least=10),
-        setup.scaled(swaps.ROUNDS),
-    ),
+    swaps.PART: lambda setup: swaps.run_swaps(setup.model, setup.stage.texts, setup.scaled(swaps.SWAPS, least=10)),
+    shadow.PART: lambda setup: shadow.run_shadow(setup.model, setup.mix, setup.scaled(shadow.ROUNDS)),
     cost.PART: lambda setup: cost.run_cost(setup.model, setup.scaled(cost.ROUNDS, least=5)),
 }
 

@@ -1,8 +1,7 @@
 """The part `swaps`: the served model is switched to another version again and again under load, a fifth of them broken.
 
 The versions are the same model with a little noise in its words, so each answers a little differently, and every answer
-is compared with what its version says. Then a version is put in the shadow of the one that answers, and the tail of the
-short texts is measured with it and without, in turn.
+is compared with what its version says.
 """
 
 import asyncio
@@ -14,7 +13,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import httpx
 import numpy as np
@@ -26,29 +25,23 @@ from bench.chaos.clients import CLIENTS, LIMIT_S, answer, ask, busy
 from bench.chaos.promise import Promise
 from bench.dialects import Vectors, answer_vectors, http_request, request_body
 from bench.http_client import Client
-from bench.load import SHORT_TOKENS, Arrivals, Load, Texts, mingled, probe, running_generator
+from bench.load import probe
 from bench.model import NAME, Model
 from bench.progress import say
 from bench.server import Running, read_servers, running_server, wait_for_answer
 from bench.stats import spread
-from bench.texts import Mix
 from headrace.models.folder import GRAPH
 from headrace.models.manifest import Manifest, make_manifest
 from headrace.models.store import LocalStore
 
 PART: Final = "swaps"
 SWAPS: Final = 100
-ROUNDS: Final = 5
 _VERSIONS: Final = 3
 _BROKEN_EVERY: Final = 5
 _NOISE: Final = 1e-3  # of the spread of the words: a cosine of 0.99999 to the original, and another answer each
 _MAX_DIFFERENCE: Final = 1e-5
 _MOST_MEMORY: Final = 2.1  # two versions and a tenth
 _OK, _CONFLICT = 200, 409
-_LOAD: Final = 0.7
-_TAIL_S: Final = 10.0
-_CAPACITY_S: Final = 5.0
-_MOST_TAIL: Final = 1.05
 
 
 @dataclass(slots=True)
@@ -79,20 +72,16 @@ class Swapped:
     memory_bytes: list[int] = field(default_factory=list)
 
 
-def run_swaps(model: Model, texts: Sequence[str], mix: Mix, swaps: int = SWAPS, rounds: int = ROUNDS) -> list[Promise]:
-    """Switch the version of `headrace serve` under load, then put one in its shadow."""
+def run_swaps(model: Model, texts: Sequence[str], swaps: int = SWAPS) -> list[Promise]:
+    """Switch the version of `headrace serve` under load."""
     with tempfile.TemporaryDirectory(prefix="headrace-bench-") as home:
         versions = make_versions(model, Path(home))
-        served = replace(model, home=Path(home))
         server = read_servers(["headrace"])[0]
-        with running_server(server, served) as running:
+        with running_server(server, replace(model, home=Path(home))) as running:
             wait_for_answer(running, probe(running))
             alone = proctree.pss_bytes(running.process.pid)
             seen, swapped = asyncio.run(_swap(running, Path(home), versions, texts, swaps))
-        with running_server(server, served) as running:
-            wait_for_answer(running, probe(running))
-            ratios = _tails(running, served, versions, mix, rounds)
-    return [*promises(seen, swapped, alone), shadow_promise(ratios)]
+    return promises(seen, swapped, alone)
 
 
 def make_versions(model: Model, home: Path) -> list[str]:
@@ -199,36 +188,6 @@ def _note(said: bytes | str, dialect: str, number: int, expected: dict[str, list
         seen.by_revision[revision] = seen.by_revision.get(revision, 0) + 1
 
 
-def _tails(running: Running, model: Model, versions: Sequence[str], mix: Mix, rounds: int) -> list[float]:
-    """Return how many times as long the p99 is with a shadow, in each round."""
-    place = f"http://127.0.0.1:{running.port}/api/v1/models/{NAME}/candidate"
-    body: dict[str, Any] = {"revision": versions[1], "kind": "shadow", "share": 1.0}
-    ratios = []
-    with running_generator() as generator, httpx.Client(timeout=LIMIT_S) as admin:
-        load = Load(generator, running)
-        short = mingled(mix, model.window, 0.0, 0)
-        admin.post(f"{place.removesuffix('candidate')}promote", json={"revision": versions[0]}).raise_for_status()
-        rate = _LOAD * _capacity_per_s(load, short)
-        for number in range(rounds):
-            without = _p99_s(load, short, rate, number)
-            admin.put(place, json=body).raise_for_status()
-            with_shadow = _p99_s(load, short, rate, number)
-            admin.delete(place).raise_for_status()
-            ratios.append(with_shadow / without)
-            say(f"  p99 {without * 1000:.1f} ms, with a shadow {with_shadow * 1000:.1f} ms")
-    return ratios
-
-
-def _capacity_per_s(load: Load, texts: Texts) -> float:
-    figures = load.closed(texts, per_request=1, clients=32, most_s=_CAPACITY_S)
-    return float(figures["answered"] / figures["elapsed_s"])
-
-
-def _p99_s(load: Load, texts: Texts, rate: float, seed: int) -> float:
-    arrivals = Arrivals(rate_per_s=rate, duration_s=_TAIL_S, goal_s=1.0, limit_s=10.0, seed=seed)
-    return float(load.open(texts, arrivals, per_request=1, short_tokens=SHORT_TOKENS[-1])["short_p99_s"])
-
-
 def promises(seen: Seen, swapped: Swapped, alone_bytes: int) -> list[Promise]:
     """Say whether what was promised of switches holds."""
     took = spread(swapped.took_s or [0.0])
@@ -263,15 +222,3 @@ def promises(seen: Seen, swapped: Swapped, alone_bytes: int) -> list[Promise]:
             0 < most <= _MOST_MEMORY,
         ),
     ]
-
-
-def shadow_promise(ratios: Sequence[float]) -> Promise:
-    """Say whether a shadow keeps out of the way."""
-    found = spread(ratios)
-    return Promise(
-        PART,
-        "a shadow makes the p99 of short texts at 70 % load at most 5 % longer",
-        f"{found.median:.2f} times as long ({found.low:.2f} to {found.high:.2f}, {found.count} rounds)",
-        found.median <= _MOST_TAIL,
-        {"p99_ratio": found.median, "p99_ratio_min": found.low, "p99_ratio_max": found.high},
-    )

@@ -2,7 +2,7 @@ import math
 
 import numpy as np
 import pytest
-from bench.stats import Slope, Spread, percentile, ratios, slope, spread
+from bench.stats import Slope, Spread, median_interval, percentile, ratios, slope, spread
 
 
 def test_a_spread_is_the_median_with_the_least_and_the_greatest() -> None:
@@ -75,3 +75,13 @@ def test_a_slope_of_too_little_is_refused(times: list[float], values: list[float
 @pytest.mark.parametrize(("low", "high", "is_flat"), [(-1.0, 1.0, True), (0.0, 1.0, True), (0.1, 1.0, False)])
 def test_a_slope_is_flat_if_its_interval_holds_zero(low: float, high: float, is_flat: bool) -> None:
     assert Slope(0.5, low, high).is_flat is is_flat
+
+
+def test_the_interval_of_a_median_narrows_with_more_rounds():
+    few, many = ([1.0, 1.2, 0.8, 1.1, 0.9] * count for count in (1, 40))
+    low, high = median_interval(few)
+    assert (low, high) == (0.8, 1.2)
+    assert low <= median_interval(many)[0] <= 1.0 <= median_interval(many)[1] < high
+    assert median_interval([2.0]) == (2.0, 2.0)
+    with pytest.raises(ValueError, match="needs values"):
+        median_interval([])

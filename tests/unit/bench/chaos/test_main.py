@@ -42,4 +42,4 @@ def test_a_share_shrinks_every_count_but_not_to_nothing(setup: program.Setup) ->
 
 def test_by_default_every_part_runs_whole() -> None:
     asked = program.parse_arguments([])
-    assert (asked.parts, asked.share) == (["poison", "kills", "cancels", "swaps", "cost"], 1.0)
+    assert (asked.parts, asked.share) == (["poison", "kills", "cancels", "swaps", "shadow", "cost"], 1.0)

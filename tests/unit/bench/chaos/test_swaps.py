@@ -2,7 +2,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from bench.chaos.swaps import Seen, Swapped, _broken, promises, shadow_promise
+from bench.chaos.swaps import Seen, Swapped, _broken, promises
 
 
 def seen(**changes: Any) -> Seen:
@@ -37,11 +37,6 @@ def test_switches_that_nobody_notices_keep_the_promises() -> None:
 )
 def test_what_a_client_should_not_have_seen_breaks_them(clients: Seen, switches: Swapped, expected: list[bool]) -> None:
     assert kept(clients, switches, 100) == expected
-
-
-def test_a_shadow_that_stands_in_the_way_breaks_its_promise() -> None:
-    assert shadow_promise([1.0, 0.9, 1.3]).is_kept
-    assert not shadow_promise([1.0, 1.1, 1.3]).is_kept
 
 
 def test_a_file_is_broken_as_long_as_it_should_be(tmp_path: Path) -> None:
