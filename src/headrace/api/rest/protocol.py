@@ -248,6 +248,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.scope["state"] |= {DISCONNECT_KEY: self._disconnect, BODY_KEY: body}
         self.cycle.transport = _JoinedWrites(self.transport)  # type: ignore[assignment]
         super().on_body(body)
+        self.flow.resume_reading()  # a long body stops it until it is asked for; a client that leaves would not be seen
         super().on_message_complete()
         self.parser = parser
 

@@ -20,7 +20,8 @@ _ID: Final = rb"(?i:x-request-id):" + _VALUE % rb"(?P<%b>[!-~]{1,64})"
 _TELLING: Final = rb"(?i:content-length|transfer-encoding|connection|proxy-connection|keep-alive|expect|upgrade):"
 _OTHER: Final = rb"(?!" + _TELLING + rb")[!#$%&'*+.^_`|~0-9A-Za-z-]+:[\t -~]*\r\n"
 _BEFORE, _AFTER = (b"(?:%b)*+" % b"|".join([_KEPT, _ID % name, _OTHER]) for name in (b"id", b"last_id"))
-_PLAIN: Final = re.compile(rb"POST (?P<target>/[!-~]*) HTTP/1\.1\r\n" + _BEFORE + _LENGTH + _AFTER + rb"\r\n")
+# No path of ours is as long as this, and what reads URLs counts their characters in 16 bits.
+_PLAIN: Final = re.compile(rb"POST (?P<target>/[!-~]{0,8000}) HTTP/1\.1\r\n" + _BEFORE + _LENGTH + _AFTER + rb"\r\n")
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.writes: list[bytes] = []
         self.is_closed = False
+        self.is_reading = True
 
     def write(self, data: Any) -> None:
         self.writes.append(bytes(data))
@@ -31,9 +32,11 @@ class Wire(asyncio.Transport):
     def is_closing(self) -> bool:
         return self.is_closed
 
-    def pause_reading(self) -> None: ...
+    def pause_reading(self) -> None:
+        self.is_reading = False
 
-    def resume_reading(self) -> None: ...
+    def resume_reading(self) -> None:
+        self.is_reading = True
 
 
 def connect(app: ASGIApp) -> BoundedProtocol:
@@ -181,3 +184,13 @@ async def test_who_waits_for_a_connection_hears_of_its_end(parts: tuple[bytes, .
     protocol.connection_lost(None)
     await task
     assert outcomes == ["left"]
+
+
+async def test_a_client_that_leaves_is_seen_behind_a_long_body_too():
+    async def app(_scope: Scope, _receive: Receive, _send: Send) -> None: ...
+
+    protocol = connect(app)
+    protocol.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000)
+    assert isinstance(protocol.transport, Wire)
+    assert protocol.transport.is_reading
+    await asyncio.gather(*protocol.tasks)

@@ -135,6 +135,7 @@ def test_a_plain_request_is_recognised(data: bytes, headers: list[tuple[bytes, b
         PLAIN.replace(b"18", b"-18"),
         PLAIN.replace(b"18", b"9" * 19),
         PLAIN.replace(b"POST", b"PUT"),
+        PLAIN.replace(b"embed", b"e" * 8000),
         PLAIN.replace(b"1.1", b"1.0"),
         PLAIN.replace(b"\r\n", b"\n"),
         HEAD + b"Content-Length: 18\r\n\r\n" + BODY,
