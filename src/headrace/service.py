@@ -145,9 +145,8 @@ class Service:
         deployment = self._models.deployment(work.model.name)
         shadow = deployment.shadow(key)
         if shadow is not None and work.model is deployment.champion:
-            self._rollout.shadow.repeat(
-                shadow, Answered(task=work.task, options=work.options, texts=work.texts, results=tuple(results))
-            )
+            answered = Answered(task=work.task, options=work.options, texts=work.texts, results=tuple(results))
+            self._rollout.shadow.repeat(shadow, answered, is_busy=self._models.count_uses(work.model) > 1)
 
     def _arrive(self) -> None:
         self._arriving_bytes -= self._arriving.popleft()[1]

@@ -5,6 +5,7 @@ requests are repeated at a time, and what it has no time for is left out and cou
 """
 
 import asyncio
+import math
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -19,9 +20,12 @@ from headrace.tasks.base import Task
 from headrace.types import Result, Text
 
 _MOST: Final = 4  # requests at a time
-# Between two requests that are repeated: to send one and to compare what comes back takes the process that answers some
-# 0.7 ms. At 490 requests/s the p99 of short texts was 1.4 times as long when each was repeated that could be.
+# Between two requests that are repeated. To send one and to compare what comes back takes the process that answers some
+# 0.7 ms, and what a shadow computes at the lowest priority still takes caches, and half of a core from whoever shares
+# it. At 490 requests/s the p99 of short texts was 1.4 times as long when each was repeated that could be. With 20 a
+# second it was 1.6 times as long on two cores that share one, at 70 % load, which leaves them a tenth of their time.
 _PAUSE_S: Final = 0.05
+_BUSY_PAUSE_S: Final = 1.0  # while others are being answered
 _LIMIT_S: Final = 30.0  # an answer that takes longer says nothing any more
 
 
@@ -52,15 +56,22 @@ class Shadow:
         self._registry = registry
         self._observer = observer
         self._running: set[asyncio.Task[None]] = set()
-        self._again_at = 0.0
+        self._repeated_at = -math.inf
 
-    def repeat(self, model: LoadedModel, answered: Answered) -> None:
-        """Ask a version what the champion has answered; returns at once."""
+    def repeat(self, model: LoadedModel, answered: Answered, *, is_busy: bool) -> None:
+        """Ask a version what the champion has answered; returns at once.
+
+        Args:
+            model: The version.
+            answered: The request.
+            is_busy: Whether the champion is answering others meanwhile.
+        """
         now = time.monotonic()
-        if now < self._again_at or len(self._running) >= _MOST:
+        pause_s = _BUSY_PAUSE_S if is_busy else _PAUSE_S
+        if now - self._repeated_at < pause_s or len(self._running) >= _MOST:
             self._tell(model, "skipped", answered)
             return
-        self._again_at = now + _PAUSE_S
+        self._repeated_at = now
         running = asyncio.create_task(self._compare(model, answered))
         self._running.add(running)
         running.add_done_callback(self._running.discard)

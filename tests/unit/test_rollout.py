@@ -143,7 +143,8 @@ def canary(number: int, share: float = 0.1, kind: Any = "canary") -> Candidate:
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Repeat requests without a pause."""
-    monkeypatch.setattr(shadow, "_PAUSE_S", 0.0)
+    for name in ("_PAUSE_S", "_BUSY_PAUSE_S"):
+        monkeypatch.setattr(shadow, name, 0.0)
 
 
 async def test_a_promoted_version_answers_and_the_one_before_is_stopped():

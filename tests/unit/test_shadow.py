@@ -1,14 +1,18 @@
 """How far a version that is only compared agrees with the one that answers."""
 
+import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
 import numpy as np
 import pytest
+from tests.support.facts import Recorder
 from tests.support.manifests import describe_model
 
+from headrace import shadow
 from headrace.engine.base import Output
 from headrace.errors import EngineFailed, HeadraceError
+from headrace.observe.base import ShadowCompared
 from headrace.options import Options
 from headrace.shadow import Answered, _agree
 from headrace.tasks import TASKS
@@ -42,3 +46,30 @@ def test_a_version_that_cannot_answer_does_not_agree(item: Output | HeadraceErro
     answered = cast("Answered", SimpleNamespace(task=TASKS["fill"], options=Options()))
     assert isinstance(model.manifest.traits, Traits)
     assert _agree(model, answered, "the [MASK]", item, FOUND) == expected
+
+
+@pytest.mark.parametrize(
+    ("is_busy", "expected"),
+    [(False, ["asked", "skipped", "asked", "asked"]), (True, ["asked", "skipped", "skipped", "asked"])],
+)
+async def test_few_requests_are_repeated_and_fewer_while_others_are_answered(
+    is_busy: bool, expected: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    facts = Recorder()
+    it = shadow.Shadow(cast("Any", None), facts)
+    asked = []
+
+    async def compare(_model: Any, answered: Answered) -> None:
+        asked.append(answered)
+
+    monkeypatch.setattr(it, "_compare", compare)
+    model: Any = SimpleNamespace(name="m")
+    said = []
+    for now in (100.0, 100.04, 100.06, 101.1):
+        monkeypatch.setattr(shadow, "time", SimpleNamespace(monotonic=lambda now=now: now))
+        before = len(asked)
+        it.repeat(model, cast("Answered", SimpleNamespace(texts=("a",))), is_busy=is_busy)
+        await asyncio.sleep(0)
+        said.append("asked" if len(asked) > before else "skipped")
+    assert said == expected
+    assert [fact.outcome for fact in facts.of(ShadowCompared)] == [each for each in expected if each == "skipped"]

@@ -196,6 +196,10 @@ class Registry:
         """Keep a version from being released as long as the context lasts."""
         return _Hold(self._users, id(model), self._returned)
 
+    def count_uses(self, model: LoadedModel) -> int:
+        """Return how many hold a version now."""
+        return self._users[id(model)]
+
     def deploy(self, deployment: Deployment) -> None:
         """Let other versions of a model answer from now on; those that did are for the caller to release."""
         self._deployments[deployment.champion.name] = deployment

@@ -21,7 +21,7 @@ class Wire(asyncio.Transport):
         super().__init__()
         self.writes: list[bytes] = []
         self.is_closed = False
-        self.is_reading = True
+        self.is_paused = False
 
     def write(self, data: Any) -> None:
         self.writes.append(bytes(data))
@@ -33,10 +33,10 @@ class Wire(asyncio.Transport):
         return self.is_closed
 
     def pause_reading(self) -> None:
-        self.is_reading = False
+        self.is_paused = True
 
     def resume_reading(self) -> None:
-        self.is_reading = True
+        self.is_paused = False
 
 
 def connect(app: ASGIApp) -> BoundedProtocol:
@@ -192,5 +192,5 @@ async def test_a_client_that_leaves_is_seen_behind_a_long_body_too():
     protocol = connect(app)
     protocol.data_received(b"POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\n" + b"x" * 100_000)
     assert isinstance(protocol.transport, Wire)
-    assert protocol.transport.is_reading
+    assert not protocol.transport.is_paused
     await asyncio.gather(*protocol.tasks)
