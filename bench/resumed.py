@@ -59,12 +59,12 @@ def _value(row: Row) -> Row:
 
 
 CASES: Final[Mapping[str, Case]] = {
-    "classify": Case("sentiment", 1500, ("--epochs", "3")),
-    "probe": Case("sentiment", 1500, ("--epochs", "2000", "--patience", "2000")),
-    "regress": Case("sentiment", 1500, ("--epochs", "3"), _value),
-    "extract": Case("entities", 1200, ("--epochs", "4")),
-    "embed": Case("questions", 500, ("--epochs", "6")),
-    "rerank": Case("questions", 300, ("--epochs", "3")),
+    "classify": Case("sentiment", 800, ("--epochs", "2")),
+    "probe": Case("sentiment", 800, ("--epochs", "2000", "--patience", "2000")),
+    "regress": Case("sentiment", 800, ("--epochs", "2"), _value),
+    "extract": Case("entities", 800, ("--epochs", "2")),
+    "embed": Case("questions", 150, ("--epochs", "2")),
+    "rerank": Case("questions", 100, ("--epochs", "2")),
 }
 
 
