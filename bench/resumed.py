@@ -15,13 +15,14 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from bench.labelled import READERS, Row
 from bench.model import prepare_model
 from bench.progress import say
 from bench.tables import table
 from bench.worker import clean_variables
+from headrace.models.store import LocalStore
 
 _LIMIT_S: Final = 1800
 # As ``headrace``, but for a checkpoint every 3 s instead of every minute: short trainings would have none.
@@ -95,39 +96,28 @@ def _compare(recipe: str, checkpoint: Path, scratch: Path) -> tuple[list[str], b
 
     def command(home: str, *more: str) -> list[str]:
         words = [sys.executable, "-c", _PROGRAM, "train", recipe, "--data", str(data), "--base", str(checkpoint)]
-        return [*words, "--name", "mill", "--home", str(scratch / home), "--json", *case.options, *more]
+        return [*words, "--name", "mill", "--home", str(scratch / home), *case.options, *more]
 
-    first, second = (_finish(command(home)) for home in ("first", "second"))
+    for home in ("first", "second"):
+        _finish(command(home))
     _kill(command("killed"), scratch / "killed/training/mill/checkpoint.safetensors")
-    resumed = _finish(command("killed", "--resume"))
-    went_on = next((line for line in resumed.said if "goes on after" in line), "nothing to go on with")
-    revisions = [each.told["revision"] for each in (first, second, resumed)]
-    figures = [_figure(each.told) for each in (first, resumed)]
+    said = _finish(command("killed", "--resume"))
+    went_on = next((line for line in said if "goes on after" in line), "nothing to go on with")
+    revisions = [LocalStore(scratch / home / "models").find("mill").revision for home in ("first", "second", "killed")]
+    figures = [_figure(scratch / home) for home in ("first", "killed")]
     say(f"{recipe}: {' '.join(revision[:12] for revision in revisions)}, {went_on.strip()}")
     same = [_say_same(other, revisions[0]) for other in revisions[1:]]
     row = [recipe, f"{len(chosen):,}", *same, *figures, went_on.rpartition("goes on after ")[2].strip()]
     return row, len(set(revisions)) == 1 and "goes on after" in went_on
 
 
-@dataclass(frozen=True, slots=True)
-class _Ended:
-    """What a training that came to its end has said.
-
-    Attributes:
-        told: Its result.
-        said: Its progress, line by line.
-    """
-
-    told: dict[str, Any]
-    said: list[str]
-
-
-def _finish(command: Sequence[str]) -> _Ended:
+def _finish(command: Sequence[str]) -> list[str]:
+    """Run a training to its end; returns what it said."""
     variables = clean_variables(offline=False)
     ended = subprocess.run(command, check=False, capture_output=True, text=True, env=variables, timeout=_LIMIT_S)
     if ended.returncode:
         raise RuntimeError(f"headrace train ended with {ended.returncode}: {ended.stderr.strip()}")
-    return _Ended(json.loads(ended.stdout), ended.stderr.splitlines())
+    return (ended.stdout + ended.stderr).splitlines()
 
 
 def _kill(command: Sequence[str], checkpoint: Path) -> None:
@@ -147,8 +137,9 @@ def _say_same(revision: str, wanted: str) -> str:
     return "same weights" if revision == wanted else "**other weights**"
 
 
-def _figure(told: Mapping[str, Any]) -> str:
-    name, value = next(iter(told["training"]["metrics"].items()))
+def _figure(home: Path) -> str:
+    report = json.loads((home / "training/mill/model/report.json").read_text(encoding="utf-8"))
+    name, value = next(iter(report["metrics"].items()))
     return f"{name} {value:.6f}"
 
 
