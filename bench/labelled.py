@@ -80,7 +80,7 @@ def write_fold(rows: Sequence[Row], folder: Path, fold: int = 0, folds: int = 5)
     asked = tuple(ordered[fold::folds])
     path = folder / f"train-{fold}.jsonl"
     folder.mkdir(parents=True, exist_ok=True)
-    path.write_text(_as_lines(row for place, row in enumerate(ordered) if place % folds != fold), encoding="utf-8")
+    path.write_text(as_lines(row for place, row in enumerate(ordered) if place % folds != fold), encoding="utf-8")
     return Labelled(path, asked)
 
 
@@ -88,5 +88,6 @@ def _place(row: Row) -> str:
     return hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()
 
 
-def _as_lines(rows: Iterable[Row]) -> str:
+def as_lines(rows: Iterable[Row]) -> str:
+    """Return rows as JSON Lines."""
     return "".join(json.dumps(row) + "\n" for row in rows)

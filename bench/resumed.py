@@ -17,14 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from bench.labelled import READERS, Row
+from bench.labelled import READERS, Row, as_lines
 from bench.model import prepare_model
 from bench.progress import say
 from bench.tables import table
+from bench.trained import TRAIN_LIMIT_S, finish
 from bench.worker import clean_variables
 from headrace.models.store import LocalStore
 
-_LIMIT_S: Final = 1800
 # As ``headrace``, but for a checkpoint every 3 s instead of every minute: short trainings would have none.
 _PROGRAM: Final = """
 from headrace.cli.main import main
@@ -92,17 +92,17 @@ def _compare(recipe: str, checkpoint: Path, scratch: Path) -> tuple[list[str], b
     case = CASES[recipe]
     chosen = [case.shape(row) for row in READERS[case.data]()[: case.rows]]
     data = scratch / f"{case.data}.jsonl"
-    data.write_text("".join(json.dumps(row) + "\n" for row in chosen), encoding="utf-8")
+    data.write_text(as_lines(chosen), encoding="utf-8")
 
     def command(home: str, *more: str) -> list[str]:
         words = [sys.executable, "-c", _PROGRAM, "train", recipe, "--data", str(data), "--base", str(checkpoint)]
         return [*words, "--name", "mill", "--home", str(scratch / home), *case.options, *more]
 
     for home in ("first", "second"):
-        _finish(command(home))
+        finish(command(home))
     _kill(command("killed"), scratch / "killed/training/mill/checkpoint.safetensors")
-    said = _finish(command("killed", "--resume"))
-    went_on = next((line for line in said if "goes on after" in line), "nothing to go on with")
+    resumed = finish(command("killed", "--resume"))
+    went_on = next((line for line in resumed.stderr.splitlines() if "goes on after" in line), "nothing to go on with")
     revisions = [LocalStore(scratch / home / "models").find("mill").revision for home in ("first", "second", "killed")]
     figures = [_figure(scratch / home) for home in ("first", "killed")]
     say(f"{recipe}: {' '.join(revision[:12] for revision in revisions)}, {went_on.strip()}")
@@ -111,20 +111,11 @@ def _compare(recipe: str, checkpoint: Path, scratch: Path) -> tuple[list[str], b
     return row, len(set(revisions)) == 1 and "goes on after" in went_on
 
 
-def _finish(command: Sequence[str]) -> list[str]:
-    """Run a training to its end; returns what it said."""
-    variables = clean_variables(offline=False)
-    ended = subprocess.run(command, check=False, capture_output=True, text=True, env=variables, timeout=_LIMIT_S)
-    if ended.returncode:
-        raise RuntimeError(f"headrace train ended with {ended.returncode}: {ended.stderr.strip()}")
-    return (ended.stdout + ended.stderr).splitlines()
-
-
 def _kill(command: Sequence[str], checkpoint: Path) -> None:
     """Begin a training, and kill it as soon as it has a checkpoint."""
     quiet = subprocess.DEVNULL
     with subprocess.Popen(command, stdout=quiet, stderr=quiet, env=clean_variables(offline=False)) as process:
-        limit = time.monotonic() + _LIMIT_S
+        limit = time.monotonic() + TRAIN_LIMIT_S
         while not checkpoint.exists():
             if process.poll() is not None or time.monotonic() > limit:
                 process.kill()

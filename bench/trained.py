@@ -30,7 +30,7 @@ from bench.worker import clean_variables
 from headrace.training import metrics
 from headrace.training.tags import character_spans
 
-_TRAIN_LIMIT_S: Final = 3600
+TRAIN_LIMIT_S: Final = 3600
 _START_LIMIT_S: Final = 120
 _ASK_LIMIT_S: Final = 60
 _PER_REQUEST: Final = 32
@@ -186,17 +186,21 @@ def _mean(values: Sequence[float]) -> str:
 def train(home: Path, model: str, task: Task, data: Labelled) -> dict[str, Any]:
     """Run the one command, and return what it says."""
     command = [sys.executable, "-m", "headrace", "train", task.recipe, "--data", str(data.train), "--base", BASE]
-    ended = subprocess.run(
-        [*command, "--name", model, "--no-resume", "--home", str(home), "--json", *task.options],
-        check=False,
-        capture_output=True,
-        text=True,
-        env=clean_variables(offline=False),
-        timeout=_TRAIN_LIMIT_S,
-    )
+    ended = finish([*command, "--name", model, "--no-resume", "--home", str(home), "--json", *task.options])
+    return json.loads(ended.stdout)  # type: ignore[no-any-return]
+
+
+def finish(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+    """Run a training to its end.
+
+    Raises:
+        RuntimeError: It failed; with what it said.
+    """
+    variables = clean_variables(offline=False)
+    ended = subprocess.run(command, check=False, capture_output=True, text=True, env=variables, timeout=TRAIN_LIMIT_S)
     if ended.returncode:
         raise RuntimeError(f"headrace train ended with {ended.returncode}: {ended.stderr.strip()}")
-    return json.loads(ended.stdout)  # type: ignore[no-any-return]
+    return ended
 
 
 @contextlib.contextmanager

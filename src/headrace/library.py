@@ -120,7 +120,7 @@ class Model:
     texts are then computed together.
 
     Every method raises ``HeadraceError`` if a text cannot be answered: ``error.code`` says why and ``error.field`` for
-    which one, such as ``inputs[3]``. What the options mean, ``headrace.types.Options`` tells.
+    which one, such as ``inputs[3]``. What the options mean, ``headrace.options.Options`` tells.
 
     Args:
         name: Name in the store.

@@ -1,18 +1,17 @@
 """``headrace extract``: entities in the lines of a file."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
 from headrace.cli.flags import with_settings
 from headrace.cli.texts import TextArguments, answer_file
-from headrace.options import Options
+from headrace.options import Aggregation, Options
 from headrace.settings import LoadedSettings
 
-# As ``types.Aggregation``; importing that would load NumPy.
 AggregationFlag = Annotated[
-    Literal["none", "simple", "first", "average", "max"],
+    Aggregation,
     typer.Option(
         "--aggregation",
         help="How tokens become spans: neighbours of one label (simple), words by their first token, the mean or the"

@@ -8,16 +8,16 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Annotated, BinaryIO, Final, Literal
+from typing import TYPE_CHECKING, Annotated, BinaryIO, Final
 
 import typer
 
 from headrace.cli.lines import Line, read_json_lines, read_texts
 from headrace.cli.stored import choose_models, complete_name, store_of
+from headrace.options import Options, Truncate
 from headrace.settings import LoadedSettings, Settings
 
 if TYPE_CHECKING:
-    from headrace.options import Options
     from headrace.types import TaskName
 
 _STDIN: Final = Path("-")
@@ -37,9 +37,8 @@ ModelFlag = Annotated[
     str | None,
     typer.Option("--model", help="Model to use; default: the first that does this.", autocompletion=complete_name),
 ]
-# As ``types.Truncate``; importing that would load NumPy.
 TruncateFlag = Annotated[
-    Literal["error", "truncate", "chunk"],
+    Truncate,
     typer.Option("--truncate", help="A text over the model's window: refuse it, cut it, or take all of it in windows."),
 ]
 FieldFlag = Annotated[

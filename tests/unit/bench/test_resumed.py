@@ -2,7 +2,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from bench import resumed
+from bench import resumed, trained
 
 
 def python(code: str) -> list[str]:
@@ -25,7 +25,7 @@ def test_a_training_is_killed_once_it_has_a_checkpoint(tmp_path: Path) -> None:
 
 def test_a_training_that_fails_is_told_with_what_it_said() -> None:
     with pytest.raises(RuntimeError, match="ended with 3: because"):
-        resumed._finish(python("import sys; print('because', file=sys.stderr); sys.exit(3)"))
+        trained.finish(python("import sys; print('because', file=sys.stderr); sys.exit(3)"))
 
 
 def test_other_weights_are_told_from_the_same() -> None:

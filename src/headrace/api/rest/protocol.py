@@ -172,6 +172,10 @@ class BoundedProtocol(HttpToolsProtocol):
         self._is_in_body = True
         if self._shed():
             return
+        self._begin()
+
+    def _begin(self) -> None:
+        """Hand the request to the application, which runs when the loop is free."""
         self._unanswered += 1
         super().on_headers_complete()
         self.scope["state"][DISCONNECT_KEY] = self._disconnect
@@ -242,11 +246,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self.url = whole.target
         self.headers += read_headers(data, whole)
-        self._unanswered += 1
-        super().on_headers_complete()
-        body = data[whole.body_at :]
-        self.scope["state"] |= {DISCONNECT_KEY: self._disconnect, BODY_KEY: body}
-        self.cycle.transport = _JoinedWrites(self.transport)  # type: ignore[assignment]
+        self._begin()
+        body = self.scope["state"][BODY_KEY] = data[whole.body_at :]
         super().on_body(body)
         self.flow.resume_reading()  # a long body stops it until it is asked for; a client that leaves would not be seen
         super().on_message_complete()
