@@ -9,6 +9,8 @@ BIN := $(VENV)/bin
 UV := $(BIN)/uv
 # uv writes a progress bar on a terminal and nothing elsewhere; a hard link saves a copy where the cache allows it.
 INSTALL := UV_LINK_MODE=hardlink $(UV) pip install --python $(BIN)/python --quiet
+# uv itself comes by the pip that is there: to put another into .venv takes 7 s.
+INSTALL_UV := install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
 
 # Built by scripts/build_native.py when the package is installed.
 KERNELS := $(wildcard src/headrace/native/*.[ch]) scripts/build_native.py
@@ -76,9 +78,12 @@ $(VENV)/uv.stamp: requirements/uv.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "Headrace needs Python 3.11 or newer, and '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Try: make PYTHON=python3.12"; exit 1; }
 	@echo "== creating $(VENV)"
-	@$(PYTHON) -m venv $(VENV) \
+	@$(PYTHON) -m venv --without-pip $(VENV) \
 	  || { echo "Python's venv module is missing. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(PYTHON) -m pip --python $(BIN)/python $(INSTALL_UV) 2>/dev/null || { \
+	  $(BIN)/python -m ensurepip >/dev/null 2>&1 \
+	    || { echo "Python's ensurepip module is missing. On Debian or Ubuntu: apt-get install python3-venv"; exit 1; }; \
+	  $(BIN)/python -m pip $(INSTALL_UV); }
 	@touch $@
 
 $(VENV)/%.stamp: requirements/%.txt pyproject.toml $(KERNELS) $(VENV)/uv.stamp

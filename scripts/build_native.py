@@ -5,10 +5,11 @@ needs none of its own, and everybody gets the same code. Only Linux on x86-64 ge
 cannot be built, the package is made without them and models run on the other runtimes.
 """
 
+import os
 import platform
 import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -24,8 +25,13 @@ INSTRUCTIONS: Final = {
     "avx512": ("-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mavx512bf16", "-mavx512vnni", *_AVX2),
 }
 """The kernels are built for each of these; ``engine/plan.py`` asks the processor before it loads one."""
-COMPILER: Final = (sys.executable, "-m", "ziglang", "cc", "-target", "x86_64-linux-gnu.2.28")
-FLAGS: Final = ("-std=gnu11", "-O3", "-g0", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror")
+_ZIG: Final = (sys.executable, "-m", "ziglang")
+_TARGET: Final = ("-target", "x86_64-linux-gnu.2.28")
+FLAGS: Final = ("-std=gnu11", "-O3", "-g0", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", "-Werror")
+COMPILER: Final = (*_ZIG, "cc", *_TARGET)
+# Not linked by ``zig cc``: that would build Zig's own runtime library first, 8 s for nothing that the kernels call.
+LINKER: Final = (*_ZIG, "build-lib", *_TARGET, "-dynamic", "-O", "ReleaseFast", "-fno-compiler-rt", "-fno-ubsan-rt")
+LIBRARIES: Final = ("-lc", "-lm", "-z", "defs")  # with the last, whatever is missing is missed here
 
 
 class NativeHook(BuildHookInterface):
@@ -54,14 +60,25 @@ def build(root: Path) -> list[Path]:
         CalledProcessError: The compiler failed; it has said why.
         OSError: It cannot be started.
     """
-    sources = [str(path) for path in sorted((root / SOURCES).glob("*.c"))]
-    with ThreadPoolExecutor() as pool:  # each takes some 10 s of a core, and an installation waits for them
-        return list(pool.map(partial(_compile, root, sources), INSTRUCTIONS))
+    sources = sorted((root / SOURCES).glob("*.c"), key=lambda path: path.stat().st_size, reverse=True)
+    with tempfile.TemporaryDirectory() as scratch, ThreadPoolExecutor(os.cpu_count()) as pool:
+        jobs = [
+            (name, source, Path(scratch) / f"{name}-{source.stem}.o") for source in sources for name in INSTRUCTIONS
+        ]
+        list(pool.map(_compile, *zip(*jobs, strict=True)))  # the largest first: an installation waits for the last
+        return list(pool.map(partial(_link, root, Path(scratch)), INSTRUCTIONS))
 
 
-def _compile(root: Path, sources: Sequence[str], name: str) -> Path:
+def _compile(name: str, source: Path, item: Path) -> None:
+    subprocess.run([*COMPILER, *FLAGS, *INSTRUCTIONS[name], "-c", str(source), "-o", str(item)], check=True)
+
+
+def _link(root: Path, items: Path, name: str) -> Path:
     library = SOURCES / f"libheadrace-{name}.so"
     draft = root / library.with_suffix(".tmp")
-    subprocess.run([*COMPILER, *FLAGS, *INSTRUCTIONS[name], *sources, "-o", str(draft), "-lm", "-lpthread"], check=True)
+    objects = [str(path) for path in sorted(items.glob(f"{name}-*.o"))]
+    # A name of its own: of two libraries with one name, a process gets the one that it has loaded already.
+    named = (f"-femit-bin={draft}", f"-fsoname={library.name}")
+    subprocess.run([*LINKER, *LIBRARIES, *named, *objects], check=True)
     draft.replace(root / library)
     return library

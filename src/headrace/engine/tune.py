@@ -8,6 +8,7 @@ with the time of a single text. A tie goes to the champion, which makes the choi
 
 import asyncio
 import contextlib
+import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -46,8 +47,9 @@ class Effort:
     """How much is tried.
 
     Attributes:
-        rounds: Turns of each of two plans.
+        rounds: Turns of each of two plans, at most.
         limit_s: No plan is tried any more after so much time.
+        clear_at: Turns end when one plan was so many times as fast as the other.
         has_sizes: Whether sessions and token budgets are tried as well as runtimes and precisions, and also what can
             hardly win: slower precisions of our own kernels, and the safe plan's precision when that is far behind.
     """
@@ -55,9 +57,10 @@ class Effort:
     rounds: int
     limit_s: float
     has_sizes: bool
+    clear_at: float = math.inf
 
 
-SHORT: Final = Effort(rounds=3, limit_s=20.0, has_sizes=False)
+SHORT: Final = Effort(rounds=3, limit_s=20.0, has_sizes=False, clear_at=1.5)
 """At the first start of a server: the choice that matters most, in seconds."""
 
 
@@ -241,10 +244,11 @@ class _Tuner:
         self._record(entrant, [(await self._turn(entrant.engine))[0]], "chosen")
 
     async def _duel(self, champion: _Entrant, challenger: _Entrant) -> None:
-        pairs = [
-            ((await self._turn(champion.engine))[0], (await self._turn(challenger.engine))[0])
-            for _ in range(self._effort.rounds)
-        ]
+        pairs: list[tuple[float, float]] = []
+        while len(pairs) < self._effort.rounds:
+            pairs.append(((await self._turn(champion.engine))[0], (await self._turn(challenger.engine))[0]))
+            if max(pairs[-1]) > self._effort.clear_at * min(pairs[-1]):
+                break
         ratios = [new / old for old, new in pairs]
         ratio, noise = statistics.median(ratios), max(_LEAST_NOISE, (max(ratios) - min(ratios)) / 2)
         self._noise = max(self._noise, noise)

@@ -4,12 +4,14 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import structlog
 from tests.support.facts import Recorder
 
+from headrace.engine import runner as runner_module
 from headrace.engine.base import Encoding, Job, Output, TokenBatch, Unwatched, split_number
 from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
@@ -306,31 +308,35 @@ def watched_engine(backend: FakeBackend) -> LoadedEngine:
     return LoadedEngine("fake", lambda: FakeTokenizer(64), lambda: backend, EngineSettings(), Recorder(), Watched())
 
 
-class Noting(FakeBackend):
-    """Notes in which threads it runs."""
+class Timed(FakeBackend):
+    """Notes in which threads it runs, on a clock that it alone moves."""
 
     def __init__(self) -> None:
         super().__init__()
         self.threads: list[str] = []
+        self.now = time.monotonic()
+        self.takes_s = 0.0
 
     def run(self, batch: TokenBatch):
         self.threads.append(threading.current_thread().name)
+        self.now += self.takes_s
         return super().run(batch)
 
 
-async def test_a_short_batch_is_computed_in_a_loop_of_its_own_once_it_is_known_to_be_quick():
-    for make, expected in ((watched_engine, "MainThread"), (make_engine, "headrace-fake-0_0")):
-        backend = Noting()
-        engine = make(backend)
-        await engine.start()
-        for _ in range(3):
-            await engine.run(job("w1"))
-        backend.delay_s = 0.01  # too slow from now on; that shows with the next one
+@pytest.mark.parametrize(("make", "expected"), [(watched_engine, "MainThread"), (make_engine, "headrace-fake-0_0")])
+async def test_a_short_batch_is_computed_in_a_loop_of_its_own_once_it_is_known_to_be_quick(
+    make: Callable[[FakeBackend], LoadedEngine], expected: str, monkeypatch: pytest.MonkeyPatch
+):
+    backend = Timed()
+    monkeypatch.setattr(runner_module, "time", SimpleNamespace(monotonic=lambda: backend.now))
+    engine = make(backend)
+    await engine.start()
+    for takes_s in (0.0, 0.0, 0.01, 0.0):  # the third is too slow; that shows with the next one
+        backend.takes_s = takes_s
         await engine.run(job("w1"))
-        await engine.run(job("w1"))
-        await engine.aclose()
-        assert backend.threads[0] == backend.threads[-1] == "headrace-fake-0_0"
-        assert backend.threads[2] == expected
+    await engine.aclose()
+    thread = "headrace-fake-0_0"
+    assert backend.threads == [thread, expected, expected, thread]
 
 
 @pytest.mark.parametrize("make", [watched_engine, make_engine])

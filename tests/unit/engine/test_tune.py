@@ -1,4 +1,5 @@
 import contextlib
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from types import SimpleNamespace
@@ -297,6 +298,21 @@ async def test_a_slow_model_gets_shorter_turns(bench: Bench):
     found = await tuned(bench, Effort(rounds=3, limit_s=1e9, has_sizes=False))
     assert found.plan.precision == "bf16"
     assert bench.clock.now - began < 200  # with 128 texts in a turn it would be 600
+
+
+@pytest.mark.parametrize(("speed", "turns"), [(10_800.0, 3), (40_000.0, 1), (2_500.0, 1)])
+async def test_who_is_far_ahead_or_far_behind_need_not_be_timed_again(bench: Bench, speed: float, turns: int):
+    bench.behaviours["openvino", "bf16"].speed = speed
+    only = EngineSettings(runtime="openvino", threads=1)
+    brief, whole = [await _turns(bench, replace(SHORT, clear_at=clear), only) for clear in (1.5, math.inf)]
+    assert whole - brief == (3 - turns) * 4  # jobs of a turn
+
+
+async def _turns(bench: Bench, effort: Effort, settings: EngineSettings) -> int:
+    behaviour = bench.behaviours["openvino", "bf16"]
+    before = behaviour.turns
+    await tuned(bench, effort, settings)
+    return behaviour.turns - before
 
 
 async def test_one_thread_leaves_no_layout_to_try(bench: Bench):
