@@ -21,7 +21,7 @@ MODEL_SHA256 := b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54
 
 .PHONY: help
 help: ## show this list
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
 
 .PHONY: serve
 serve: $(VENV)/serve.stamp ## import the default model if it is not here yet, and serve it on 127.0.0.1:8000
@@ -32,6 +32,10 @@ serve: $(VENV)/serve.stamp ## import the default model if it is not here yet, an
 test: $(VENV)/dev.stamp ## run every check: format, lint, types, then all tests with coverage
 	@$(MAKE) --no-print-directory check
 	@$(BIN)/python scripts/test.py
+
+.PHONY: test-clients
+test-clients: $(VENV)/dev.stamp ## ask a server with the clients of others, unmodified, each in an environment of its own
+	@$(BIN)/python -m pytest -q -m clients tests/clients $(ARGS)
 
 .PHONY: check
 check: $(VENV)/dev.stamp ## run the quick checks: format, lint, types
@@ -65,7 +69,7 @@ lock: $(VENV)/uv.stamp ## resolve the pinned dependencies anew
 	  $(UV) pip compile pyproject.toml $$extras --quiet --upgrade --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate --no-emit-package headrace -o requirements/$$set.txt; \
 	done
-	@for source in requirements/bench-*.in; do \
+	@for source in requirements/bench-*.in requirements/client-*.in; do \
 	  $(UV) pip compile $$source --quiet --upgrade --universal --python-version 3.11 \
 	    --generate-hashes --no-header --no-annotate -o $${source%.in}.txt; \
 	done

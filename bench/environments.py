@@ -1,17 +1,19 @@
-"""Environments of the rivals: one for each, made by uv from a lock file with hashes, outside the repository."""
+"""Environments of rivals and of clients: one for each, made by uv from a lock file with hashes, outside the repository."""
 
 import hashlib
 import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, Literal
 
 from bench.places import ROOT, cache_folder
 from bench.progress import say
 
 _INSTALL_LIMIT_S: Final = 1800  # PyTorch alone is 2.5 GB; on a slow line that takes its time
 OURS: Final = "headrace"
+
+Use = Literal["bench", "client"]
 
 
 class EnvironmentUnusable(Exception):
@@ -36,21 +38,25 @@ class Environment:
         return self.bin / "python"
 
 
-def lock_file(name: str) -> Path:
+def lock_file(name: str, use: Use = "bench") -> Path:
     """Return the pinned packages of an environment; Headrace's are those it is served with."""
-    return ROOT / "requirements" / ("base.txt" if name == OURS else f"bench-{name}.txt")
+    return ROOT / "requirements" / ("base.txt" if name == OURS else f"{use}-{name}.txt")
 
 
-def environment(name: str) -> Environment:
+def environment(name: str, use: Use = "bench") -> Environment:
     """Return an environment, made anew if its lock file has changed.
+
+    Args:
+        name: Of the lock file, without what it is for.
+        use: What it is for: to be measured beside us, or to ask us as a client.
 
     Raises:
         EnvironmentUnusable: It cannot be installed here; the message holds the installer's last words.
     """
-    lock = lock_file(name)
+    lock = lock_file(name, use)
     checkout = str(ROOT) if name == OURS else ""  # which is installed into ours
     digest = hashlib.sha256(lock.read_bytes() + sys.version.encode() + checkout.encode()).hexdigest()
-    made = Environment(name, cache_folder() / "environments" / name)
+    made = Environment(name, cache_folder() / "environments" / use / name)
     stamp = made.folder / "lock.sha256"
     if stamp.is_file() and stamp.read_text() == digest:
         return made
@@ -66,8 +72,8 @@ def environment(name: str) -> Environment:
 
 
 def installed() -> list[Environment]:
-    """Return the environments that are ready, by name."""
-    stamps = sorted((cache_folder() / "environments").glob("*/lock.sha256"))
+    """Return the environments that are ready to be measured, by name."""
+    stamps = sorted((cache_folder() / "environments/bench").glob("*/lock.sha256"))
     return [Environment(stamp.parent.name, stamp.parent) for stamp in stamps]
 
 

@@ -14,7 +14,7 @@ import typer.main
 from typer.core import TyperGroup
 
 from headrace.api.rest.app import build_routes
-from headrace.api.rest.problems import STATUS
+from headrace.api.rest.refusals import STATUS
 from headrace.cli.failures import EXIT_CODES
 from headrace.cli.main import app
 from headrace.errors import error_classes

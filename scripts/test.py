@@ -27,7 +27,7 @@ def main(arguments: list[str]) -> int:
     for old in ROOT.glob(".coverage*"):
         old.unlink()
     cores = str(read_machine().threads)
-    chosen = arguments or ["-m", "not connected", "-n", cores, "--dist", "loadgroup"]
+    chosen = arguments or ["-m", "not connected and not clients", "-n", cores, "--dist", "loadgroup"]
     failed = run("coverage", "run", "-m", "pytest", "-q", "--durations=5", *chosen)
     print("== coverage", flush=True)
     run("coverage", "combine", "--quiet")

@@ -10,6 +10,7 @@ from tests.docs.snippets import Shell, Snippet, matches, read_snippets
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SHOWN_ADDRESS = "127.0.0.1:8000"
+PAGES = ("getting-started", "clients", "training")
 
 PAGE = """Text.
 
@@ -65,7 +66,7 @@ def test_a_shell_runs_commands_and_those_that_stay(tmp_path: Path) -> None:
 
 def test_every_shell_block_of_every_page_is_run_somewhere() -> None:
     with_commands = {path.relative_to(ROOT) for path in [*DOCS.rglob("*.md"), ROOT / "README.md"] if _is_shell(path)}
-    run_here = {Path("docs/getting-started.md"), Path("docs/training.md"), Path("README.md")}
+    run_here = {Path(f"docs/{page}.md") for page in PAGES} | {Path("README.md")}
     assert with_commands == run_here | {Path("docs/remote.md")}
 
 
@@ -77,14 +78,11 @@ def _is_shell(path: Path) -> bool:
 @pytest.mark.real
 @pytest.mark.timeout(600)
 def test_the_commands_of_the_guide_and_the_readme_print_what_they_say(tmp_path: Path) -> None:
-    """One run for all: the README's call goes to the server that the guide starts."""
+    """One run for all: the calls of the other pages go to the server that the guide starts."""
     shutil.copytree(DOCS / "examples", tmp_path / "docs/examples")
     port = _free_port()
-    pages = [
-        (DOCS / "getting-started.md").read_text(encoding="utf-8"),
-        (DOCS / "training.md").read_text(encoding="utf-8"),
-        (ROOT / "README.md").read_text(encoding="utf-8"),
-    ]
+    paths = [*(DOCS / f"{page}.md" for page in PAGES), ROOT / "README.md"]
+    pages = [path.read_text(encoding="utf-8") for path in paths]
     with Shell(tmp_path, _environment(tmp_path, port)) as shell:
         for snippet in read_snippets("\n".join(pages).replace(SHOWN_ADDRESS, f"127.0.0.1:{port}")):
             printed = shell.run(snippet)

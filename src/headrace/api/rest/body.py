@@ -124,7 +124,9 @@ def _explain(error: ValidationError) -> RequestInvalid:
     first = error.errors(include_url=False, include_context=False)[0]
     field = field_path(first["loc"])
     found = "" if first["type"] in {"missing", "extra_forbidden"} else f", got {_json_type(first['input'])}"
-    return RequestInvalid(f"{field or 'the body'}: {first['msg'].lower()}{found}; see /docs", field=field or None)
+    message = first["msg"].removeprefix("Value error, ")  # what a check of ours raised
+    message = message[:1].lower() + message[1:]
+    return RequestInvalid(f"{field or 'the body'}: {message}{found}; see /docs", field=field or None)
 
 
 def field_path(parts: tuple[int | str, ...]) -> str:

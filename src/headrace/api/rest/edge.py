@@ -22,7 +22,8 @@ from starlette.types import Message, Receive, Scope, Send
 from headrace.api.rest.context import Context
 from headrace.api.rest.disconnect import ClientLeft
 from headrace.api.rest.headers import headers_of
-from headrace.api.rest.problems import internal_problem, problem
+from headrace.api.rest.problems import PROBLEM
+from headrace.api.rest.refusals import ErrorShape
 from headrace.api.rest.request_ids import choose_request_id
 from headrace.api.rest.route import FixedRoutes
 from headrace.errors import (
@@ -70,7 +71,7 @@ class Edge:
             await answer(scope, receive, exchange.send)
         except asyncio.CancelledError:
             stopping = ServiceStopping("the server stopped before the answer was there; ask again", retry_after_s=1)
-            await exchange.answer(problem(stopping, exchange.request_id))
+            await exchange.answer(_errors(scope).respond(stopping, exchange.request_id))
             raise
         except Exception as error:  # noqa: BLE001 - the last line: the client gets an answer, the log gets the rest
             await exchange.answer(_explain(error, scope, exchange.request_id))
@@ -79,22 +80,29 @@ class Edge:
             REQUEST_ID.reset(before)
 
 
+def _errors(scope: Scope) -> ErrorShape:
+    """Return what errors look like to whom this route is for."""
+    return getattr(scope.get("route"), "errors", PROBLEM)
+
+
 def _explain(error: Exception, scope: Scope, request_id: str) -> Response:
     """Return the answer to a request that failed."""
+    errors = _errors(scope)
     match error:
         case HeadraceError():
-            return problem(error, request_id)
+            return errors.respond(error, request_id)
         case ClientLeft():
             return Response(status_code=_CLIENT_LEFT)  # nobody reads it: the status is for the log and the metrics
         case HTTPException(status_code=HTTPStatus.NOT_FOUND):  # the router's own refusals get our shape
-            return problem(RouteUnknown(f"nothing is at {scope['path'][:200]!r}; /docs lists the API"), request_id)
+            unknown = RouteUnknown(f"nothing is at {scope['path'][:200]!r}; /docs lists the API")
+            return errors.respond(unknown, request_id)
         case HTTPException():
             refused = f"{scope['path'][:200]!r} does not take {scope['method']}; /docs lists what it takes"
-            response = problem(MethodUnsupported(refused), request_id)
+            response = errors.respond(MethodUnsupported(refused), request_id)
             response.headers.update(error.headers or {})
             return response
     structlog.get_logger().error("request.failed", exc_info=error)
-    return internal_problem(request_id)
+    return errors.respond_unforeseen(request_id)
 
 
 class _Exchange:

@@ -2,9 +2,8 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final, get_args
 
-import orjson
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel
 from starlette.requests import Request
@@ -12,8 +11,10 @@ from starlette.responses import Response
 
 from headrace.api.rest.body import read_model
 from headrace.api.rest.context import caller_of, context_of, identify
-from headrace.api.rest.disconnect import while_connected
+from headrace.api.rest.inference import ask, circumstances
 from headrace.api.rest.openapi import PROBLEMS, json_body
+from headrace.api.rest.problems import PROBLEM
+from headrace.api.rest.reply import json_response
 from headrace.api.rest.responses import (
     AnswerResponse,
     ClassifyResponse,
@@ -22,13 +23,14 @@ from headrace.api.rest.responses import (
     FillResponse,
     Model,
     Models,
+    Problem,
     RegressResponse,
     RerankResponse,
     SimilarityResponse,
     ZeroshotResponse,
 )
 from headrace.api.rest.route import DirectRoute
-from headrace.api.rest.routing import ROUTING_PARAMETER, routing_key
+from headrace.api.rest.routing import ROUTING_PARAMETER
 from headrace.api.rest.schemas import (
     AnswerRequest,
     ClassifyRequest,
@@ -41,9 +43,10 @@ from headrace.api.rest.schemas import (
     SimilarityRequest,
     ZeroshotRequest,
 )
+from headrace.api.rest.shed import Sheddable
 from headrace.api.rest.timeouts import PARAMETER, within_timeout
 from headrace.options import Options
-from headrace.tasks import spell
+from headrace.tasks import TASKS, spell
 from headrace.types import Answer, TaskName
 from headrace.types import Request as ServiceRequest
 
@@ -54,6 +57,9 @@ router: Final = APIRouter(
     responses=PROBLEMS,
     route_class=DirectRoute,
 )
+SHEDDABLE: Final[Mapping[str, Sheddable]] = {f"{router.prefix}/{task}": Sheddable(task, PROBLEM) for task in TASKS}
+SHAPES: Final[tuple[type[BaseModel], ...]] = (*get_args(Inputs), Problem)
+"""What its routes refer to in the OpenAPI document."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +118,10 @@ def _answering(task: TaskName, shape: type[Inputs]) -> Callable[[Request], Await
                 query=body.asked_query(),
                 labels=body.asked_labels(),
                 model=body.model,
-                routing_key=routing_key(request),
                 options=Options(**vars(body.options)),  # a model of pydantic makes a dict of itself in 5 µs
-                caller=caller_of(request),
-                request_id=request.scope["state"]["request_id"],
-                deadline=deadline,
+                **circumstances(request, deadline),
             )
-            return _respond(await while_connected(request, context.service.run(asked)))
+            return _respond(await ask(request, asked))
 
     return answer
 
@@ -147,11 +150,6 @@ async def list_models(request: Request) -> Response:
 async def show_model(request: Request, name: str) -> Response:
     """Return one of the models that are served."""
     return json_response(Model.of(context_of(request).service.show_model(caller_of(request), name)).model_dump())
-
-
-def json_response(content: Any) -> Response:
-    """Return JSON; NumPy arrays are written without a detour over lists."""
-    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), media_type="application/json")
 
 
 def _respond(answer: Answer) -> Response:

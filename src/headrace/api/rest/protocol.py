@@ -13,14 +13,16 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from headrace.api.rest.body import BODY_KEY
 from headrace.api.rest.disconnect import DISCONNECT_KEY, Disconnect
-from headrace.api.rest.problems import problem_body
+from headrace.api.rest.problems import PROBLEM
 from headrace.api.rest.request_ids import new_request_id
 from headrace.api.rest.whole import Whole, read_headers, read_whole
 from headrace.errors import HeadraceError, RequestMalformed, RequestTimeout, RequestTooLarge
 
 _STATUS: Final[dict[type[HeadraceError], int]] = {RequestMalformed: 400, RequestTimeout: 408, RequestTooLarge: 431}
 _HEAD: Final = (
-    b"HTTP/1.1 %d %b\r\ncontent-type: application/problem+json\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
+    b"HTTP/1.1 %d %b\r\ncontent-type: "
+    + PROBLEM.media_type.encode()
+    + b"\r\ncontent-length: %d\r\nconnection: close\r\n\r\n"
 )
 # A chunk of one byte takes six on the wire, so this much beside the body is still an honest client.
 _FRAMING_FACTOR: Final = 8
@@ -320,7 +322,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _hang_up(self, error: HeadraceError) -> None:
         status = _STATUS[type(error)]
-        body = problem_body(error, status, new_request_id())
+        body = PROBLEM.body(error, status, new_request_id())
         self.transport.write(_HEAD % (status, HTTPStatus(status).phrase.encode(), len(body)) + body)
         self._linger()
 

@@ -6,7 +6,7 @@ and it takes as long as all that we do.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
-from typing import cast
+from typing import ClassVar, cast
 
 from fastapi.routing import APIRoute
 from starlette.requests import Request
@@ -15,6 +15,8 @@ from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
 from headrace.api.rest.headers import HeadedRequest
+from headrace.api.rest.problems import PROBLEM
+from headrace.api.rest.refusals import ErrorShape
 
 _Check = Callable[[Request], Awaitable[None]]
 
@@ -24,7 +26,14 @@ class DirectRoute(APIRoute):
 
     What it depends on comes first, in that order: asynchronous functions of the request, which return nothing. FastAPI
     describes it from the same declaration.
+
+    Subclassed by a dialect whose errors are other ones.
+
+    Attributes:
+        errors: What its errors look like.
     """
+
+    errors: ClassVar[ErrorShape] = PROBLEM
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request whose path is this route's."""

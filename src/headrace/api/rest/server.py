@@ -11,6 +11,7 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from headrace.api.rest.app import SHEDDABLE
 from headrace.api.rest.context import Context
 from headrace.api.rest.protocol import BoundedProtocol
 from headrace.api.rest.shed import Shedder
@@ -74,7 +75,7 @@ class RestServer(uvicorn.Server):
         filled_in = {
             "max_header_bytes": settings.max_header_bytes,
             "receive_timeout_s": settings.receive_timeout_s,
-            "refuse": staticmethod(Shedder(context).refuse),
+            "refuse": staticmethod(Shedder(context, SHEDDABLE).refuse),
         }
         super().__init__(
             uvicorn.Config(

@@ -8,25 +8,35 @@ is told together with others, too: to count and log each would take nearly as lo
 import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from headrace.api.rest.context import Context
-from headrace.api.rest.problems import MEDIA_TYPE, STATUS, problem_body, retry_after
+from headrace.api.rest.refusals import STATUS, ErrorShape, retry_after
 from headrace.api.rest.request_ids import choose_request_id
 from headrace.errors import QueueFull
 from headrace.observe.base import RequestsShed
-from headrace.tasks import TASKS
 from headrace.types import TaskName
 
-INFERENCE: Final[Mapping[str, TaskName]] = {f"/api/v1/{task}": task for task in TASKS}
-"""The paths whose POST needs an engine, each with its task."""
 _STATUS: Final = STATUS[QueueFull]
 _TELL_AFTER_S: Final = 0.1
 _MAX_DIGITS: Final = 18  # of a number of bytes; more would take Python long to read
 _HEAD: Final = (
-    f"HTTP/1.1 {_STATUS} Too Many Requests\r\ncontent-type: {MEDIA_TYPE}\r\n".encode()
-    + b"content-length: %d\r\nretry-after: %b\r\nx-request-id: %b\r\n\r\n"
+    f"HTTP/1.1 {_STATUS} Too Many Requests\r\n".encode()
+    + b"content-type: %b\r\ncontent-length: %d\r\nretry-after: %b\r\nx-request-id: %b\r\n\r\n"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Sheddable:
+    """A path whose POST needs an engine.
+
+    Attributes:
+        errors: What a refusal looks like there.
+    """
+
+    task: TaskName
+    errors: ErrorShape
 
 
 class Shedder:
@@ -35,11 +45,16 @@ class Shedder:
     The guard is not asked, nor whether the Host header is one of ours: who may not ask hears "later" instead of "no",
     and learns nothing but that the server is busy. An answer that is remembered is refused as well, since only the
     body says that it is.
+
+    Args:
+        context: What the routes share.
+        paths: Those that may be shed.
     """
 
-    def __init__(self, context: Context) -> None:
+    def __init__(self, context: Context, paths: Mapping[str, Sheddable]) -> None:
         self._context = context
-        self._paths = {path.encode(): path for path in INFERENCE}
+        self._paths = {path.encode(): path for path in paths}
+        self._sheddable = paths
         self._untold = Counter[str]()
 
     def refuse(self, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
@@ -57,9 +72,11 @@ class Shedder:
             self._context.service.refuse_if_full(self._size(found.get(b"content-length", b"")))
         except QueueFull as error:
             request_id = choose_request_id(found.get(b"x-request-id", b"").decode("latin-1"))
-            body = problem_body(error, _STATUS, request_id)
+            errors = self._sheddable[path].errors
+            body = errors.body(error, _STATUS, request_id)
             self._count(path)
-            return _HEAD % (len(body), retry_after(error.retry_after_s or 0).encode(), request_id.encode()) + body
+            later = retry_after(error.retry_after_s or 0).encode()
+            return _HEAD % (errors.media_type.encode(), len(body), later, request_id.encode()) + body
         return None
 
     def _size(self, told: bytes) -> int:
@@ -77,7 +94,7 @@ class Shedder:
         for path, count in self._untold.items():
             self._context.observer.observe(
                 RequestsShed(
-                    task=INFERENCE[path],
+                    task=self._sheddable[path].task,
                     outcome=QueueFull.code,
                     route=path,
                     method="POST",

@@ -8,8 +8,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from headrace.api.rest.context import caller_of, context_of, identify, open_to_all
-from headrace.api.rest.native import json_response
 from headrace.api.rest.openapi import PROBLEMS
+from headrace.api.rest.reply import json_response
 from headrace.api.rest.responses import Probe
 from headrace.api.rest.route import DirectRoute
 from headrace.auth.base import require

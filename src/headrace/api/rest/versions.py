@@ -3,13 +3,14 @@
 from typing import Any, Final
 
 from fastapi import APIRouter, Depends
+from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.api.rest.body import read_model
 from headrace.api.rest.context import caller_of, context_of, identify
-from headrace.api.rest.native import json_response
 from headrace.api.rest.openapi import PROBLEMS, json_body
+from headrace.api.rest.reply import json_response
 from headrace.api.rest.responses import RolesResponse
 from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.schemas import CandidateChoice, VersionChoice
@@ -22,7 +23,8 @@ router: Final = APIRouter(
     responses=PROBLEMS,
     route_class=DirectRoute,
 )
-
+SHAPES: Final[tuple[type[BaseModel], ...]] = (VersionChoice, CandidateChoice)
+"""What its routes refer to in the OpenAPI document."""
 
 _ANSWER: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RolesResponse}}
 

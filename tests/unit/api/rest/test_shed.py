@@ -8,16 +8,15 @@ from dataclasses import dataclass
 
 import httpx
 import pytest
-from fastapi.routing import APIRoute
 from tests.support.facts import Recorder
 from tests.support.server import Reply
 from tests.support.services import ServiceUnderTest, ask, service_under_test
 
-from headrace.api.rest.app import build_app
+from headrace.api.rest import native, openai
+from headrace.api.rest.app import SHEDDABLE, build_app
 from headrace.api.rest.context import Context
-from headrace.api.rest.native import router
+from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.server import RestServer, bind
-from headrace.api.rest.shed import INFERENCE
 from headrace.auth.loopback import LoopbackGuard
 from headrace.errors import QueueFull
 from headrace.observe.base import RequestsShed, ResponseSent
@@ -28,10 +27,10 @@ BODY = b'{"inputs": ["w1"]}'
 SERVER = ServerSettings(port=0, linger_s=0, drain_timeout_s=0, receive_timeout_s=0.3)
 
 
-def post(body: bytes = BODY, *, version: str = "1.1", **headers: str) -> bytes:
+def post(body: bytes = BODY, *, path: str = "/api/v1/embed", version: str = "1.1", **headers: str) -> bytes:
     given = {"host": "x", "content_type": "application/json", "content_length": str(len(body)), **headers}
     head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in given.items() if value)
-    return f"POST /api/v1/embed HTTP/{version}\r\n{head}\r\n".encode() + body
+    return f"POST {path} HTTP/{version}\r\n{head}\r\n".encode() + body
 
 
 @dataclass
@@ -127,9 +126,23 @@ async def shed(server: Server) -> int:
     return sum(fact.count for fact in server.recorder.of(RequestsShed))
 
 
-def test_every_post_needs_an_engine_and_is_shed():
-    posts = {route.path for route in router.routes if isinstance(route, APIRoute) and "POST" in (route.methods or ())}
-    assert posts == set(INFERENCE)
+def test_every_path_that_asks_the_service_for_an_answer_is_shed_in_its_own_shape():
+    posts = {
+        route.path: route.errors
+        for router in (native.router, openai.router)
+        for route in router.routes
+        if isinstance(route, DirectRoute) and "POST" in (route.methods or ())
+    }
+    assert posts == {path: sheddable.errors for path, sheddable in SHEDDABLE.items()}
+
+
+async def test_a_refusal_by_the_head_has_the_shape_of_the_dialect(server: Server):
+    await server.fill()
+    async with server.connection() as connection:
+        reply = await connection.ask(post(b'{"input": "w1"}', path="/v1/embeddings"))
+    assert (reply.status, reply.headers["content-type"]) == (429, "application/json")
+    assert reply.json()["error"]["code"] == "rate_limit_exceeded"
+    assert int(reply.headers["retry-after"]) >= 1
 
 
 async def test_a_full_queue_refuses_by_the_head_and_the_connection_goes_on(server: Server):
