@@ -61,7 +61,7 @@ def _value(row: Row) -> Row:
 
 CASES: Final[Mapping[str, Case]] = {
     "classify": Case("sentiment", 800, ("--epochs", "2")),
-    "probe": Case("sentiment", 800, ("--epochs", "2000", "--patience", "2000")),
+    "probe": Case("sentiment", 800, ("--epochs", "400", "--patience", "400")),
     "regress": Case("sentiment", 800, ("--epochs", "2"), _value),
     "extract": Case("entities", 800, ("--epochs", "2")),
     "embed": Case("questions", 150, ("--epochs", "2")),

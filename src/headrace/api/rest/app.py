@@ -6,15 +6,32 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from headrace.api.rest import native, openai, system, versions
+from headrace.api.rest import native, openai, rerank, system, tei, versions
 from headrace.api.rest.context import Context
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.openapi import describe
 from headrace.api.rest.shed import Sheddable
 from headrace.version import VERSION
 
-SHEDDABLE: Final[Mapping[str, Sheddable]] = {**native.SHEDDABLE, **openai.SHEDDABLE}
+SHEDDABLE: Final[Mapping[str, Sheddable]] = {
+    **native.SHEDDABLE,
+    **openai.SHEDDABLE,
+    **tei.SHEDDABLE,
+    **rerank.SHEDDABLE,
+}
 """The paths whose POST needs an engine."""
+_ROUTERS: Final = (
+    native.router,
+    versions.router,
+    openai.router,
+    tei.router,
+    tei.probes,
+    rerank.router,
+    system.probes,
+    system.router,
+    system.pages,
+)
+_SHAPES: Final = (*native.SHAPES, *versions.SHAPES, *openai.SHAPES, *tei.SHAPES, *rerank.SHAPES)
 
 
 def build_routes() -> FastAPI:
@@ -28,9 +45,9 @@ def build_routes() -> FastAPI:
         openapi_url=None,  # as above, behind the guard
         redirect_slashes=False,  # a path is one of ours or it is not
     )
-    for router in (native.router, versions.router, openai.router, system.probes, system.router, system.pages):
+    for router in _ROUTERS:
         app.router.routes.extend(router.routes)  # ``include_router`` would wrap them and match each path twice
-    app.openapi = describe(app, (*native.SHAPES, *versions.SHAPES, *openai.SHAPES))  # type: ignore[method-assign]
+    app.openapi = describe(app, _SHAPES)  # type: ignore[method-assign]
     return app
 
 

@@ -7,6 +7,7 @@ from starlette.requests import Request
 
 from headrace.api.rest.disconnect import ClientLeft
 from headrace.auth.base import Credentials, Guard
+from headrace.errors import ServiceUnready
 from headrace.observe.base import Observer
 from headrace.service import Service
 from headrace.settings import Settings
@@ -62,6 +63,17 @@ def caller_of(request: Request) -> Caller:
 
 async def open_to_all(_request: Request) -> None:
     """Mark a route that anybody may use: it tells nothing of this server but that it is there."""
+
+
+def require_ready(request: Request) -> None:
+    """Let a probe pass if a request would be answered: every model has passed a real one, and the server does not stop.
+
+    Raises:
+        ServiceUnready: It would not.
+    """
+    context = context_of(request)
+    if context.is_draining or not context.service.is_ready:
+        raise ServiceUnready("the models are loading or the server is stopping; ask again later", retry_after_s=1)
 
 
 def _shown_key(request: Request) -> str | None:

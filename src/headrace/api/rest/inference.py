@@ -1,14 +1,30 @@
-"""What a request for inference is beside its body: who asks, until when, and as which request."""
+"""Asking the service: what a body says, and what is known of a request beside its body."""
 
-from typing import TypedDict
+from collections.abc import Awaitable, Callable
+from typing import NotRequired, TypedDict
 
+from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
+from starlette.responses import Response
 
+from headrace.api.rest.body import read_model
 from headrace.api.rest.context import caller_of, context_of
 from headrace.api.rest.disconnect import while_connected
 from headrace.api.rest.routing import routing_key
-from headrace.types import Answer, Caller
+from headrace.api.rest.timeouts import within_timeout
+from headrace.options import Options
+from headrace.types import Answer, Caller, TaskName
 from headrace.types import Request as ServiceRequest
+
+
+class Asked(TypedDict):
+    """Fields of a request to the service that its body says."""
+
+    task: TaskName
+    inputs: tuple[str, ...]
+    options: Options
+    model: NotRequired[str | None]
+    query: NotRequired[str]
 
 
 class Circumstances(TypedDict):
@@ -18,6 +34,27 @@ class Circumstances(TypedDict):
     request_id: str
     routing_key: str | None
     deadline: float
+
+
+class Question(BaseModel):
+    """A body of another dialect: it says what is asked, and how the answer is written.
+
+    What it does not know is not read: clients send what other servers of their dialect take besides.
+    """
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    def asked(self) -> Asked:
+        """Return what the service is asked.
+
+        Raises:
+            RequestInvalid: It cannot be asked here.
+        """
+        raise NotImplementedError
+
+    def respond(self, answer: Answer, request_id: str) -> Response:
+        """Return the response."""
+        raise NotImplementedError
 
 
 def circumstances(request: Request, deadline: float) -> Circumstances:
@@ -37,3 +74,32 @@ def circumstances(request: Request, deadline: float) -> Circumstances:
 async def ask(request: Request, asked: ServiceRequest) -> Answer:
     """Let the service answer, for as long as the client is there."""
     return await while_connected(request, context_of(request).service.run(asked))
+
+
+def answering(shape: type[Question]) -> Callable[[Request], Awaitable[Response]]:
+    """Return the function that answers requests of a shape."""
+
+    async def answer(request: Request) -> Response:
+        return await _answer(request, shape)
+
+    return answer
+
+
+def answering_by_name(shape: type[Question]) -> Callable[[Request, str], Awaitable[Response]]:
+    """Return the same for a path that has the model's name in it, which wins over one in the body."""
+
+    async def answer(request: Request, name: str) -> Response:
+        return await _answer(request, shape, name)
+
+    return answer
+
+
+async def _answer(request: Request, shape: type[Question], name: str | None = None) -> Response:
+    server = context_of(request).settings.server
+    with within_timeout(request, server) as deadline:
+        question = await read_model(request, shape, server)
+        asked = question.asked()
+        if name is not None:
+            asked["model"] = name
+        answer = await ask(request, ServiceRequest(**asked, **circumstances(request, deadline)))
+        return question.respond(answer, request.scope["state"]["request_id"])

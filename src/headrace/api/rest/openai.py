@@ -16,20 +16,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace import errors
-from headrace.api.rest.body import read_model
 from headrace.api.rest.context import caller_of, context_of, identify
-from headrace.api.rest.inference import ask, circumstances
+from headrace.api.rest.inference import Asked, Question, answering
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.refusals import ErrorShape, Refusal
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.routing import ROUTING_PARAMETER
 from headrace.api.rest.shed import Sheddable
-from headrace.api.rest.timeouts import PARAMETER, within_timeout
+from headrace.api.rest.timeouts import PARAMETER
 from headrace.models.manifest import Manifest
 from headrace.options import Options, Truncate
-from headrace.types import Answer, Embedding
-from headrace.types import Request as ServiceRequest
+from headrace.types import Answer, Embedding, FloatArray
 
 _TYPES: Final[Mapping[int, str]] = {
     401: "authentication_error",
@@ -87,12 +85,10 @@ def _holds_ids(value: Any) -> bool:
     return isinstance(first, int | list) and not isinstance(first, bool)
 
 
-class EmbeddingsRequest(BaseModel):
+class EmbeddingsRequest(Question):
     """Texts to embed, as OpenAI's clients ask."""
 
-    model_config = ConfigDict(
-        extra="ignore", frozen=True, json_schema_extra={"examples": [{"input": "The water drives the wheel."}]}
-    )
+    model_config = ConfigDict(json_schema_extra={"examples": [{"input": "The water drives the wheel."}]})
 
     model: str | None = Field(default=None, description="Name of the model; by default the first that embeds.")
     input: Annotated[list[str], BeforeValidator(_read_input, json_schema_input_type=str | list[str])] = Field(
@@ -109,6 +105,23 @@ class EmbeddingsRequest(BaseModel):
         default="error",
         description="What happens to a text over the model's window: refuse it, cut it, or combine its windows.",
     )
+
+    def asked(self) -> Asked:
+        """Return what the service is asked."""
+        options = Options(truncate=self.truncate, dimensions=self.dimensions, prompt=self.prompt)
+        return {"task": "embed", "inputs": tuple(self.input), "model": self.model, "options": options}
+
+    def respond(self, answer: Answer, request_id: str) -> Response:  # noqa: ARG002 - as every question
+        """Return the response."""
+        vectors = [cast("Embedding", result).values for result in answer.results]
+        shown = map(_write_base64, vectors) if self.encoding_format == "base64" else vectors
+        data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(shown)]
+        usage = {"prompt_tokens": answer.tokens, "total_tokens": answer.tokens}
+        return json_response({"object": "list", "data": data, "model": answer.model, "usage": usage})
+
+
+def _write_base64(vector: FloatArray) -> str:
+    return base64.b64encode(vector.astype("<f4").tobytes()).decode()
 
 
 class EmbeddingObject(BaseModel):
@@ -178,25 +191,16 @@ SHAPES: Final[Sequence[type[BaseModel]]] = (EmbeddingsRequest, ErrorResponse)
 """What its routes refer to in the OpenAPI document."""
 
 
-@router.post(
+router.add_api_route(
     "/embeddings",
+    answering(EmbeddingsRequest),
+    methods=["POST"],
+    name="embeddings",
     summary="Embed texts",
+    description="Turn texts into vectors: one for each input, in their order.",
     responses={200: {"model": EmbeddingList}},
     openapi_extra={**json_body(EmbeddingsRequest), "parameters": [PARAMETER, ROUTING_PARAMETER]},
 )
-async def embeddings(request: Request) -> Response:
-    """Turn texts into vectors: one for each input, in their order."""
-    server = context_of(request).settings.server
-    with within_timeout(request, server) as deadline:
-        body = await read_model(request, EmbeddingsRequest, server)
-        asked = ServiceRequest(
-            task="embed",
-            inputs=tuple(body.input),
-            model=body.model,
-            options=Options(truncate=body.truncate, dimensions=body.dimensions, prompt=body.prompt),
-            **circumstances(request, deadline),
-        )
-        return _respond(await ask(request, asked), as_base64=body.encoding_format == "base64")
 
 
 @router.get("/models", summary="List the models", response_model=ModelList)
@@ -216,11 +220,3 @@ async def show_model(request: Request, name: str) -> Response:
 def _describe(manifest: Manifest) -> dict[str, Any]:
     created = datetime.fromisoformat(manifest.lineage.created_at)
     return {"id": manifest.name, "object": "model", "created": int(created.timestamp()), "owned_by": "headrace"}
-
-
-def _respond(answer: Answer, *, as_base64: bool) -> Response:
-    vectors = [cast("Embedding", result).values for result in answer.results]
-    shown = [base64.b64encode(vector.astype("<f4").tobytes()).decode() for vector in vectors] if as_base64 else vectors
-    data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(shown)]
-    usage = {"prompt_tokens": answer.tokens, "total_tokens": answer.tokens}
-    return json_response({"object": "list", "data": data, "model": answer.model, "usage": usage})

@@ -93,12 +93,12 @@ class ErrorShape:
     Attributes:
         media_type: Of the body.
         write: Returns the body.
-        statuses: Those that the dialect has others for.
+        statuses: Those that the dialect has others for, of an error or of a status.
     """
 
     media_type: str
     write: Callable[[Refusal], bytes]
-    statuses: Mapping[int, int] = field(default_factory=dict)
+    statuses: Mapping[type[HeadraceError] | int, int] = field(default_factory=dict)
 
     def body(self, error: HeadraceError, status: int, request_id: str) -> bytes:
         """Return the body for an error."""
@@ -107,7 +107,7 @@ class ErrorShape:
     def respond(self, error: HeadraceError, request_id: str) -> Response:
         """Return the response for an error."""
         known = STATUS[type(error)]
-        status = self.statuses.get(known, known)
+        status = self.statuses.get(type(error), self.statuses.get(known, known))
         headers = {"x-request-id": request_id}
         if error.retry_after_s is not None:
             headers["retry-after"] = retry_after(error.retry_after_s)

@@ -7,13 +7,13 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from headrace.api.rest.context import caller_of, context_of, identify, open_to_all
+from headrace.api.rest.context import caller_of, context_of, identify, open_to_all, require_ready
 from headrace.api.rest.openapi import PROBLEMS
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.responses import Probe
 from headrace.api.rest.route import DirectRoute
 from headrace.auth.base import require
-from headrace.errors import RouteUnknown, ServiceUnready
+from headrace.errors import RouteUnknown
 from headrace.types import Scope
 
 probes: Final = APIRouter(
@@ -77,9 +77,7 @@ async def livez(_request: Request) -> Response:
 @probes.get("/readyz", summary="Would a request be answered?", response_model=Probe)
 async def readyz(request: Request) -> Response:
     """Answer 200 after every model has passed a real probe inference and until the server stops."""
-    context = context_of(request)
-    if context.is_draining or not context.service.is_ready:
-        raise ServiceUnready("the models are loading or the server is stopping; ask again later", retry_after_s=1)
+    require_ready(request)
     return json_response({"status": "ready"})
 
 

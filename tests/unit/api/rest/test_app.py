@@ -28,6 +28,8 @@ from headrace.settings import Settings
 from headrace.types import Caller
 from headrace.types import Scope as CallerScope
 
+TEI = ("/embed", "/predict", "/similarity", "/info", "/rerank", "/v1/rerank", "/v2/rerank")
+
 
 @pytest.fixture
 async def it() -> AsyncIterator[ServiceUnderTest]:
@@ -78,7 +80,7 @@ def flatten(routes: list[Any]) -> Iterator[Any]:
 async def test_every_route_asks_the_guard_but_the_probes_and_the_docs_page(context: Context):
     routes = all_routes(context)
     assert all(isinstance(route, APIRoute) for route in routes), routes
-    assert set(unguarded(routes)) == {"/docs", "/docs/{name}", "/livez", "/readyz"}
+    assert set(unguarded(routes)) == {"/docs", "/docs/{name}", "/health", "/livez", "/readyz"}
     marked = [route.path for route in routes if open_to_all in set(dependencies(route.dependant))]
     assert sorted(marked) == sorted(unguarded(routes))
 
@@ -182,9 +184,12 @@ async def test_the_document_describes_every_route_and_resolves(client: httpx.Asy
         "/livez",
         "/readyz",
         "/metrics",
+        "/health",
         "/v1/embeddings",
         "/v1/models",
         "/v1/models/{name}",
+        *TEI,
+        *(f"/models/{{name}}{path}" for path in TEI),
     }
     text = json.dumps(document)
     for reference in {part.split('"')[0] for part in text.split('"$ref": "')[1:]}:

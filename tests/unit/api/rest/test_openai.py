@@ -1,41 +1,27 @@
 """The dialect of OpenAI's clients, without a server; tests/clients asks with the clients themselves."""
 
 import base64
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from typing import Any
 
 import httpx
 import numpy as np
 import pytest
-from tests.support.services import ServiceUnderTest, service_under_test
+from tests.support.doors import Door, open_door
 
-from headrace.api.rest.app import build_app
-from headrace.api.rest.context import Context
 from headrace.api.rest.openai import EmbeddingList, ErrorResponse, ModelList, ModelObject
-from headrace.auth.keys import KeyGuard
 from headrace.errors import EngineFailed, EngineUnavailable, LimitExceeded, QueueFull
-from headrace.observe.metrics import Metrics
-from headrace.settings import Settings
-
-KEY = "a-key-of-24-characters-1"
-Failing = Callable[[Exception], Awaitable[httpx.Response]]
 
 
 @pytest.fixture
-async def it() -> AsyncIterator[ServiceUnderTest]:
-    async with service_under_test() as it:
-        yield it
+async def door() -> AsyncIterator[Door]:
+    async with open_door() as door:
+        yield door
 
 
 @pytest.fixture
-async def client(it: ServiceUnderTest) -> AsyncIterator[httpx.AsyncClient]:
-    context = Context(
-        service=it.service, guard=KeyGuard([KEY]), settings=Settings(), observer=it.recorder, metrics=Metrics()
-    )
-    transport = httpx.ASGITransport(build_app(context, local_hosts_only=False), raise_app_exceptions=False)
-    headers = {"authorization": f"Bearer {KEY}"}
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
-        yield client
+def client(door: Door) -> httpx.AsyncClient:
+    return door.client
 
 
 async def embed(client: httpx.AsyncClient, **body: Any) -> EmbeddingList:
@@ -143,30 +129,18 @@ async def test_token_ids_are_refused_and_never_read_as_a_text(client: httpx.Asyn
     ],
 )
 async def test_what_the_server_cannot_do_has_the_same_shape(
-    failing: Failing, error: Exception, status: int, kind: str, code: str
+    door: Door, error: Exception, status: int, kind: str, code: str
 ):
-    response = await failing(error)
+    door.fail(error)
+    response = await door.post("/v1/embeddings", input="a")
     told = response.json()["error"]
     assert (response.status_code, told["type"], told["code"]) == (status, kind, code)
     assert "secret" not in response.text
 
 
-async def test_clients_hear_when_to_ask_again(failing: Failing):
-    assert (await failing(QueueFull("m", retry_after_s=2.2))).headers["retry-after"] == "3"
-
-
-@pytest.fixture
-def failing(client: httpx.AsyncClient, it: ServiceUnderTest, monkeypatch: pytest.MonkeyPatch) -> Failing:
-    """Ask a service that raises an error."""
-
-    async def ask(error: Exception) -> httpx.Response:
-        async def fail(_request: object) -> None:
-            raise error
-
-        monkeypatch.setattr(it.service, "run", fail)
-        return await client.post("/v1/embeddings", json={"input": "a"})
-
-    return ask
+async def test_clients_hear_when_to_ask_again(door: Door):
+    door.fail(QueueFull("m", retry_after_s=2.2))
+    assert (await door.post("/v1/embeddings", input="a")).headers["retry-after"] == "3"
 
 
 @pytest.mark.parametrize(
