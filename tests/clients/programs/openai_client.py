@@ -1,53 +1,38 @@
-"""Asks with OpenAI's own client. Usage: openai_client.py URL KEY EXPECTED_FILE"""
+"""Asks with OpenAI's own client."""
 
 import asyncio
-import json
-import sys
-from array import array
-from collections.abc import Callable
-from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final
 
 import openai
+from expected import KEY, TEXTS, URL, VECTORS, as_float32, refusal
 
-URL: Final = sys.argv[1]
-KEY: Final = sys.argv[2]
-# Compared as float32: in JSON they are written with as many digits as that needs.
-EXPECTED: Final = {text: array("f", vector) for text, vector in json.loads(Path(sys.argv[3]).read_text()).items()}
-TEXTS: Final = list(EXPECTED)
+if TYPE_CHECKING:
+    from array import array
+
 CLIENT: Final = openai.OpenAI(base_url=f"{URL}/v1", api_key=KEY, max_retries=0)
-Refused = TypeVar("Refused", bound=openai.APIStatusError)
 
 
 def embed(client: openai.OpenAI = CLIENT, **options: Any) -> "list[array[float]]":
     answer = client.embeddings.create(**{"model": "tiny", "input": TEXTS, **options})
     assert answer.model == "tiny"
     assert answer.usage.prompt_tokens > 0
-    return [array("f", item.embedding) for item in answer.data]
+    return as_float32([item.embedding for item in answer.data])
 
 
-def refusal(error: type[Refused], ask: Callable[[], object]) -> Refused:
-    try:
-        ask()
-    except error as refused:
-        return refused
-    raise AssertionError(f"{error.__name__} was not raised")
-
-
-assert embed() == list(EXPECTED.values())  # it asks for base64 by itself
-assert embed(encoding_format="float") == list(EXPECTED.values())
-assert embed(input=TEXTS[0]) == [EXPECTED[TEXTS[0]]]
+assert embed() == VECTORS  # it asks for base64 by itself
+assert embed(encoding_format="float") == VECTORS
+assert embed(input=TEXTS[0]) == VECTORS[:1]
 
 
 async def embed_at_once() -> "list[array[float]]":
     async with openai.AsyncOpenAI(base_url=f"{URL}/v1", api_key=KEY) as client:
         asked = [client.embeddings.create(model="tiny", input=text) for text in TEXTS]
-        return [array("f", answer.data[0].embedding) for answer in await asyncio.gather(*asked)]
+        return as_float32([answer.data[0].embedding for answer in await asyncio.gather(*asked)])
 
 
-assert asyncio.run(embed_at_once()) == list(EXPECTED.values())
+assert asyncio.run(embed_at_once()) == VECTORS
 
-assert [model.id for model in CLIENT.models.list()] == ["tiny"]
+assert [model.id for model in CLIENT.models.list()] == ["tiny", "judge", "ranker"]
 assert CLIENT.models.retrieve("tiny").created > 1_600_000_000
 assert refusal(openai.NotFoundError, lambda: CLIENT.models.retrieve("org/model")).code == "model_not_found"
 

@@ -1,0 +1,52 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import transformers
+from tests.support.doors import KEY
+from tests.support.headed import write_headed
+from tests.support.models import add_model
+from tests.support.server import RunningServer, running_server
+from tests.unit.export.conftest import Silent
+
+from headrace.export.conversion import convert_here
+from headrace.export.importer import ImportRequest, import_model
+from headrace.models.store import LocalStore
+
+TEXTS = ("w1 w2", "w3", "w4 w5 w6 w7", "the water wheel")
+QUERY = "the wheel"
+BODIES: dict[str, tuple[str, dict[str, Any]]] = {
+    "tiny": ("embed", {"inputs": TEXTS}),
+    "judge": ("classify", {"inputs": TEXTS}),
+    "ranker": ("rerank", {"inputs": TEXTS, "query": QUERY}),
+}
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
+    """A server with a key and a model for each task that clients ask for."""
+    home = tmp_path_factory.mktemp("home")
+    store = LocalStore(home / "models")
+    add_model(store, "tiny", seed=0)
+    head = transformers.BertForSequenceClassification
+    for name, labels in {"judge": {0: "mill", 1: "river"}, "ranker": {0: "LABEL_0"}}.items():
+        checkpoint = write_headed(tmp_path_factory.mktemp(name), head, labels, seed=1)
+        import_model(ImportRequest(source=str(checkpoint), name=name), store, Silent(), convert_here)
+    with running_server(home, *BODIES, HEADRACE_AUTH__KEYS=KEY) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def expected(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A file with what the native dialect answers, by model, and what it was asked."""
+    answers: dict[str, Any] = {"texts": TEXTS, "query": QUERY}
+    for model, (task, body) in BODIES.items():
+        headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
+        reply = server.request("POST", f"/api/v1/{task}", json.dumps({"model": model, **body}).encode(), headers)
+        assert reply.status == 200, reply.body
+        answers[model] = reply.json()["results"]
+    path = tmp_path_factory.mktemp("expected") / "answers.json"
+    path.write_text(json.dumps(answers))
+    return path
