@@ -35,7 +35,7 @@ from headrace.settings import LimitSettings
 from headrace.shadow import Answered
 from headrace.tasks import TASKS
 from headrace.tasks.base import Task, name_input, name_label
-from headrace.types import Answer, Caller, Request, Result, Scope, Text, Timings, Traits, parts_of
+from headrace.types import Answer, Caller, ModelTask, Request, Result, Scope, Text, Timings, Traits, parts_of
 
 # From the head of a request to its run are 1 to 20 ms on a busy machine. One that takes longer has a slow client or is
 # refused for something else, and should not keep others out.
@@ -174,6 +174,16 @@ class Service:
             self._arriving_bytes += size_bytes
             return
         raise QueueFull("more work waits than is done in time; ask again later", retry_after_s=retry_after_s)
+
+    def task_of(self, caller: Caller, name: str) -> ModelTask:
+        """Return what a model does.
+
+        Raises:
+            AccessDenied: The caller may ask no model.
+            ModelUnknown: It is not loaded.
+        """
+        require(caller, Scope.INFER)
+        return self._models.deployment(name.partition("@")[0]).champion.manifest.task
 
     def list_models(self, caller: Caller) -> list[ServedModel]:
         """Return what can be said of the loaded models, of each the champion first.

@@ -9,6 +9,7 @@ from tests.support.doors import KEY
 from tests.support.headed import write_headed
 from tests.support.models import add_model
 from tests.support.server import RunningServer, running_server
+from tests.support.tiny_tokenizers import TRAIN
 from tests.unit.export.conftest import Silent
 
 from headrace.export.conversion import convert_here
@@ -17,10 +18,25 @@ from headrace.models.store import LocalStore
 
 TEXTS = ("w1 w2", "w3", "w4 w5 w6 w7", "the water wheel")
 QUERY = "the wheel"
+TOPICS = ("water", "grinding corn")
 BODIES: dict[str, tuple[str, dict[str, Any]]] = {
     "tiny": ("embed", {"inputs": TEXTS}),
     "judge": ("classify", {"inputs": TEXTS}),
     "ranker": ("rerank", {"inputs": TEXTS, "query": QUERY}),
+    "tagger": ("extract", {"inputs": TEXTS}),
+    "oracle": ("answer", {"inputs": TEXTS, "query": QUERY, "options": {"top_k": 2}}),
+    "logic": ("zeroshot", {"inputs": TEXTS, "labels": TOPICS}),
+}
+HEADS: dict[str, tuple[type[transformers.PreTrainedModel], tuple[str, ...], dict[str, Any]]] = {
+    "judge": (transformers.BertForSequenceClassification, ("mill", "river"), {}),
+    "ranker": (transformers.BertForSequenceClassification, ("LABEL_0",), {}),
+    "tagger": (transformers.BertForTokenClassification, ("O", "B-MILL", "I-MILL"), {}),
+    "oracle": (transformers.BertForQuestionAnswering, ("LABEL_0", "LABEL_1"), {"initializer_range": 0.5}),
+    "logic": (
+        transformers.BertForSequenceClassification,
+        ("entailment", "neutral", "contradiction"),
+        {"label2id": {"entailment": 0, "neutral": 1, "contradiction": 2}},
+    ),
 }
 
 
@@ -30,9 +46,10 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
     home = tmp_path_factory.mktemp("home")
     store = LocalStore(home / "models")
     add_model(store, "tiny", seed=0)
-    head = transformers.BertForSequenceClassification
-    for name, labels in {"judge": {0: "mill", 1: "river"}, "ranker": {0: "LABEL_0"}}.items():
-        checkpoint = write_headed(tmp_path_factory.mktemp(name), head, labels, seed=1)
+    for name, (head, labels, config) in HEADS.items():
+        tokenizer = TRAIN["wordpiece"]()
+        folder = tmp_path_factory.mktemp(name)
+        checkpoint = write_headed(folder, head, dict(enumerate(labels)), tokenizer=tokenizer, seed=1, **config)
         import_model(ImportRequest(source=str(checkpoint), name=name), store, Silent(), convert_here)
     with running_server(home, *BODIES, HEADRACE_AUTH__KEYS=KEY) as running:
         yield running
@@ -41,7 +58,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
 @pytest.fixture(scope="session")
 def expected(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with what the native dialect answers, by model, and what it was asked."""
-    answers: dict[str, Any] = {"texts": TEXTS, "query": QUERY}
+    answers: dict[str, Any] = {"texts": TEXTS, "query": QUERY, "topics": TOPICS}
     for model, (task, body) in BODIES.items():
         headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
         reply = server.request("POST", f"/api/v1/{task}", json.dumps({"model": model, **body}).encode(), headers)

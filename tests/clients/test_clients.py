@@ -19,6 +19,7 @@ CLIENTS = {
     "tei_client_client": "tei",
     "llama_index_tei_client": "tei",
     "cohere_client": "cohere",
+    "huggingface_client": "huggingface",
 }
 
 

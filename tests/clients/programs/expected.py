@@ -12,8 +12,12 @@ KEY: Final = sys.argv[2]
 _ANSWERS: Final[dict[str, Any]] = json.loads(Path(sys.argv[3]).read_text())
 TEXTS: Final[list[str]] = _ANSWERS["texts"]
 QUERY: Final[str] = _ANSWERS["query"]
+TOPICS: Final[list[str]] = _ANSWERS["topics"]
 LABELS: Final[list[list[dict[str, Any]]]] = [result["labels"] for result in _ANSWERS["judge"]]
 RANKING: Final[list[tuple[int, float]]] = [(result["index"], result["score"]) for result in _ANSWERS["ranker"]]
+ENTITIES: Final[list[list[dict[str, Any]]]] = [result["entities"] for result in _ANSWERS["tagger"]]
+ANSWERS: Final[list[list[dict[str, Any]]]] = [result["answers"] for result in _ANSWERS["oracle"]]
+TOPICAL: Final[list[list[dict[str, Any]]]] = [result["labels"] for result in _ANSWERS["logic"]]
 Refused = TypeVar("Refused", bound=Exception)
 
 

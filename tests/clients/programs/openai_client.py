@@ -32,7 +32,7 @@ async def embed_at_once() -> "list[array[float]]":
 
 assert asyncio.run(embed_at_once()) == VECTORS
 
-assert [model.id for model in CLIENT.models.list()] == ["tiny", "judge", "ranker"]
+assert [model.id for model in CLIENT.models.list()][:2] == ["tiny", "judge"]
 assert CLIENT.models.retrieve("tiny").created > 1_600_000_000
 assert refusal(openai.NotFoundError, lambda: CLIENT.models.retrieve("org/model")).code == "model_not_found"
 

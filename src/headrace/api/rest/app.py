@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from headrace.api.rest import native, openai, rerank, system, tei, versions
+from headrace.api.rest import huggingface, native, openai, rerank, system, tei, versions
 from headrace.api.rest.context import Context
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.openapi import describe
@@ -27,11 +27,12 @@ _ROUTERS: Final = (
     tei.router,
     tei.probes,
     rerank.router,
+    huggingface.router,
     system.probes,
     system.router,
     system.pages,
 )
-_SHAPES: Final = (*native.SHAPES, *versions.SHAPES, *openai.SHAPES, *tei.SHAPES, *rerank.SHAPES)
+_SHAPES: Final = (*native.SHAPES, *versions.SHAPES, *openai.SHAPES, *tei.SHAPES, *rerank.SHAPES, *huggingface.SHAPES)
 
 
 def build_routes() -> FastAPI:

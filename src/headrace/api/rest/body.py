@@ -26,23 +26,35 @@ _CHARSETS: Final = {"utf-8", "utf8"}
 
 
 async def read_model(request: Request, model: type[Body], settings: ServerSettings) -> Body:
-    """Read, decompress, parse and validate the JSON body of a request.
+    """Read the JSON body of a request as a model; raises as ``read_json`` and ``validate``."""
+    return validate(await read_json(request, settings), model)
+
+
+async def read_json(request: Request, settings: ServerSettings) -> Any:
+    """Read, decompress and parse the JSON body of a request.
 
     Raises:
         RequestUnsupported: Another content type, charset or content encoding.
         RequestTooLarge: Over the limit, before or after decompression.
         RequestTimeout: It did not arrive in time.
         RequestMalformed: Not JSON in UTF-8.
-        RequestInvalid: JSON of another shape; ``field`` says where.
         ClientLeft: The client went away in the middle.
     """
     _check_content_type(request.headers.getlist("content-type"))
     data = await _read(request, settings)
     try:
-        content = orjson.loads(data)
+        return orjson.loads(data)
     except orjson.JSONDecodeError as error:
         where = f"at character {error.pos}" if data else "it is empty"
         raise RequestMalformed(f"the body is no valid JSON in UTF-8 ({where}); send one JSON object") from error
+
+
+def validate(content: Any, model: type[Body]) -> Body:
+    """Return what was parsed as a model.
+
+    Raises:
+        RequestInvalid: It has another shape; ``field`` says where.
+    """
     try:
         return model.model_validate(content, strict=True)
     except ValidationError as error:

@@ -1,13 +1,13 @@
 """Asking the service: what a body says, and what is known of a request beside its body."""
 
 from collections.abc import Awaitable, Callable
-from typing import NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict
 
 from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headrace.api.rest.body import read_model
+from headrace.api.rest.body import read_json, validate
 from headrace.api.rest.context import caller_of, context_of
 from headrace.api.rest.disconnect import while_connected
 from headrace.api.rest.routing import routing_key
@@ -25,6 +25,7 @@ class Asked(TypedDict):
     options: Options
     model: NotRequired[str | None]
     query: NotRequired[str]
+    labels: NotRequired[tuple[str, ...]]
 
 
 class Circumstances(TypedDict):
@@ -57,6 +58,12 @@ class Question(BaseModel):
         raise NotImplementedError
 
 
+def holds_ids(texts: Any) -> bool:
+    """Tell whether token ids were sent instead of texts: a list of numbers, or of lists."""
+    first = texts[0] if isinstance(texts, list) and texts else None
+    return isinstance(first, int | list) and not isinstance(first, bool)
+
+
 def circumstances(request: Request, deadline: float) -> Circumstances:
     """Return what the service is told of a request beside its body.
 
@@ -80,7 +87,7 @@ def answering(shape: type[Question]) -> Callable[[Request], Awaitable[Response]]
     """Return the function that answers requests of a shape."""
 
     async def answer(request: Request) -> Response:
-        return await _answer(request, shape)
+        return await answer_as(request, lambda _: shape)
 
     return answer
 
@@ -89,15 +96,23 @@ def answering_by_name(shape: type[Question]) -> Callable[[Request, str], Awaitab
     """Return the same for a path that has the model's name in it, which wins over one in the body."""
 
     async def answer(request: Request, name: str) -> Response:
-        return await _answer(request, shape, name)
+        return await answer_as(request, lambda _: shape, name)
 
     return answer
 
 
-async def _answer(request: Request, shape: type[Question], name: str | None = None) -> Response:
+async def answer_as(request: Request, choose: Callable[[Any], type[Question]], name: str | None = None) -> Response:
+    """Answer a request.
+
+    Args:
+        request: As it came.
+        choose: Returns the shape that a body should have.
+        name: Of the model, if the path has it.
+    """
     server = context_of(request).settings.server
     with within_timeout(request, server) as deadline:
-        question = await read_model(request, shape, server)
+        content = await read_json(request, server)
+        question = validate(content, choose(content))
         asked = question.asked()
         if name is not None:
             asked["model"] = name

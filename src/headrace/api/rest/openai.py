@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from headrace import errors
 from headrace.api.rest.context import caller_of, context_of, identify
-from headrace.api.rest.inference import Asked, Question, answering
+from headrace.api.rest.inference import Asked, Question, answering, holds_ids
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.refusals import ErrorShape, Refusal
 from headrace.api.rest.reply import json_response
@@ -72,17 +72,12 @@ class _Route(DirectRoute):
 
 def _read_input(value: Any) -> Any:
     """Make a list of a single text, and say what is wrong with token ids: they would be read as another text."""
-    if _holds_ids(value):
+    if holds_ids(value):
         raise ValueError(
             "token ids are not read, since this model may have other ones; send texts"
             " (with langchain: check_embedding_ctx_length=False)"
         )
     return [value] if isinstance(value, str) else value
-
-
-def _holds_ids(value: Any) -> bool:
-    first = value[0] if isinstance(value, list) and value else None
-    return isinstance(first, int | list) and not isinstance(first, bool)
 
 
 class EmbeddingsRequest(Question):

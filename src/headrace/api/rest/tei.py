@@ -18,7 +18,7 @@ from starlette.responses import Response
 
 from headrace import errors
 from headrace.api.rest.context import caller_of, context_of, identify, open_to_all, require_ready
-from headrace.api.rest.inference import Asked, Question, answering, answering_by_name
+from headrace.api.rest.inference import Asked, Question, answering, answering_by_name, holds_ids
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.refusals import INTERNAL_CODE, ErrorShape, Refusal
 from headrace.api.rest.reply import json_response
@@ -64,16 +64,15 @@ class TeiRoute(DirectRoute):
     errors: ClassVar[ErrorShape] = ERRORS
 
 
-def read_texts(value: Any) -> Any:
+def _read_texts(value: Any) -> Any:
     """Make a list of a single text, and say what is wrong with token ids.
 
     Raises:
         ValueError: Token ids are given instead of texts.
     """
-    texts = [value] if isinstance(value, str) else value
-    if isinstance(texts, list) and any(isinstance(text, int | list) and not isinstance(text, bool) for text in texts):
+    if holds_ids(value):
         raise ValueError("token ids are not read, send texts")
-    return texts
+    return [value] if isinstance(value, str) else value
 
 
 def _require_end(value: Any) -> Any:
@@ -82,7 +81,7 @@ def _require_end(value: Any) -> Any:
     return value
 
 
-Texts = Annotated[list[str], BeforeValidator(read_texts, json_schema_input_type=str | list[str])]
+Texts = Annotated[list[str], BeforeValidator(_read_texts, json_schema_input_type=str | list[str])]
 
 
 class Cut(Question):
