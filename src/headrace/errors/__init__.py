@@ -34,6 +34,7 @@ HeadraceError
 │   ├── RequestInvalid             request.invalid        JSON of the wrong shape
 │   ├── RequestTooLarge            request.too_large      over a limit on bytes or items
 │   ├── RequestUnsupported         request.unsupported    a content type or encoding we do not read
+│   ├── AnswerUnacceptable         answer.unacceptable    the answer cannot be written as the caller accepts it
 │   ├── RequestTimeout             request.timeout        the body did not arrive in time
 │   ├── HostInvalid                host.invalid           a Host header that names no host
 │   ├── HostForbidden              host.forbidden         a Host this server does not answer for
@@ -93,6 +94,7 @@ from headrace.errors.model import (
     VersionUnfit,
 )
 from headrace.errors.request import (
+    AnswerUnacceptable,
     HostForbidden,
     HostInvalid,
     InputQuarantined,
@@ -125,6 +127,7 @@ from headrace.errors.training import (
 __all__ = [
     "AccessDenied",
     "AccessError",
+    "AnswerUnacceptable",
     "BindRefused",
     "CallerUnknown",
     "CapacityError",

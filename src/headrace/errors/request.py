@@ -31,6 +31,12 @@ class RequestUnsupported(RequestError):
     code = "request.unsupported"
 
 
+class AnswerUnacceptable(RequestError):
+    """The answer cannot be written as the caller accepts it."""
+
+    code = "answer.unacceptable"
+
+
 class RequestTimeout(RequestError):
     """The request did not arrive in time."""
 

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from headrace.api.rest.body import read_model
 from headrace.api.rest.context import caller_of, context_of, identify
 from headrace.api.rest.inference import ask, circumstances
+from headrace.api.rest.media import FLOATS, FLOATS_DESCRIBED, JSON, choose_media, write_floats
 from headrace.api.rest.openapi import PROBLEMS, json_body
 from headrace.api.rest.problems import PROBLEM
 from headrace.api.rest.reply import json_response
@@ -71,6 +72,7 @@ class _Endpoint:
     request: type[Inputs]
     response: type[BaseModel]
     order: str = "one result for each input, in their order"
+    media: tuple[str, ...] = (JSON,)
 
 
 _ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
@@ -78,7 +80,7 @@ _ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
         "Answer a question", "Find the parts of texts that answer a question", AnswerRequest, AnswerResponse
     ),
     "classify": _Endpoint("Classify texts", "Say which labels texts have", ClassifyRequest, ClassifyResponse),
-    "embed": _Endpoint("Embed texts", "Turn texts into vectors", EmbedRequest, EmbedResponse),
+    "embed": _Endpoint("Embed texts", "Turn texts into vectors", EmbedRequest, EmbedResponse, media=(JSON, FLOATS)),
     "extract": _Endpoint(
         "Extract entities", "Find the spans of texts that have labels", ExtractRequest, ExtractResponse
     ),
@@ -105,11 +107,11 @@ _ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
 }
 
 
-def _answering(task: TaskName, shape: type[Inputs]) -> Callable[[Request], Awaitable[Response]]:
+def _answering(task: TaskName, shape: type[Inputs], media: tuple[str, ...]) -> Callable[[Request], Awaitable[Response]]:
     """Return the function that answers requests for a task."""
 
-    async def answer(request: Request) -> Response:
-        context = context_of(request)
+    async def respond(request: Request) -> Response:
+        context, chosen = context_of(request), choose_media(request, media)
         with within_timeout(request, context.settings.server) as deadline:
             body = await read_model(request, shape, context.settings.server)
             asked = ServiceRequest(
@@ -121,20 +123,21 @@ def _answering(task: TaskName, shape: type[Inputs]) -> Callable[[Request], Await
                 options=Options(**vars(body.options)),  # a model of pydantic makes a dict of itself in 5 µs
                 **circumstances(request, deadline),
             )
-            return _respond(await ask(request, asked))
+            answer = await ask(request, asked)
+            return write_floats(answer) if chosen == FLOATS else _respond(answer)
 
-    return answer
+    return respond
 
 
 for _task, _endpoint in _ENDPOINTS.items():
     router.add_api_route(
         f"/{_task}",
-        _answering(_task, _endpoint.request),
+        _answering(_task, _endpoint.request, _endpoint.media),
         methods=["POST"],
         name=_task,
         summary=_endpoint.summary,
         description=f"{_endpoint.description}: {_endpoint.order}.",
-        responses={200: {"model": _endpoint.response}},
+        responses={200: {"model": _endpoint.response, **(FLOATS_DESCRIBED if FLOATS in _endpoint.media else {})}},
         openapi_extra={**json_body(_endpoint.request), "parameters": [PARAMETER, ROUTING_PARAMETER]},
     )
 

@@ -18,6 +18,7 @@ STATUS: Final[Mapping[type[HeadraceError], int]] = {
     errors.RequestInvalid: 422,
     errors.RequestTooLarge: 413,
     errors.RequestUnsupported: 415,
+    errors.AnswerUnacceptable: 406,
     errors.RequestTimeout: 408,
     errors.HostInvalid: 400,
     errors.HostForbidden: 403,
