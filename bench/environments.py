@@ -1,4 +1,4 @@
-"""Environments of rivals and of clients: one for each, made by uv from a lock file with hashes, outside the repository."""
+"""Environments of rivals and of clients: each made by uv from a lock file with hashes, outside the repository."""
 
 import hashlib
 import subprocess

@@ -206,13 +206,18 @@ def finish(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
 @contextlib.contextmanager
 def served(home: Path, model: str) -> Iterator[Ask]:
     """Serve a model, and give a way to ask it."""
+    with serving(home, model) as address, httpx.Client(base_url=address, timeout=_ASK_LIMIT_S) as client:
+        yield lambda task, body: _ask(client, task, body)
+
+
+@contextlib.contextmanager
+def serving(home: Path, model: str) -> Iterator[str]:
+    """Serve a model as it comes, and give the address of its native API."""
     command = [sys.executable, "-m", "headrace", "serve", model, "--port", "0", "--home", str(home)]
     command += ["--log-level", "warning"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=clean_variables(offline=True)) as server:
         try:
-            address = _find_address(server)
-            with httpx.Client(base_url=address, timeout=_ASK_LIMIT_S) as client:
-                yield lambda task, body: _ask(client, task, body)
+            yield _find_address(server)
         finally:
             server.terminate()
             server.wait(_START_LIMIT_S)
