@@ -9,8 +9,9 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict
+from functools import partial
 from typing import Any, Final
 
 from headrace.errors import HeadraceError, SourceInvalid, errors_by_code
@@ -29,10 +30,11 @@ _PROCESSOR_LIMIT_S: Final = 3600
 _FILE_LIMIT_BYTES: Final = 4 << 30  # protobuf holds 2 GiB, and nothing that is written is larger
 
 
-def convert_apart(order: Order, progress: Progress) -> Manifest:
-    """Write the files of a model, all but its manifest, and return that; as ``convert_here`` does.
+@contextlib.contextmanager
+def converting_apart() -> Iterator[Callable[[Order, Progress], Manifest]]:
+    """Start the process, which loads its libraries meanwhile, and give what hands it one order; as ``convert_here``.
 
-    Raises:
+    What is given raises:
         SourceInvalid: The process ended without an answer: the files made it crash, or need more than it may use.
         ModelError: As of ``convert_here``.
         DependencyMissing: As of ``convert_here``.
@@ -45,14 +47,18 @@ def convert_apart(order: Order, progress: Progress) -> Manifest:
         encoding="utf-8",
     ) as process:
         try:
-            if process.stdin is None or process.stdout is None:
-                raise ValueError("the process has no pipes")
-            with contextlib.suppress(BrokenPipeError):  # it died: how, its end says
-                process.stdin.write(json.dumps(_spell(order)))
-                process.stdin.close()
-            return _follow(process.stdout, progress, process)
+            yield partial(_convert, process)
         finally:
             process.kill()
+
+
+def _convert(process: "subprocess.Popen[str]", order: Order, progress: Progress) -> Manifest:
+    if process.stdin is None or process.stdout is None:
+        raise ValueError("the process has no pipes")
+    with contextlib.suppress(BrokenPipeError):  # it died: how, its end says
+        process.stdin.write(json.dumps(_spell(order)))
+        process.stdin.close()
+    return _follow(process.stdout, progress, process)
 
 
 def _spell(order: Order) -> dict[str, Any]:

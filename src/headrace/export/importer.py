@@ -1,12 +1,13 @@
 """``headrace import``: from a source to a gated model folder in the store."""
 
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Final
 
 from headrace.errors import ModelCorrupt, ModelUnknown
-from headrace.export.apart import convert_apart
+from headrace.export.apart import converting_apart
 from headrace.export.conversion import Order
 from headrace.export.gate import GateLimits, require_passed
 from headrace.export.needs import BUILDING, require
@@ -45,7 +46,7 @@ class ImportRequest:
 
 
 def import_model(
-    request: ImportRequest, store: LocalStore, progress: Progress, convert: Convert = convert_apart
+    request: ImportRequest, store: LocalStore, progress: Progress, convert: Convert | None = None
 ) -> StoredModel:
     """Import a model: fetch, check, export, gate, publish.
 
@@ -64,9 +65,10 @@ def import_model(
     """
     spec, name = _read_request(request)
     require(BUILDING, "import")
-    with fetch(spec, progress) as source, store.draft() as draft:
+    apart = converting_apart() if convert is None else nullcontext(convert)
+    with apart as chosen, fetch(spec, progress) as source, store.draft() as draft:
         order = Order(source=source, name=name, draft=draft, limits=request.limits)
-        manifest = convert(order, progress)
+        manifest = chosen(order, progress)
         require_passed(manifest.gate, name, store.root.parent / REPORTS)
         with progress.step("Registering the model"):
             return store.publish(draft, partial(hold_to, manifest), promote=request.promote)

@@ -1,6 +1,7 @@
 """The program of ``apart``: converts one checkpoint and ends. It is no command for people.
 
-Before anything that could read a foreign file is even imported, the process gives up what it does not need.
+Before anything that could read a foreign file is even imported, the process gives up the network. It loads its
+libraries while the files are still on their way, and has limits before it reads them.
 """
 
 import ctypes
@@ -44,25 +45,29 @@ class Lines:
         """Say nothing: nothing is downloaded here."""
 
 
-def confine(bounds: Mapping[str, int]) -> None:
-    """Give up the network, and what is over the limits.
+def leave_network() -> None:
+    """Give up the network, and end with the process that started this one.
 
-    The network of its own, which has no way out, needs a kernel that lets a user have one; where it does not, the
-    process has that of its parent and no code that would use it.
+    A network of its own, which has no way out, needs a kernel that lets a user have one; where it does not, the process
+    has that of its parent and no code that would use it.
     """
     if sys.platform == "linux":
         libc = ctypes.CDLL(None, use_errno=True)
         libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         # Root would lose the right to read what belongs to others.
         libc.unshare(_CLONE_NEWNET if os.geteuid() == 0 else _CLONE_NEWUSER | _CLONE_NEWNET)
-    for limit, value in (
+
+
+def limit(bounds: Mapping[str, int]) -> None:
+    """Give up what is over the limits."""
+    for kind, value in (
         (resource.RLIMIT_CORE, 0),
         (resource.RLIMIT_CPU, bounds["processor_s"]),
         (resource.RLIMIT_DATA, bounds["memory_bytes"]),
         (resource.RLIMIT_FSIZE, bounds["file_bytes"]),
     ):
         with suppress(ValueError, OSError):  # it is lower already
-            resource.setrlimit(limit, (value, value))
+            resource.setrlimit(kind, (value, value))
 
 
 def main() -> None:
@@ -70,12 +75,20 @@ def main() -> None:
     answers = Lines(os.dup(1))
     quiet = os.open(os.devnull, os.O_WRONLY)
     os.dup2(quiet, 1)  # what a library prints is no answer
-    order = json.load(sys.stdin)
-    confine(order["bounds"])
+    leave_network()
     try:
+        _load_libraries()
+        order = json.load(sys.stdin)
+        limit(order["bounds"])
         answers.say("done", manifest=_convert(order, answers))
     except Exception as error:  # noqa: BLE001 - whatever it is, the parent must hear of it
         _tell(answers, error)
+
+
+def _load_libraries() -> None:
+    """Load what every import needs, which takes longer than to convert a small model."""
+    from headrace.engine import onnx  # noqa: F401, PLC0415 - without a network
+    from headrace.export import builder, conversion  # noqa: F401, PLC0415 - as above
 
 
 def _convert(order: Mapping[str, Any], answers: Lines) -> str:

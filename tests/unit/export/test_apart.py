@@ -1,6 +1,7 @@
 """Conversion in a process that is thrown away."""
 
 import json
+import os
 import resource
 import socket
 import subprocess
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
+from tests.support.server import wait_until
 from tests.unit.export.conftest import Silent, write_checkpoint
 
-from headrace.errors import SourceInvalid, SourceUnsafe, SourceUnsupported, StoreUnusable, error_classes
+from headrace.errors import SourceInvalid, SourceMissing, SourceUnsafe, SourceUnsupported, StoreUnusable, error_classes
 from headrace.export import apart
 from headrace.export.conversion import convert_here
 from headrace.export.importer import ImportRequest, import_model
@@ -20,8 +22,9 @@ from headrace.models.store import LocalStore
 
 CONFINED: Final = """
 import json, sys
-from headrace.export.workshop import confine
-confine({"memory_bytes": 400 << 20, "file_bytes": 1 << 20, "processor_s": 100})
+from headrace.export.workshop import leave_network, limit
+leave_network()
+limit({"memory_bytes": 400 << 20, "file_bytes": 1 << 20, "processor_s": 100})
 """
 
 
@@ -116,6 +119,21 @@ def test_a_full_disk_is_told_as_such(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     stand_in(monkeypatch, f"print({line!r})")
     with pytest.raises(StoreUnusable, match="No space left"):
         import_model(ImportRequest(source=str(checkpoint)), store(tmp_path), Silent())
+
+
+def test_the_process_ends_when_there_is_nothing_to_convert(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    note = tmp_path / "pid"
+    stand_in(monkeypatch, f"import os, time; open({str(note)!r}, 'w').write(str(os.getpid())); time.sleep(600)")
+    with apart.converting_apart():
+        wait_until(lambda: note.exists() and note.read_text())
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+
+
+def test_nothing_is_left_behind_when_the_source_is_missing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    stand_in(monkeypatch, "import time; time.sleep(600)")
+    with pytest.raises(SourceMissing):
+        import_model(ImportRequest(source=str(tmp_path / "nothing")), store(tmp_path), Silent())
 
 
 def confined(program: str) -> str:
