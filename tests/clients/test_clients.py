@@ -20,6 +20,8 @@ CLIENTS = {
     "llama_index_tei_client": "tei",
     "cohere_client": "cohere",
     "huggingface_client": "huggingface",
+    "triton_client": "triton",
+    "kserve_client": "kserve",
 }
 
 

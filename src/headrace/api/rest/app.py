@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from headrace.api.rest import huggingface, native, openai, rerank, system, tei, versions
+from headrace.api.rest import huggingface, native, oip, openai, rerank, system, tei, versions
 from headrace.api.rest.context import Context
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.openapi import describe
@@ -28,11 +28,14 @@ _ROUTERS: Final = (
     tei.probes,
     rerank.router,
     huggingface.router,
+    oip.router,
+    oip.probes,
     system.probes,
     system.router,
     system.pages,
 )
-_SHAPES: Final = (*native.SHAPES, *versions.SHAPES, *openai.SHAPES, *tei.SHAPES, *rerank.SHAPES, *huggingface.SHAPES)
+_DIALECTS: Final = (native, versions, openai, tei, rerank, huggingface, oip)
+_SHAPES: Final = [shape for dialect in _DIALECTS for shape in dialect.SHAPES]
 
 
 def build_routes() -> FastAPI:

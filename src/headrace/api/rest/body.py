@@ -22,6 +22,8 @@ BODY_KEY: Final = "body"
 """Under which the server leaves a body in the state of a request, if all of it came along with the head."""
 
 _GZIP: Final = 16 + zlib.MAX_WBITS
+# What a page from elsewhere may send without asking first (https://fetch.spec.whatwg.org/#cors-safelisted-request-header).
+_FORMS: Final = {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
 _CHARSETS: Final = {"utf-8", "utf8"}
 
 
@@ -41,7 +43,15 @@ async def read_json(request: Request, settings: ServerSettings) -> Any:
         ClientLeft: The client went away in the middle.
     """
     _check_content_type(request.headers.getlist("content-type"))
-    data = await _read(request, settings)
+    return parse_json(await read_bytes(request, settings))
+
+
+def parse_json(data: bytes) -> Any:
+    """Parse what is JSON in UTF-8.
+
+    Raises:
+        RequestMalformed: It is none.
+    """
     try:
         return orjson.loads(data)
     except orjson.JSONDecodeError as error:
@@ -75,7 +85,22 @@ def _check_content_type(values: list[str]) -> None:
         )
 
 
-async def _read(request: Request, settings: ServerSettings) -> bytes:
+def refuse_forms(request: Request) -> None:
+    """Refuse what a form on a foreign page can send, where any other content type is read.
+
+    Raises:
+        RequestUnsupported: It is such a body.
+    """
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if kind in _FORMS:
+        raise RequestUnsupported(
+            f"the content type is {kind!r}, which forms send; send JSON or application/octet-stream",
+            field="content-type",
+        )
+
+
+async def read_bytes(request: Request, settings: ServerSettings) -> bytes:
+    """Read and decompress the body of a request; raises as ``read_json``, but for what it holds."""
     limit = settings.max_body_bytes
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length[:20]) > limit:

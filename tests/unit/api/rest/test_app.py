@@ -28,6 +28,17 @@ from headrace.settings import Settings
 from headrace.types import Caller
 from headrace.types import Scope as CallerScope
 
+V2 = (
+    "/v2",
+    "/v2/health/live",
+    "/v2/health/ready",
+    "/v2/repository/index",
+    *(
+        f"/v2/models/{{name}}{version}{rest}"
+        for version in ("", "/versions/{version}")
+        for rest in ("", "/ready", "/infer")
+    ),
+)
 TEI = ("/embed", "/predict", "/similarity", "/info", "/rerank", "/v1/rerank", "/v2/rerank")
 
 
@@ -80,7 +91,15 @@ def flatten(routes: list[Any]) -> Iterator[Any]:
 async def test_every_route_asks_the_guard_but_the_probes_and_the_docs_page(context: Context):
     routes = all_routes(context)
     assert all(isinstance(route, APIRoute) for route in routes), routes
-    assert set(unguarded(routes)) == {"/docs", "/docs/{name}", "/health", "/livez", "/readyz"}
+    assert set(unguarded(routes)) == {
+        "/docs",
+        "/docs/{name}",
+        "/health",
+        "/livez",
+        "/readyz",
+        "/v2/health/live",
+        "/v2/health/ready",
+    }
     marked = [route.path for route in routes if open_to_all in set(dependencies(route.dependant))]
     assert sorted(marked) == sorted(unguarded(routes))
 
@@ -188,6 +207,7 @@ async def test_the_document_describes_every_route_and_resolves(client: httpx.Asy
         "/v1/embeddings",
         "/v1/models",
         "/v1/models/{name}",
+        *V2,
         *TEI,
         *(f"/models/{{name}}{path}" for path in ("", *TEI)),
     }

@@ -1,0 +1,297 @@
+"""The Open Inference Protocol (KServe's V2) under ``/v2``, with Triton's binary tensors.
+
+A model takes texts as a tensor of ``BYTES`` called ``text``, or as whatever it is called if it is the only one; a query
+and labels are tensors, too. ``outputs.py`` says what comes back.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Final
+
+import orjson
+from fastapi import APIRouter, Depends
+from pydantic import BaseModel, ConfigDict, Field
+from starlette.requests import Request
+from starlette.responses import Response
+
+from headrace.api.rest.body import read_bytes, refuse_forms, validate
+from headrace.api.rest.context import caller_of, context_of, identify, open_to_all, require_ready
+from headrace.api.rest.inference import ask, circumstances
+from headrace.api.rest.openapi import error_responses, json_body
+from headrace.api.rest.outputs import OUTPUTS
+from headrace.api.rest.refusals import ErrorShape, Refusal
+from headrace.api.rest.reply import json_response
+from headrace.api.rest.route import DirectRoute
+from headrace.api.rest.tensors import InputTensor, OutputTensor, read_texts, split
+from headrace.api.rest.timeouts import PARAMETER, within_timeout
+from headrace.errors import RequestInvalid
+from headrace.options import Options, Truncate
+from headrace.service import ServedModel
+from headrace.types import Answer, ModelTask, Ranking
+from headrace.types import Request as ServiceRequest
+from headrace.version import VERSION
+
+_JSON_SIZE: Final = "inference-header-content-length"
+# What a tensor may be called: our word first, then those of MLServer's and Triton's models.
+_NAMES: Final[Mapping[str, Sequence[str]]] = {
+    "text": ("text", "args", "array_inputs", "text_input", "TEXT", "context"),
+    "query": ("query", "question"),
+    "labels": ("labels", "candidate_labels"),
+}
+_INPUTS: Final[Mapping[ModelTask, Sequence[str]]] = {
+    "answer": ("text", "query"),
+    "rerank": ("text", "query"),
+    "zeroshot": ("text", "labels"),
+}
+_EXTENSIONS: Final = ("binary_tensor_data", "parameters")
+
+
+def _write_error(refusal: Refusal) -> bytes:
+    return orjson.dumps({"error": refusal.message})
+
+
+ERRORS: Final = ErrorShape("application/json", _write_error, {422: 400})
+
+
+class _Route(DirectRoute):
+    errors: ClassVar[ErrorShape] = ERRORS
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class InferParameters(_Shape):
+    """What may be chosen about a request; other parameters are not read."""
+
+    binary_data_output: bool = Field(default=False, description="Give outputs as bytes behind the JSON.")
+    truncate: Truncate = "truncate"
+    normalize: bool | None = None
+    dimensions: int | None = Field(default=None, ge=1)
+    prompt: str | None = None
+
+
+class OutputParameters(_Shape):
+    """How an output is given."""
+
+    binary_data: bool | None = None
+
+
+class OutputChoice(_Shape):
+    """An output that is asked for."""
+
+    name: str
+    parameters: OutputParameters = OutputParameters()
+
+
+class InferRequest(_Shape):
+    """Tensors for a model."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "examples": [{"inputs": [{"name": "text", "shape": [1], "datatype": "BYTES", "data": ["A mill."]}]}]
+        }
+    )
+
+    id: str | None = None
+    parameters: InferParameters = InferParameters()
+    inputs: list[InputTensor]
+    outputs: list[OutputChoice] | None = Field(default=None, description="Which ones; by default all.")
+
+
+class InferError(BaseModel):
+    """An error, as clients of the protocol read it."""
+
+    error: str
+
+
+_DOCUMENTED: Final = error_responses(InferError, ERRORS.media_type)
+router: Final = APIRouter(
+    prefix="/v2", dependencies=[Depends(identify)], tags=["inference"], responses=_DOCUMENTED, route_class=_Route
+)
+probes: Final = APIRouter(
+    prefix="/v2/health",
+    dependencies=[Depends(open_to_all)],
+    tags=["inference"],
+    responses=_DOCUMENTED,
+    route_class=_Route,
+)
+SHAPES: Final[tuple[type[BaseModel], ...]] = (InferRequest, InferError)
+"""What its routes refer to in the OpenAPI document."""
+
+
+@probes.get("/live", summary="Is the process alive?")
+async def live(_request: Request) -> Response:
+    """Answer as long as the event loop runs."""
+    return json_response({"live": True})
+
+
+@probes.get("/ready", summary="Would a request be answered?")
+async def ready(request: Request) -> Response:
+    """Answer as ``/readyz`` does."""
+    require_ready(request)
+    return json_response({"ready": True})
+
+
+@router.get("", summary="Describe the server")
+@router.get("/", include_in_schema=False)
+async def describe_server(_request: Request) -> Response:
+    """Say what is spoken here."""
+    return json_response({"name": "headrace", "version": VERSION, "extensions": _EXTENSIONS})
+
+
+@router.post("/repository/index", summary="List the models")
+async def list_models(request: Request) -> Response:
+    """Return every version that is loaded; the body is not read."""
+    served = context_of(request).service.list_models(caller_of(request))
+    state = {"state": "READY", "reason": ""}
+    return json_response([{"name": each.manifest.name, "version": each.manifest.revision, **state} for each in served])
+
+
+@router.get("/models/{name}", summary="Describe a model")
+async def describe_model(request: Request, name: str) -> Response:
+    """Return what a model takes and gives."""
+    manifest = _find(request, name).manifest
+    inputs = _INPUTS.get(manifest.task, ("text",))
+    content = {
+        "name": manifest.name,
+        "versions": [manifest.revision],
+        "platform": "onnx_onnxv1",
+        "inputs": [{"name": each, "datatype": "BYTES", "shape": [1] if each == "query" else [-1]} for each in inputs],
+        "outputs": [output.describe(manifest) for output in OUTPUTS[manifest.task]],
+    }
+    return json_response(content)
+
+
+@router.get("/models/{name}/versions/{version}", summary="Describe a version of a model")
+async def describe_version(request: Request, name: str, version: str) -> Response:
+    """Return what a version takes and gives: ``champion``, ``canary``, or what its revision begins with."""
+    return await describe_model(request, f"{name}@{version}")
+
+
+@router.get("/models/{name}/ready", summary="Is a model ready?")
+async def model_ready(request: Request, name: str) -> Response:
+    """Answer if the model is loaded and the server answers."""
+    require_ready(request)
+    return json_response({"name": _find(request, name).manifest.name, "ready": True})
+
+
+@router.get("/models/{name}/versions/{version}/ready", summary="Is a version of a model ready?")
+async def version_ready(request: Request, name: str, version: str) -> Response:
+    """Answer if the version is loaded and the server answers."""
+    return await model_ready(request, f"{name}@{version}")
+
+
+def _find(request: Request, name: str) -> ServedModel:
+    return context_of(request).service.show_model(caller_of(request), name)
+
+
+_INFER: Final = {**json_body(InferRequest), "parameters": [PARAMETER]}
+
+
+@router.post("/models/{name}/infer", summary="Ask a model", openapi_extra=_INFER)
+async def infer(request: Request, name: str) -> Response:
+    """Let a model compute tensors.
+
+    The content type says nothing here: Triton's client sends none, and MLServer's calls bytes JSON.
+    """
+    server, service = context_of(request).settings.server, context_of(request).service
+    with within_timeout(request, server) as deadline:
+        refuse_forms(request)
+        asked, texts = _read(await read_bytes(request, server), request.headers.get(_JSON_SIZE))
+        task = service.task_of(caller_of(request), name)
+        wanted, given = _choose_outputs(asked, task), _sort(texts, task)
+        question = ServiceRequest(
+            task=task,
+            inputs=given["text"],
+            query=_one(given["query"]) if "query" in given else None,
+            labels=given.get("labels", ()),
+            model=name,
+            options=_options(asked.parameters),
+            **circumstances(request, deadline),
+        )
+        answer = await ask(request, question)
+        return _respond(asked, answer, _tensors(answer, task, wanted), request.scope["state"]["request_id"])
+
+
+@router.post("/models/{name}/versions/{version}/infer", summary="Ask a version of a model", openapi_extra=_INFER)
+async def infer_version(request: Request, name: str, version: str) -> Response:
+    """Let a version of a model compute tensors."""
+    return await infer(request, f"{name}@{version}")
+
+
+def _read(data: bytes, json_size: str | None) -> tuple[InferRequest, Mapping[str, tuple[str, ...]]]:
+    content, blobs = split(data, json_size)
+    asked = validate(content, InferRequest)
+    return asked, read_texts(asked.inputs, blobs)
+
+
+def _sort(texts: Mapping[str, tuple[str, ...]], task: ModelTask) -> dict[str, tuple[str, ...]]:
+    """Return texts by our names for what they are; of a task that reads one tensor it may have any name."""
+    needed = _INPUTS.get(task, ("text",))
+    if len(needed) == len(texts) == 1:
+        return {"text": next(iter(texts.values()))}
+    found = {role: [texts[name] for name in _NAMES[role] if name in texts] for role in needed}
+    if len(texts) != len(needed) or any(len(named) != 1 for named in found.values()):
+        got = ", ".join(map(repr, texts))[:200] or "none"
+        raise RequestInvalid(
+            f"{task!r} needs inputs called {' and '.join(map(repr, needed))}; got {got}", field="inputs"
+        )
+    return {role: named[0] for role, named in found.items()}
+
+
+def _one(texts: tuple[str, ...]) -> str:
+    if len(texts) != 1:
+        raise RequestInvalid(f"there are {len(texts)} queries; send one, and a request for each", field="inputs")
+    return texts[0]
+
+
+def _options(chosen: InferParameters) -> Options:
+    return Options(
+        truncate=chosen.truncate, normalize=chosen.normalize, dimensions=chosen.dimensions, prompt=chosen.prompt
+    )
+
+
+def _choose_outputs(asked: InferRequest, task: ModelTask) -> Mapping[str, bool]:
+    """Return the names of the outputs that are wanted, and whether as bytes.
+
+    Raises:
+        RequestInvalid: The model has no such output.
+    """
+    by_default = asked.parameters.binary_data_output
+    known = [output.name for output in OUTPUTS[task]]
+    if asked.outputs is None:
+        return dict.fromkeys(known, by_default)
+    for index, choice in enumerate(asked.outputs):
+        if choice.name not in known:
+            raise RequestInvalid(
+                f"there is no output {choice.name[:80]!r}; the model has {', '.join(known)}", field=f"outputs[{index}]"
+            )
+    chosen = {each.name: each.parameters.binary_data for each in asked.outputs}
+    return {name: by_default if binary is None else binary for name, binary in chosen.items()}
+
+
+def _tensors(answer: Answer, task: ModelTask, wanted: Mapping[str, bool]) -> list[tuple[OutputTensor, bool]]:
+    """Return the tensors that are wanted, with whether as bytes; a ranking in the order of its texts."""
+    results = sorted(answer.results, key=lambda each: each.index if isinstance(each, Ranking) else 0)
+    outputs = {output.name: output for output in OUTPUTS[task]}
+    return [(outputs[name].tensor(results), is_binary) for name, is_binary in wanted.items()]
+
+
+def _respond(
+    asked: InferRequest, answer: Answer, tensors: Sequence[tuple[OutputTensor, bool]], request_id: str
+) -> Response:
+    shown, blobs = [], []
+    for tensor, is_binary in tensors:
+        if is_binary:
+            described, data = tensor.as_bytes()
+            blobs.append(data)
+        else:
+            described = tensor.as_json()
+        shown.append(described)
+    head = {"model_name": answer.model, "model_version": answer.revision, "id": asked.id or request_id}
+    response = json_response({**head, "outputs": shown})
+    if not blobs:
+        return response
+    size = str(len(response.body))
+    content = b"".join([response.body, *blobs])
+    return Response(content, media_type="application/octet-stream", headers={_JSON_SIZE: size})
