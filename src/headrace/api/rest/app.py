@@ -43,7 +43,8 @@ def build_routes() -> FastAPI:
     app = FastAPI(
         title="Headrace",
         version=VERSION,
-        description="Text models over REST. Errors are RFC 9457 problems with a stable `code`.",
+        description="Text models over REST, in several dialects. Errors of `/api/v1` are RFC 9457 problems with a"
+        " stable `code`; other dialects have theirs as their clients read them.",
         docs_url=None,  # served by us, from the installed package
         redoc_url=None,
         openapi_url=None,  # as above, behind the guard
