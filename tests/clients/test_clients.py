@@ -8,7 +8,7 @@ from bench.environments import environment
 from tests.support.doors import KEY
 from tests.support.server import RunningServer
 
-pytestmark = pytest.mark.clients
+pytestmark = [pytest.mark.clients, pytest.mark.timeout(900)]  # the first time, environments are installed
 
 PROGRAMS = Path(__file__).with_name("programs")
 LIMIT_S = 120
@@ -22,6 +22,7 @@ CLIENTS = {
     "huggingface_client": "huggingface",
     "triton_client": "triton",
     "kserve_client": "kserve",
+    "infinity_rest_client": "infinity",
 }
 
 

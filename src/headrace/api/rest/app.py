@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from headrace.api.rest import huggingface, native, oip, openai, rerank, system, tei, versions
+from headrace.api.rest import huggingface, infinity, native, oip, openai, rerank, system, tei, versions
 from headrace.api.rest.context import Context
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.openapi import describe
@@ -18,6 +18,7 @@ SHEDDABLE: Final[Mapping[str, Sheddable]] = {
     **openai.SHEDDABLE,
     **tei.SHEDDABLE,
     **rerank.SHEDDABLE,
+    **infinity.SHEDDABLE,
 }
 """The paths whose POST needs an engine."""
 _ROUTERS: Final = (
@@ -28,13 +29,15 @@ _ROUTERS: Final = (
     tei.probes,
     rerank.router,
     huggingface.router,
+    infinity.router,
+    infinity.probes,
     oip.router,
     oip.probes,
     system.probes,
     system.router,
     system.pages,
 )
-_DIALECTS: Final = (native, versions, openai, tei, rerank, huggingface, oip)
+_DIALECTS: Final = (native, versions, openai, tei, rerank, huggingface, infinity, oip)
 _SHAPES: Final = [shape for dialect in _DIALECTS for shape in dialect.SHAPES]
 
 

@@ -66,7 +66,9 @@ def _name_here(field: str | None) -> str | None:
 ERRORS: Final = ErrorShape("application/json", _write_error, {422: 400})
 
 
-class _Route(DirectRoute):
+class OpenAIRoute(DirectRoute):
+    """A route of this dialect."""
+
     errors: ClassVar[ErrorShape] = ERRORS
 
 
@@ -108,11 +110,14 @@ class EmbeddingsRequest(Question):
 
     def respond(self, answer: Answer, request_id: str) -> Response:  # noqa: ARG002 - as every question
         """Return the response."""
+        usage = {"prompt_tokens": answer.tokens, "total_tokens": answer.tokens}
+        return json_response({"object": "list", "data": self.spell(answer), "model": answer.model, "usage": usage})
+
+    def spell(self, answer: Answer) -> list[dict[str, Any]]:
+        """Return the embeddings as they are written."""
         vectors = [cast("Embedding", result).values for result in answer.results]
         shown = map(_write_base64, vectors) if self.encoding_format == "base64" else vectors
-        data = [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(shown)]
-        usage = {"prompt_tokens": answer.tokens, "total_tokens": answer.tokens}
-        return json_response({"object": "list", "data": data, "model": answer.model, "usage": usage})
+        return [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(shown)]
 
 
 def _write_base64(vector: FloatArray) -> str:
@@ -179,7 +184,7 @@ router: Final = APIRouter(
     dependencies=[Depends(identify)],
     tags=["openai"],
     responses=error_responses(ErrorResponse, ERRORS.media_type),
-    route_class=_Route,
+    route_class=OpenAIRoute,
 )
 SHEDDABLE: Final[Mapping[str, Sheddable]] = {"/v1/embeddings": Sheddable("embed", ERRORS)}
 SHAPES: Final[Sequence[type[BaseModel]]] = (EmbeddingsRequest, ErrorResponse)
@@ -202,16 +207,17 @@ router.add_api_route(
 async def list_models(request: Request) -> Response:
     """Return the models that are served; the first is the one a request without a model gets."""
     served = context_of(request).service.list_models(caller_of(request))
-    data = [_describe(model.manifest) for model in served if model.share is None]
+    data = [describe_model(model.manifest) for model in served if model.share is None]
     return json_response({"object": "list", "data": data})
 
 
 @router.get("/models/{name:path}", summary="Show a model", response_model=ModelObject)
 async def show_model(request: Request, name: str) -> Response:
     """Return one of the models that are served."""
-    return json_response(_describe(context_of(request).service.show_model(caller_of(request), name).manifest))
+    return json_response(describe_model(context_of(request).service.show_model(caller_of(request), name).manifest))
 
 
-def _describe(manifest: Manifest) -> dict[str, Any]:
+def describe_model(manifest: Manifest) -> dict[str, Any]:
+    """Return what is said of a model."""
     created = datetime.fromisoformat(manifest.lineage.created_at)
     return {"id": manifest.name, "object": "model", "created": int(created.timestamp()), "owned_by": "headrace"}

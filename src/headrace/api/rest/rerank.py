@@ -57,7 +57,7 @@ class RankRequest(Cut):
         if (self.documents is None) == (self.texts is None):
             raise RequestInvalid("send documents, or texts and no documents", field="documents")
         options = Options(truncate=self.choice(), top_k=self.top_n or None, raw=self.raw_scores)
-        texts = tuple(self._texts())
+        texts = tuple(self.ranked())
         return {"task": "rerank", "inputs": texts, "query": self.query, "model": self.model, "options": options}
 
     def respond(self, answer: Answer, request_id: str) -> Response:
@@ -65,7 +65,7 @@ class RankRequest(Cut):
         rankings = cast("Sequence[Ranking]", answer.results)
         if self.documents is None:
             response = json_response([self._score(ranking) for ranking in rankings])
-            response.headers.update(compute_headers(self._texts(), answer))
+            response.headers.update(compute_headers(self.ranked(), answer))
             return response
         return json_response(
             {
@@ -77,17 +77,18 @@ class RankRequest(Cut):
             }
         )
 
-    def _texts(self) -> Sequence[str]:
+    def ranked(self) -> Sequence[str]:
+        """Return what is ranked."""
         return self.documents or self.texts or ()
 
     def _score(self, ranking: Ranking) -> dict[str, Any]:
         scored: dict[str, Any] = {"index": ranking.index, "score": ranking.score}
-        return {**scored, "text": self._texts()[ranking.index]} if self.return_text else scored
+        return {**scored, "text": self.ranked()[ranking.index]} if self.return_text else scored
 
     def _result(self, ranking: Ranking) -> dict[str, Any]:
         result: dict[str, Any] = {"index": ranking.index, "relevance_score": ranking.score}
         if self.return_documents:
-            result["document"] = {"text": self._texts()[ranking.index]}
+            result["document"] = {"text": self.ranked()[ranking.index]}
         return result
 
 

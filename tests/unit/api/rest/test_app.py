@@ -95,6 +95,7 @@ async def test_every_route_asks_the_guard_but_the_probes_and_the_docs_page(conte
         "/docs",
         "/docs/{name}",
         "/health",
+        "/infinity/health",
         "/livez",
         "/readyz",
         "/v2/health/live",
@@ -208,6 +209,7 @@ async def test_the_document_describes_every_route_and_resolves(client: httpx.Asy
         "/v1/models",
         "/v1/models/{name}",
         *V2,
+        *(f"/infinity/{path}" for path in ("embeddings", "rerank", "classify", "models", "health")),
         *TEI,
         *(f"/models/{{name}}{path}" for path in ("", *TEI)),
     }

@@ -37,6 +37,10 @@ def native(path: str, **body: Any) -> Asking:
     return Asking(f"/api/v1/{path}", {"inputs": ["a"], **body}, lambda error: error["detail"])
 
 
+def openai(path: str, **body: Any) -> Asking:
+    return Asking(path, body, lambda error: error["error"]["message"], {422: 400})
+
+
 def tei(path: str, **body: Any) -> Asking:
     return Asking(path, body, lambda error: error["error"], {errors.TaskUnsupported: 424})
 
@@ -45,7 +49,10 @@ ASKING: Final = [
     *(native(task) for task in ("classify", "embed", "extract", "fill", "regress")),
     *(native(task, query="q") for task in ("answer", "rerank", "similarity")),
     native("zeroshot", labels=["b"]),
-    Asking("/v1/embeddings", {"input": "a"}, lambda error: error["error"]["message"], {422: 400}),
+    openai("/v1/embeddings", input="a"),
+    openai("/infinity/embeddings", input="a"),
+    openai("/infinity/classify", input=["a"]),
+    openai("/infinity/rerank", query="q", documents=["a"]),
     *(tei(f"{model}{path}", **TEXT) for model in ("", "/models/fake") for path in ("/embed", "/predict")),
     *(
         tei(f"{model}/similarity", inputs={"source_sentence": "q", "sentences": ["a"]})

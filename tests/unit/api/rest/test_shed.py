@@ -12,7 +12,7 @@ from tests.support.facts import Recorder
 from tests.support.server import Reply
 from tests.support.services import ServiceUnderTest, ask, service_under_test
 
-from headrace.api.rest import native, openai, rerank, tei
+from headrace.api.rest import infinity, native, openai, rerank, tei
 from headrace.api.rest.app import SHEDDABLE, build_app
 from headrace.api.rest.context import Context
 from headrace.api.rest.route import DirectRoute
@@ -129,7 +129,7 @@ async def shed(server: Server) -> int:
 def test_every_fixed_path_that_asks_for_an_answer_is_shed_in_its_own_shape():
     posts = {
         route.path: route.errors
-        for router in (native.router, openai.router, tei.router, rerank.router)
+        for router in (native.router, openai.router, tei.router, rerank.router, infinity.router)
         for route in router.routes
         if isinstance(route, DirectRoute) and "POST" in (route.methods or ()) and not route.param_convertors
     }
