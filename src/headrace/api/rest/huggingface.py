@@ -17,6 +17,7 @@ from headrace.api.rest.context import caller_of, context_of, identify
 from headrace.api.rest.inference import Asked, Question, answer_as
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.rerank import RankRequest
+from headrace.api.rest.routing import ROUTING_PARAMETER
 from headrace.api.rest.tei import BY_NAME, TEI_ERRORS, CompareRequest, TeiEmbedRequest, TeiRoute, Texts
 from headrace.api.rest.timeouts import PARAMETER
 from headrace.errors import TaskUnsupported
@@ -214,7 +215,9 @@ _BODY: Final = {
 }
 
 
-@router.post(BY_NAME, summary="Ask a model", openapi_extra={"requestBody": _BODY, "parameters": [PARAMETER]})
+@router.post(
+    BY_NAME, summary="Ask a model", openapi_extra={"requestBody": _BODY, "parameters": [PARAMETER, ROUTING_PARAMETER]}
+)
 async def ask_model(request: Request, name: str) -> Response:
     """Let a model do what it does."""
     task = context_of(request).service.task_of(caller_of(request), name)

@@ -90,15 +90,20 @@ class InfinityClassifyRequest(Question):
         return _frame("classify", answer, request_id, data=data)
 
 
+_DOCUMENTED: Final = error_responses(ErrorResponse, ERRORS.media_type)
 router: Final = APIRouter(
     prefix=PREFIX,
     dependencies=[Depends(identify)],
     tags=["infinity"],
-    responses=error_responses(ErrorResponse, ERRORS.media_type),
+    responses=_DOCUMENTED,
     route_class=OpenAIRoute,
 )
 probes: Final = APIRouter(
-    prefix=PREFIX, dependencies=[Depends(open_to_all)], tags=["infinity"], route_class=OpenAIRoute
+    prefix=PREFIX,
+    dependencies=[Depends(open_to_all)],
+    tags=["infinity"],
+    responses=_DOCUMENTED,
+    route_class=OpenAIRoute,
 )
 _QUESTIONS: Final[Mapping[str, tuple[TaskName, type[Question], str]]] = {
     "/embeddings": ("embed", InfinityEmbedRequest, "Embed texts"),

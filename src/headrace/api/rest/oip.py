@@ -21,6 +21,7 @@ from headrace.api.rest.outputs import OUTPUTS
 from headrace.api.rest.refusals import ErrorShape, Refusal
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.route import DirectRoute
+from headrace.api.rest.routing import ROUTING_PARAMETER
 from headrace.api.rest.tensors import InputTensor, OutputTensor, read_texts, split
 from headrace.api.rest.timeouts import PARAMETER, within_timeout
 from headrace.errors import RequestInvalid
@@ -185,7 +186,7 @@ def _find(request: Request, name: str) -> ServedModel:
     return context_of(request).service.show_model(caller_of(request), name)
 
 
-_INFER: Final = {**json_body(InferRequest), "parameters": [PARAMETER]}
+_INFER: Final = {**json_body(InferRequest), "parameters": [PARAMETER, ROUTING_PARAMETER]}
 
 
 @router.post("/models/{name}/infer", summary="Ask a model", openapi_extra=_INFER)
