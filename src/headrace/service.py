@@ -175,6 +175,11 @@ class Service:
             return
         raise QueueFull("more work waits than is done in time; ask again later", retry_after_s=retry_after_s)
 
+    @property
+    def served_tasks(self) -> dict[str, ModelTask]:
+        """What each model that is served does, by its name."""
+        return {each.champion.name: each.champion.manifest.task for each in self._models.deployments}
+
     def task_of(self, caller: Caller, name: str) -> ModelTask:
         """Return what a model does.
 

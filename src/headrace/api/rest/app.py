@@ -19,6 +19,8 @@ SHEDDABLE: Final[Mapping[str, Sheddable]] = {
     **tei.SHEDDABLE,
     **rerank.SHEDDABLE,
     **infinity.SHEDDABLE,
+    **huggingface.SHEDDABLE,
+    **oip.SHEDDABLE,
 }
 """The paths whose POST needs an engine."""
 _ROUTERS: Final = (

@@ -18,7 +18,8 @@ from headrace.api.rest.inference import Asked, Question, answer_as
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.rerank import RankRequest
 from headrace.api.rest.routing import ROUTING_PARAMETER
-from headrace.api.rest.tei import BY_NAME, TEI_ERRORS, CompareRequest, TeiEmbedRequest, TeiRoute, Texts
+from headrace.api.rest.shed import Sheddable
+from headrace.api.rest.tei import BY_NAME, ERRORS, TEI_ERRORS, CompareRequest, TeiEmbedRequest, TeiRoute, Texts
 from headrace.api.rest.timeouts import PARAMETER
 from headrace.errors import TaskUnsupported
 from headrace.options import Aggregation, Options
@@ -203,6 +204,7 @@ def _choose(content: Any, task: ModelTask) -> type[Question]:
 router: Final = APIRouter(
     dependencies=[Depends(identify)], tags=["huggingface"], responses=TEI_ERRORS, route_class=TeiRoute
 )
+SHEDDABLE: Final = {BY_NAME: Sheddable(None, ERRORS)}
 SHAPES: Final[tuple[type[BaseModel], ...]] = (LabelsRequest, EntitiesRequest, CandidatesRequest, QuestionRequest)
 """What its routes refer to in the OpenAPI document."""
 _BODY: Final = {

@@ -22,6 +22,7 @@ from headrace.api.rest.refusals import ErrorShape, Refusal
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.routing import ROUTING_PARAMETER
+from headrace.api.rest.shed import Sheddable
 from headrace.api.rest.tensors import InputTensor, OutputTensor, read_texts, split
 from headrace.api.rest.timeouts import PARAMETER, within_timeout
 from headrace.errors import RequestInvalid
@@ -116,6 +117,7 @@ probes: Final = APIRouter(
     responses=_DOCUMENTED,
     route_class=_Route,
 )
+SHEDDABLE: Final = {"/v2/models/{name}/infer": Sheddable(None, ERRORS)}  # versions are asked by who tries them out
 SHAPES: Final[tuple[type[BaseModel], ...]] = (InferRequest, InferError)
 """What its routes refer to in the OpenAPI document."""
 

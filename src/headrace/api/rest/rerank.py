@@ -15,7 +15,7 @@ from headrace.api.rest.context import identify
 from headrace.api.rest.inference import Asked
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.shed import Sheddable
-from headrace.api.rest.tei import ERRORS, TEI_ERRORS, Cut, TeiRoute, add_question, compute_headers
+from headrace.api.rest.tei import BY_NAME, ERRORS, TEI_ERRORS, Cut, TeiRoute, add_question, compute_headers
 from headrace.errors import RequestInvalid
 from headrace.options import Options
 from headrace.types import Answer, Ranking
@@ -94,7 +94,9 @@ class RankRequest(Cut):
 
 router: Final = APIRouter(dependencies=[Depends(identify)], tags=["rerank"], responses=TEI_ERRORS, route_class=TeiRoute)
 _PATHS: Final = ("/rerank", "/v1/rerank", "/v2/rerank")
-SHEDDABLE: Final[Mapping[str, Sheddable]] = {path: Sheddable("rerank", ERRORS) for path in _PATHS}
+SHEDDABLE: Final[Mapping[str, Sheddable]] = {
+    where: Sheddable("rerank", ERRORS) for path in _PATHS for where in (path, BY_NAME + path)
+}
 SHAPES: Final[tuple[type[BaseModel], ...]] = (RankRequest,)
 """What its routes refer to in the OpenAPI document."""
 

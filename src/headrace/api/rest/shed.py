@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from headrace.api.rest.context import Context
+from headrace.api.rest.problems import PROBLEM
 from headrace.api.rest.refusals import STATUS, ErrorShape, retry_after
 from headrace.api.rest.request_ids import choose_request_id
 from headrace.errors import QueueFull
@@ -32,11 +33,24 @@ class Sheddable:
     """A path whose POST needs an engine.
 
     Attributes:
+        task: What is asked there; nothing if that is what the model does.
         errors: What a refusal looks like there.
     """
 
-    task: TaskName
+    task: TaskName | None
     errors: ErrorShape
+
+
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a request was shed.
+
+    Attributes:
+        route: The path, with ``{name}`` for a model's name.
+    """
+
+    route: str
+    task: TaskName
 
 
 class Shedder:
@@ -48,14 +62,18 @@ class Shedder:
 
     Args:
         context: What the routes share.
-        paths: Those that may be shed.
+        paths: Those that may be shed; ``{name}`` stands for the name of each model that is served.
     """
 
     def __init__(self, context: Context, paths: Mapping[str, Sheddable]) -> None:
         self._context = context
-        self._paths = {path.encode(): path for path in paths}
-        self._sheddable = paths
-        self._untold = Counter[str]()
+        served = context.service.served_tasks
+        self._places = {
+            route.replace("{name}", name).encode(): (_Place(route, sheddable.task or task), sheddable.errors)
+            for route, sheddable in paths.items()
+            for name, task in served.items()  # without a name in its path, a route is the same for all
+        }
+        self._untold = Counter[_Place]()
 
     def refuse(self, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
         """Return the whole response to a POST that cannot be taken; nothing if it is to be handled as any other.
@@ -64,17 +82,16 @@ class Shedder:
             url: As it stands in the request line.
             headers: Names in lower case.
         """
-        path = self._paths.get(url)
-        if path is None or self._context.is_draining:
+        place, errors = self._places.get(url, (None, PROBLEM))
+        if place is None or self._context.is_draining:
             return None
         found = dict(headers)
         try:
             self._context.service.refuse_if_full(self._size(found.get(b"content-length", b"")))
         except QueueFull as error:
             request_id = choose_request_id(found.get(b"x-request-id", b"").decode("latin-1"))
-            errors = self._sheddable[path].errors
             body = errors.body(error, _STATUS, request_id)
-            self._count(path)
+            self._count(place)
             later = retry_after(error.retry_after_s or 0).encode()
             return _HEAD % (errors.media_type.encode(), len(body), later, request_id.encode()) + body
         return None
@@ -84,19 +101,19 @@ class Shedder:
         most = self._context.settings.server.max_body_bytes
         return min(most, int(told)) if told.isdigit() and len(told) <= _MAX_DIGITS else most
 
-    def _count(self, path: str) -> None:
+    def _count(self, place: _Place) -> None:
         if not self._untold:
             asyncio.get_running_loop().call_later(_TELL_AFTER_S, self._tell)
-        self._untold[path] += 1
+        self._untold[place] += 1
 
     def _tell(self) -> None:
         """State what was refused since the last time."""
-        for path, count in self._untold.items():
+        for place, count in self._untold.items():
             self._context.observer.observe(
                 RequestsShed(
-                    task=self._sheddable[path].task,
+                    task=place.task,
                     outcome=QueueFull.code,
-                    route=path,
+                    route=place.route,
                     method="POST",
                     status=_STATUS,
                     count=count,

@@ -227,7 +227,9 @@ _QUESTIONS: Final[Mapping[str, tuple[TaskName, type[Question], str]]] = {
     "/predict": ("classify", PredictRequest, "Classify texts"),
     "/similarity": ("similarity", CompareRequest, "Compare sentences with one"),
 }
-SHEDDABLE: Final = {path: Sheddable(task, ERRORS) for path, (task, _, _) in _QUESTIONS.items()}
+SHEDDABLE: Final = {
+    where: Sheddable(task, ERRORS) for path, (task, _, _) in _QUESTIONS.items() for where in (path, BY_NAME + path)
+}
 
 
 def add_question(to: APIRouter, path: str, shape: type[Question], summary: str) -> None:

@@ -5,6 +5,7 @@ import contextlib
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import Any
 
 import httpx
 import pytest
@@ -12,7 +13,7 @@ from tests.support.facts import Recorder
 from tests.support.server import Reply
 from tests.support.services import ServiceUnderTest, ask, service_under_test
 
-from headrace.api.rest import infinity, native, openai, rerank, tei
+from headrace.api.rest import huggingface, infinity, native, oip, openai, rerank, tei
 from headrace.api.rest.app import SHEDDABLE, build_app
 from headrace.api.rest.context import Context
 from headrace.api.rest.route import DirectRoute
@@ -126,23 +127,44 @@ async def shed(server: Server) -> int:
     return sum(fact.count for fact in server.recorder.of(RequestsShed))
 
 
-def test_every_fixed_path_that_asks_for_an_answer_is_shed_in_its_own_shape():
+def test_every_path_that_asks_for_an_answer_is_shed_in_its_own_shape():
     posts = {
         route.path: route.errors
-        for router in (native.router, openai.router, tei.router, rerank.router, infinity.router)
-        for route in router.routes
-        if isinstance(route, DirectRoute) and "POST" in (route.methods or ()) and not route.param_convertors
+        for dialect in (native, openai, tei, rerank, infinity, huggingface, oip)
+        for route in dialect.router.routes
+        if isinstance(route, DirectRoute)
+        and "POST" in (route.methods or ())
+        and "version" not in route.param_convertors
+        and route.path != "/v2/repository/index"
     }
     assert posts == {path: sheddable.errors for path, sheddable in SHEDDABLE.items()}
 
 
-async def test_a_refusal_by_the_head_has_the_shape_of_the_dialect(server: Server):
+@pytest.mark.parametrize(
+    ("path", "route", "error"),
+    [
+        ("/v1/embeddings", "/v1/embeddings", {"code": "rate_limit_exceeded"}),
+        ("/models/fake/embed", "/models/{name}/embed", "more work waits than is done in time; ask again later"),
+        ("/models/fake", "/models/{name}", "more work waits than is done in time; ask again later"),
+        ("/v2/models/fake/infer", "/v2/models/{name}/infer", "more work waits than is done in time; ask again later"),
+    ],
+)
+async def test_a_refusal_by_the_head_has_the_shape_of_the_dialect(server: Server, path: str, route: str, error: Any):
     await server.fill()
     async with server.connection() as connection:
-        reply = await connection.ask(post(b'{"input": "w1"}', path="/v1/embeddings"))
+        reply = await connection.ask(post(b'{"input": "w1"}', path=path))
     assert (reply.status, reply.headers["content-type"]) == (429, "application/json")
-    assert reply.json()["error"]["code"] == "rate_limit_exceeded"
+    told = reply.json()["error"]
+    assert told == error or error.items() <= told.items()
     assert int(reply.headers["retry-after"]) >= 1
+    assert await shed(server) == 1
+    assert {(fact.route, fact.task) for fact in server.recorder.of(RequestsShed)} == {(route, "embed")}
+
+
+async def test_a_model_that_is_not_there_is_not_found_however_full_it_is(server: Server):
+    await server.fill()
+    async with server.connection() as connection:
+        assert (await connection.ask(post(path="/models/nothing/embed"))).status == 404
 
 
 async def test_a_full_queue_refuses_by_the_head_and_the_connection_goes_on(server: Server):
