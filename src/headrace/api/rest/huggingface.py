@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.api.rest.context import caller_of, context_of, identify
-from headrace.api.rest.inference import Asked, Question, answer_as
+from headrace.api.rest.inference import Asked, Lenient, Question, answer_as
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.rerank import RankRequest
 from headrace.api.rest.routing import ROUTING_PARAMETER
@@ -23,13 +23,10 @@ from headrace.api.rest.tei import BY_NAME, ERRORS, TEI_ERRORS, CompareRequest, T
 from headrace.api.rest.timeouts import PARAMETER
 from headrace.errors import TaskUnsupported
 from headrace.options import Aggregation, Options
-from headrace.types import Answer, Classification, Entity, Extraction, Finding, ModelTask, Result, Span
+from headrace.tasks import spell
+from headrace.types import Answer, Entity, Extraction, Finding, ModelTask, Span
 
 _MAX_TOP_K: Final = 100
-
-
-class _Parameters(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class _Texts(Question):
@@ -50,7 +47,7 @@ class _Texts(Question):
         return json_response(found[0] if self.is_single else found)
 
 
-class LabelParameters(_Parameters):
+class LabelParameters(Lenient):
     """What may be chosen about labels."""
 
     top_k: int | None = Field(default=None, ge=1)
@@ -74,10 +71,10 @@ class LabelsRequest(_Texts):
 
     def respond(self, answer: Answer, request_id: str) -> Response:  # noqa: ARG002 - as every question
         """Return a list for each text, also if there is one: the client takes the first."""
-        return json_response([_labels(result) for result in answer.results])
+        return json_response([spell("classify", result)["labels"] for result in answer.results])
 
 
-class EntityParameters(_Parameters):
+class EntityParameters(Lenient):
     """What may be chosen about entities."""
 
     aggregation_strategy: Aggregation = "simple"
@@ -104,7 +101,7 @@ def _split(value: Any) -> Any:
     return [label.strip() for label in value.split(",")] if isinstance(value, str) else value
 
 
-class CandidateParameters(_Parameters):
+class CandidateParameters(Lenient):
     """What the texts may be about."""
 
     candidate_labels: Annotated[list[str], BeforeValidator(_split, json_schema_input_type=str | list[str])]
@@ -126,17 +123,17 @@ class CandidatesRequest(_Texts):
 
     def respond(self, answer: Answer, request_id: str) -> Response:  # noqa: ARG002 - as every question
         """Return the response."""
-        return self.write([_labels(result) for result in answer.results])
+        return self.write([spell("classify", result)["labels"] for result in answer.results])
 
 
-class QuestionParts(_Parameters):
+class QuestionParts(Lenient):
     """A question, and the text that answers it."""
 
     question: str
     context: str
 
 
-class AnswerParameters(_Parameters):
+class AnswerParameters(Lenient):
     """What may be chosen about answers."""
 
     top_k: int | None = Field(default=None, ge=1, le=_MAX_TOP_K)
@@ -164,10 +161,6 @@ class QuestionRequest(Question):
             return json_response(spans)
         none = {"answer": "", "score": finding.no_answer, "start": 0, "end": 0}
         return json_response(spans[0] if spans else none)
-
-
-def _labels(result: Result) -> list[dict[str, Any]]:
-    return [{"label": label.name, "score": label.score} for label in cast("Classification", result).labels]
 
 
 def _entity(entity: Entity, name: str) -> dict[str, Any]:

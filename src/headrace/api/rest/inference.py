@@ -37,13 +37,14 @@ class Circumstances(TypedDict):
     deadline: float
 
 
-class Question(BaseModel):
-    """A body of another dialect: it says what is asked, and how the answer is written.
-
-    What it does not know is not read: clients send what other servers of their dialect take besides.
-    """
+class Lenient(BaseModel):
+    """An object of another dialect, some fields of which are not read: clients send what other servers take besides."""
 
     model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class Question(Lenient):
+    """A body of another dialect: it says what is asked, and how the answer is written."""
 
     def asked(self) -> Asked:
         """Return what the service is asked.

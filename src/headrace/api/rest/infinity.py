@@ -13,14 +13,15 @@ from headrace.api.rest.context import caller_of, context_of, identify, open_to_a
 from headrace.api.rest.inference import Asked, Question, answering
 from headrace.api.rest.openai import ERRORS, EmbeddingsRequest, ErrorResponse, OpenAIRoute, describe_model
 from headrace.api.rest.openapi import error_responses, json_body
-from headrace.api.rest.reply import json_response
+from headrace.api.rest.reply import json_response, spell_usage
 from headrace.api.rest.rerank import RankRequest
 from headrace.api.rest.routing import ROUTING_PARAMETER
 from headrace.api.rest.shed import Sheddable
 from headrace.api.rest.timeouts import PARAMETER
 from headrace.options import Options, Truncate
 from headrace.service import ServedModel
-from headrace.types import Answer, Classification, Ranking, TaskName
+from headrace.tasks import spell
+from headrace.types import Answer, Ranking, TaskName
 
 PREFIX: Final = "/infinity"
 _NO_MODEL: Final = "default/not-specified"  # what its client sends where no model is named
@@ -34,8 +35,13 @@ Name = Annotated[str | None, AfterValidator(_forget)]
 
 
 def _frame(kind: str, answer: Answer, request_id: str, **content: Any) -> Response:
-    usage = {"prompt_tokens": answer.tokens, "total_tokens": answer.tokens}
-    frame = {"object": kind, "model": answer.model, "usage": usage, "id": request_id, "created": int(time.time())}
+    frame = {
+        "object": kind,
+        "model": answer.model,
+        "usage": spell_usage(answer),
+        "id": request_id,
+        "created": int(time.time()),
+    }
     return json_response({**frame, **content})
 
 
@@ -85,8 +91,7 @@ class InfinityClassifyRequest(Question):
 
     def respond(self, answer: Answer, request_id: str) -> Response:
         """Return the response."""
-        results = cast("Sequence[Classification]", answer.results)
-        data = [[{"label": each.name, "score": each.score} for each in result.labels] for result in results]
+        data = [spell("classify", result)["labels"] for result in answer.results]
         return _frame("classify", answer, request_id, data=data)
 
 

@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from headrace.api.rest.body import read_bytes, refuse_forms, validate
 from headrace.api.rest.context import caller_of, context_of, identify, open_to_all, require_ready
-from headrace.api.rest.inference import ask, circumstances
+from headrace.api.rest.inference import Lenient, ask, circumstances
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.outputs import OUTPUTS
 from headrace.api.rest.refusals import ErrorShape, Refusal
@@ -58,11 +58,7 @@ class _Route(DirectRoute):
     errors: ClassVar[ErrorShape] = ERRORS
 
 
-class _Shape(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class InferParameters(_Shape):
+class InferParameters(Lenient):
     """What may be chosen about a request; other parameters are not read."""
 
     binary_data_output: bool = Field(default=False, description="Give outputs as bytes behind the JSON.")
@@ -72,20 +68,20 @@ class InferParameters(_Shape):
     prompt: str | None = None
 
 
-class OutputParameters(_Shape):
+class OutputParameters(Lenient):
     """How an output is given."""
 
     binary_data: bool | None = None
 
 
-class OutputChoice(_Shape):
+class OutputChoice(Lenient):
     """An output that is asked for."""
 
     name: str
     parameters: OutputParameters = OutputParameters()
 
 
-class InferRequest(_Shape):
+class InferRequest(Lenient):
     """Tensors for a model."""
 
     model_config = ConfigDict(

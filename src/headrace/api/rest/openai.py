@@ -20,7 +20,7 @@ from headrace.api.rest.context import caller_of, context_of, identify
 from headrace.api.rest.inference import Asked, Question, answering, holds_ids
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.refusals import ErrorShape, Refusal
-from headrace.api.rest.reply import json_response
+from headrace.api.rest.reply import json_response, spell_usage
 from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.routing import ROUTING_PARAMETER
 from headrace.api.rest.shed import Sheddable
@@ -110,8 +110,9 @@ class EmbeddingsRequest(Question):
 
     def respond(self, answer: Answer, request_id: str) -> Response:  # noqa: ARG002 - as every question
         """Return the response."""
-        usage = {"prompt_tokens": answer.tokens, "total_tokens": answer.tokens}
-        return json_response({"object": "list", "data": self.spell(answer), "model": answer.model, "usage": usage})
+        return json_response(
+            {"object": "list", "data": self.spell(answer), "model": answer.model, "usage": spell_usage(answer)}
+        )
 
     def spell(self, answer: Answer) -> list[dict[str, Any]]:
         """Return the embeddings as they are written."""

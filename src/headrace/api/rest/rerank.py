@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from headrace.api.rest.context import identify
 from headrace.api.rest.inference import Asked
-from headrace.api.rest.reply import json_response
+from headrace.api.rest.reply import json_response, spell_usage
 from headrace.api.rest.shed import Sheddable
 from headrace.api.rest.tei import BY_NAME, ERRORS, TEI_ERRORS, Cut, TeiRoute, add_question, compute_headers
 from headrace.errors import RequestInvalid
@@ -72,7 +72,7 @@ class RankRequest(Cut):
                 "id": request_id,
                 "model": answer.model,
                 "results": [self._result(ranking) for ranking in rankings],
-                "usage": {"prompt_tokens": answer.tokens, "total_tokens": answer.tokens},
+                "usage": spell_usage(answer),
                 "meta": {"billed_units": {"search_units": 1}},
             }
         )

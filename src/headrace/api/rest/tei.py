@@ -30,7 +30,8 @@ from headrace.errors import RequestInvalid, TaskUnsupported
 from headrace.models.manifest import Manifest
 from headrace.options import Options, Truncate
 from headrace.service import ServedModel
-from headrace.types import Answer, Classification, Embedding, Result, Similarity, TaskName
+from headrace.tasks import spell
+from headrace.types import Answer, Embedding, Similarity, TaskName
 from headrace.version import VERSION
 
 BY_NAME: Final = "/models/{name}"
@@ -149,7 +150,7 @@ class PredictRequest(Cut):
 
     def respond(self, answer: Answer, request_id: str) -> Response:  # noqa: ARG002 - as every question
         """Return the response."""
-        labels = list(map(_labels, answer.results))
+        labels = [spell("classify", result)["labels"] for result in answer.results]
         return _respond(labels[0] if self.is_single else labels, [row[0] for row in self.inputs], answer)
 
 
@@ -161,10 +162,6 @@ def _only(index: int, parts: Sequence[str]) -> str:
             field=f"inputs[{index}]",
         )
     return parts[0]
-
-
-def _labels(result: Result) -> list[dict[str, Any]]:
-    return [{"score": label.score, "label": label.name} for label in cast("Classification", result).labels]
 
 
 class SentencePairs(BaseModel):
