@@ -1,9 +1,9 @@
 """What a training keeps of itself, so that it can go on after it was cut off.
 
-One file holds the weights, the optimizer's moments and, in its header, how far the training got: it is written beside
-the old one, flushed to the disk and then put in its place, so that there always is one that is whole. It is
-safetensors, so reading it runs no code. No state of a random generator is kept: the order of the examples follows from
-the seed and the epoch, and dropout from the seed and the step.
+One file holds the weights that are trained, the optimizer's moments and, in its header, how far the training got: it is
+written beside the old one, flushed to the disk and then put in its place, so that there always is one that is whole. It
+is safetensors, so reading it runs no code. No state of a random generator is kept: the order of the examples follows
+from the seed and the epoch, and dropout from the seed and the step.
 """
 
 import json
@@ -32,14 +32,14 @@ def save_checkpoint(
 
     Args:
         path: Of the file.
-        model: Its parameters are kept, those that are frozen too.
+        model: Its parameters are kept, but for those that are frozen: they are the base's.
         optimizer: Left out where only the weights are wanted.
         facts: What else is to be known, as JSON has it.
 
     Raises:
         StoreUnusable: The disk is full, or may not be written; the checkpoint before is still there.
     """
-    tensors = {_MODEL + name: parameter.detach() for name, parameter in model.named_parameters()}
+    tensors = {_MODEL + name: parameter.detach() for name, parameter in _trained(model).items()}
     if optimizer is not None:
         tensors |= {_OPTIMIZER + name: tensor for name, tensor in _moments(optimizer).items()}
     tensors = {name: tensor.contiguous().cpu() for name, tensor in tensors.items()}
@@ -61,7 +61,7 @@ def load_checkpoint(path: Path, model: nn.Module, optimizer: torch.optim.Optimiz
         TrainingCorrupt: The file is broken, or is that of another model.
     """
     tensors = _read(path)
-    parameters = dict(model.named_parameters())
+    parameters = _trained(model)
     kept = {name.removeprefix(_MODEL): tensor for name, tensor in tensors.items() if name.startswith(_MODEL)}
     if {name: tensor.shape for name, tensor in kept.items()} != {name: each.shape for name, each in parameters.items()}:
         raise TrainingCorrupt(f"{path} holds another model; start anew with --no-resume")
@@ -93,6 +93,10 @@ def replace_durably(draft: Path, path: Path) -> None:
     flush(draft)
     draft.replace(path)
     flush(path.parent)
+
+
+def _trained(model: nn.Module) -> dict[str, nn.Parameter]:
+    return {name: parameter for name, parameter in model.named_parameters() if parameter.requires_grad}
 
 
 def _moments(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:

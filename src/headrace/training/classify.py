@@ -141,7 +141,7 @@ def train(base: Checkpoint, config: Config, split: Split[Labels], run: Run, comp
                 part = loss_of(scores.float(), targets[torch.from_numpy(rows)]) / len(update.rows)
                 part.backward()  # gradients of the batches add up to that of the update
                 loss += part.item()
-        take_step(optimizer, model, config.clip)
+        take_step(optimizer, config.clip)
         run.stepped(update, loss)
         if update.ends_epoch:
             run.measured(model, measure(predict_scores(model, held_out, compute), truth, config))

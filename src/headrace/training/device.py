@@ -50,6 +50,17 @@ def choose_compute(numbers: Numbers, machine: Machine) -> Compute:
     return Compute(device, uses_bf16=multiplies_bf16 if numbers.precision == "auto" else numbers.precision == "bf16")
 
 
+def seed_dropout(device: torch.device, seed: int) -> None:
+    """Seed what is drawn on a device from now on.
+
+    ``torch.manual_seed`` also notes for each other kind of device that is not in use, with the stack that it was called
+    from, that it is to be seeded one day: some ms a call, and memory that only grows.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type != "cpu":
+        getattr(torch, device.type).manual_seed(seed)
+
+
 def _choose_device(asked: str) -> torch.device:
     here = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
     if asked == "auto":

@@ -107,7 +107,7 @@ def train(base: Checkpoint, config: Config, split: Split[None], run: Run, comput
         which = twins[torch.from_numpy(np.concatenate(update.batches))]  # (r,)
         loss = contrastive_loss(asked, given, which, config.scale)
         loss.backward()
-        take_step(optimizer, model, config.clip)
+        take_step(optimizer, config.clip)
         run.stepped(update, loss.item())
         if update.ends_epoch:
             run.measured(model, measure(model, tokenizer, split, compute))

@@ -131,7 +131,7 @@ def train(base: Checkpoint, config: Config, split: Split[Tags], run: Run, comput
                 part = cross_entropy(scores.float().transpose(1, 2), wanted, ignore_index=_IGNORED, reduction="sum")
                 (part / words).backward()  # gradients of the batches add up to that of the update
                 loss += part.item() / words
-        take_step(optimizer, model, config.clip)
+        take_step(optimizer, config.clip)
         run.stepped(update, loss)
         if update.ends_epoch:
             run.measured(model, measure(predict_labels(model, held_out, compute), held_out, split.held_out, names))

@@ -40,16 +40,16 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, numbers: Numbers, step: 
     return rate
 
 
-def take_step(optimizer: torch.optim.Optimizer, model: nn.Module, clip: float) -> None:
+def take_step(optimizer: torch.optim.Optimizer, clip: float) -> None:
     """Change the weights by their gradients, and forget those.
 
     Args:
-        optimizer: What takes the step.
-        model: Whose gradients.
+        optimizer: What takes the step, and knows the weights that are trained.
         clip: The longest that all of them together may be as one vector; a longer one is scaled down, so that a strange
             batch does not throw the weights far.
     """
-    nn.utils.clip_grad_norm_(model.parameters(), clip)
+    trained = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    nn.utils.clip_grad_norm_(trained, clip)
     optimizer.step()
     optimizer.zero_grad()
 

@@ -43,8 +43,8 @@ class Config(ClassifyConfig):
     """How a head is trained: as a classifier, with numbers that fit what is small and starts from nothing."""
 
     epochs: int = 30
-    rows: int = 64
-    learning_rate: float = 1e-3
+    rows: int = 256
+    learning_rate: float = 2e-3
 
 
 # --- head -----------------------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def train(base: Checkpoint, config: Config, split: Split[Labels], run: Run, comp
         rows = torch.from_numpy(update.rows)
         loss = loss_of(apply_head(model, features[rows]), targets[rows]) / len(rows)
         loss.backward()
-        take_step(optimizer, model, config.clip)
+        take_step(optimizer, config.clip)
         run.stepped(update, loss.item())
         if update.ends_epoch:
             run.measured(model, measure(predict(model, features_held_out), truth, config))

@@ -176,7 +176,7 @@ def train(base: Checkpoint, config: Config, split: Split[float], run: Run, compu
                 part = binary_cross_entropy_with_logits(scores.float(), wanted, reduction="sum") / len(update.rows)
                 part.backward()  # gradients of the batches add up to that of the update
                 loss += part.item()
-        take_step(optimizer, model, config.clip)
+        take_step(optimizer, config.clip)
         run.stepped(update, loss)
         if update.ends_epoch:
             run.measured(model, measure(predict_scores(model, held_out, compute).squeeze(-1), measured))

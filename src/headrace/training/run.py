@@ -21,6 +21,7 @@ from headrace.errors import TrainingBusy, TrainingChanged, TrainingDiverged, Tra
 from headrace.models.disk import writing
 from headrace.training.batches import Order, Update, count_updates
 from headrace.training.checkpoint import load_checkpoint, read_facts, save_checkpoint
+from headrace.training.device import seed_dropout
 from headrace.training.numbers import Numbers
 from headrace.training.watching import Advance, Watcher
 
@@ -156,12 +157,13 @@ class Run:
             epochs=numbers.epochs,
             seed=numbers.seed,
         )
+        device = next(model.parameters()).device
         self._began = self._saved = time.monotonic()
         with self.watcher.stoppable():
             for update in order.updates(lengths, self.state.step):
                 if self._is_stale:
                     break
-                torch.manual_seed(numbers.seed * 1_000_003 + update.number)
+                seed_dropout(device, numbers.seed * 1_000_003 + update.number)
                 yield update
                 self._keep_if_due(model, optimizer)
             self._keep(model, optimizer)

@@ -12,7 +12,7 @@ from headrace.training.numbers import Numbers
 from headrace.training.optimizers import make_optimizer
 
 
-def make(seed: int) -> tuple[nn.Module, torch.optim.Optimizer]:
+def make(seed: int) -> tuple[nn.Sequential, torch.optim.Optimizer]:
     torch.manual_seed(seed)
     model = nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 1))
     return model, make_optimizer(model.parameters(), Numbers(learning_rate=0.01))
@@ -47,6 +47,20 @@ def test_weights_alone_are_kept_alone(tmp_path: Path):
     load_checkpoint(tmp_path / "best", other, None)
     for name, parameter in model.named_parameters():
         assert torch.equal(parameter, dict(other.named_parameters())[name])
+
+
+def test_what_is_frozen_is_left_to_the_base(tmp_path: Path):
+    model, _ = make(0)
+    model[0].requires_grad_(False)
+    save_checkpoint(tmp_path / "best", model, None, {})
+    other, _ = make(9)
+    other[0].requires_grad_(False)
+    before = {name: parameter.clone() for name, parameter in other.named_parameters()}
+    load_checkpoint(tmp_path / "best", other, None)
+    for name, parameter in other.named_parameters():
+        assert torch.equal(parameter, before[name] if name.startswith("0.") else model.get_parameter(name))
+    with pytest.raises(TrainingCorrupt, match="another model"):
+        load_checkpoint(tmp_path / "best", make(9)[0], None)
 
 
 @pytest.mark.parametrize("content", [b"", b"no file of tensors", b"\xff" * 100])
