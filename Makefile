@@ -37,6 +37,10 @@ test: $(VENV)/dev.stamp ## run every check: format, lint, types, then all tests 
 test-clients: $(VENV)/dev.stamp ## ask a server with the clients of others, unmodified, each in an environment of its own
 	@$(BIN)/python -m pytest -q -m clients tests/clients $(ARGS)
 
+.PHONY: test-connected
+test-connected: $(VENV)/dev.stamp ## run the tests that need real servers, which they start: PostgreSQL
+	@$(BIN)/python -m pytest -q -m connected tests $(ARGS)
+
 .PHONY: check
 check: $(VENV)/dev.stamp ## run the quick checks: format, lint, types
 	@echo "== format"; $(BIN)/ruff format --check --quiet . && $(BIN)/clang-format --dry-run -Werror $(filter %.c %.h,$(KERNELS)) \

@@ -22,8 +22,7 @@ import uvloop
 from headrace.api.rest.app import build_app
 from headrace.api.rest.context import Context
 from headrace.api.rest.server import RestServer, base_url, bind
-from headrace.auth.base import Guard
-from headrace.auth.keys import KeyGuard, read_keys
+from headrace.auth.keys import KeyGuard, digest_of, read_keys
 from headrace.auth.loopback import LoopbackGuard, is_loopback
 from headrace.cache.memory import MemoryCache
 from headrace.engine.agreement import read_reference
@@ -34,6 +33,7 @@ from headrace.engine.registry import LoadedModel, Registry
 from headrace.engine.supervised import Patience, SupervisedEngine
 from headrace.engine.tune import SHORT, Effort, Step, runtime_plans, tune
 from headrace.errors import BindRefused, StoreUnusable
+from headrace.keyring import Keyring
 from headrace.limits.memory import MemoryLimiter
 from headrace.machine import IDLE, NORMAL, read_machine
 from headrace.memory import settle_memory
@@ -42,6 +42,9 @@ from headrace.models.store import LocalStore
 from headrace.observe.base import Observer, Observers
 from headrace.observe.logs import LogObserver
 from headrace.observe.metrics import Metrics
+from headrace.records.base import Records
+from headrace.records.journal import Journal
+from headrace.records.late import LateRecords
 from headrace.rollout import Rollout
 from headrace.service import Service
 from headrace.settings import EngineSettings, LoadedSettings, Settings
@@ -56,12 +59,41 @@ def open_store(settings: Settings) -> LocalStore:
     return LocalStore(settings.store.models)
 
 
+def open_records(settings: Settings) -> Records:
+    """Return what keeps keys and who changed what; nothing is opened before it is needed."""
+    url, path = settings.records.url, settings.store.records
+
+    def open_now() -> Records:
+        from headrace.records.sql import SqlRecords  # noqa: PLC0415 - a second, and most servers have no records
+
+        return SqlRecords(path if url is None else url.get_secret_value())
+
+    return LateRecords(open_now, lambda: url is not None or path.exists())
+
+
+@contextlib.asynccontextmanager
+async def open_keyring(settings: Settings, records: Records, guard: KeyGuard) -> AsyncIterator[Keyring]:
+    """Give the keys that are kept; the guard knows them, and those of the settings.
+
+    Raises:
+        RecordsUnusable: The records cannot be read.
+        SettingInvalid: The keys of the settings cannot.
+    """
+    keyring = Keyring(records, guard, partial(read_keys, settings.auth), digest_of)
+    try:
+        await keyring.settle()
+        yield keyring
+    finally:
+        await keyring.aclose()
+
+
 @contextlib.asynccontextmanager
 async def open_service(
     loaded: LoadedSettings,
     models: Sequence[str],
     observer: Observer | None = None,
     *,
+    records: Records | None = None,
     may_tune: bool = False,
     follows: bool = False,
 ) -> AsyncIterator[Service]:
@@ -71,6 +103,7 @@ async def open_service(
         loaded: All options.
         models: Names in the store; the first is the default.
         observer: Hears what happens, if anybody does.
+        records: Where it is noted who changed what; by default as the options say.
         may_tune: Whether a model that was never measured here is measured first.
         follows: Whether versions are switched when the store says so.
 
@@ -83,7 +116,8 @@ async def open_service(
     store = open_store(settings)
     folders = [await asyncio.to_thread(store.open, name) for name in models]  # reads every byte of every file
     registry = Registry([await _load(each, settings, observer, may_tune=may_tune) for each in folders])
-    rollout = Rollout(store, registry, partial(_load_version, settings, observer), observer)
+    journal = Journal(records or open_records(settings))
+    rollout = Rollout(store, registry, partial(_load_version, settings, observer), observer, journal)
     try:
         await registry.start()
         if follows and settings.store.follow_s:
@@ -135,16 +169,20 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callabl
     observer = Observers([metrics, LogObserver()])
     stop = _stop_on_signals()
     async with contextlib.AsyncExitStack() as stack:
-        guard, has_keys = _make_guard(settings)
+        guard, records = KeyGuard(read_keys(settings.auth), LoopbackGuard()), open_records(settings)
+        keyring = await stack.enter_async_context(open_keyring(settings, records, guard))
+        keyring.start_following(settings.records.follow_s)
         listener = stack.enter_context(contextlib.closing(bind(settings.server)))
-        _refuse_public(listener, has_keys=has_keys)
-        opening_service = open_service(loaded, models, observer, may_tune=True, follows=True)
+        _refuse_public(listener, has_keys=not guard.is_local)
+        opening_service = open_service(loaded, models, observer, records=records, may_tune=True, follows=True)
         opening = asyncio.ensure_future(stack.enter_async_context(opening_service))
         service = await _unless(stop, opening)
         if service is None:
             return  # told to stop while the models were loading
-        context = Context(service=service, guard=guard, settings=settings, observer=observer, metrics=metrics)
-        server = RestServer(build_app(context, local_hosts_only=not has_keys), context)
+        context = Context(
+            service=service, keyring=keyring, guard=guard, settings=settings, observer=observer, metrics=metrics
+        )
+        server = RestServer(build_app(context), context)
         settle_memory()
         await server.run_on(listener, stop, lambda: announce(base_url(listener)))
         structlog.get_logger().info("server.stopped")
@@ -289,17 +327,12 @@ def _engine_program(folder: ModelFolder, settings: Settings, sizes: EngineSettin
     return [*program, sizes.model_dump_json(), settings.log.model_dump_json(), priority]
 
 
-def _make_guard(settings: Settings) -> tuple[Guard, bool]:
-    keys = read_keys(settings.auth)
-    return (KeyGuard(keys), True) if keys else (LoopbackGuard(), False)
-
-
 def _refuse_public(listener: socket.socket, *, has_keys: bool) -> None:
     """Refuse to listen where others can reach a server that asks nobody for a key."""
     host = str(listener.getsockname()[0])
     if not has_keys and not is_loopback(host):
         raise BindRefused(
-            f"{host!r} can be reached from other machines and no API key is set; "
+            f"{host!r} can be reached from other machines and there is no API key; make one with headrace keys create, "
             "set HEADRACE_AUTH__KEYS or HEADRACE_AUTH__KEYS_FILE, or listen on 127.0.0.1"
         )
 

@@ -26,6 +26,7 @@ from headrace.errors import (
 from headrace.models.folder import ModelFolder
 from headrace.models.roles import Candidate, Roles
 from headrace.observe.base import Observer, VersionRefused, VersionSwitched
+from headrace.records.journal import Journal
 from headrace.shadow import Shadow
 
 R = TypeVar("R")
@@ -83,14 +84,16 @@ class Rollout:
 
     Attributes:
         shadow: Repeats requests at a version that is tried out so.
+        journal: For whoever lets a caller promote, roll back or try out a version.
     """
 
-    def __init__(self, store: Store, registry: Registry, load: Load, observer: Observer) -> None:
+    def __init__(self, store: Store, registry: Registry, load: Load, observer: Observer, journal: Journal) -> None:
         self._store = store
         self._registry = registry
         self._load = load
         self._observer = observer
         self.shadow = Shadow(registry, observer)
+        self.journal = journal
         self._locks = {each.champion.name: asyncio.Lock() for each in registry.deployments}
         self._settled: dict[str, tuple[object, float]] = {}
         self._running: set[asyncio.Task[Any]] = set()

@@ -5,22 +5,21 @@ REST, gRPC, a Kafka record, a job and the command line all turn their input into
 """
 
 import asyncio
+import contextlib
 import time
-from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
 
-from headrace.auth.base import require
+from headrace.auth.base import require, require_model
 from headrace.cache.base import Cache, make_key, seal, unseal
 from headrace.cache.flight import SingleFlight
+from headrace.engine.arrivals import Arrivals
 from headrace.engine.base import Job, JobResult, Output
 from headrace.engine.plan import Plan
 from headrace.engine.registry import CHAMPION, Deployment, LoadedModel, Registry
 from headrace.errors import (
     DeadlineExceeded,
     HeadraceError,
-    QueueFull,
     RequestInvalid,
     RequestTooLarge,
     TaskUnsupported,
@@ -36,10 +35,6 @@ from headrace.shadow import Answered
 from headrace.tasks import TASKS
 from headrace.tasks.base import Task, name_input, name_label
 from headrace.types import Answer, Caller, ModelTask, Request, Result, Scope, Text, Timings, Traits, parts_of
-
-# From the head of a request to its run are 1 to 20 ms on a busy machine. One that takes longer has a slow client or is
-# refused for something else, and should not keep others out.
-_ARRIVAL_LIMIT_S: Final = 0.25
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +89,7 @@ class Service:
         self._flight: SingleFlight[Result] = SingleFlight()
         self._observer = observer
         self._bounds = bounds
-        # When each came past ``refuse_if_full`` that has not come to ``run`` yet, and the bytes of its body.
-        self._arriving: deque[tuple[float, int]] = deque()
-        self._arriving_bytes = 0
+        self._arrivals = Arrivals(models.retry_after_s)
 
     @property
     def is_ready(self) -> bool:
@@ -110,13 +103,13 @@ class Service:
             HeadraceError: Why there is no answer; ``field`` names the input that is to blame, if one is.
         """
         started = time.monotonic()
-        if self._arriving:
-            self._arrive()
+        self._arrivals.arrive()
         with Watched(self._observer, request, started) as seen:
             require(request.caller, Scope.INFER)  # authorise
             await self._limiter.acquire(request.caller.name)  # limit
             key = request.routing_key or request.request_id
             model = self._models.choose(request.model, TASKS[request.task].model, key)  # look up the model
+            require_model(request.caller, model.name)
             seen.model = model.name
             with self._models.hold(model):
                 seen.answer = await self._answer(request, model, started, key)
@@ -148,16 +141,11 @@ class Service:
             answered = Answered(task=work.task, options=work.options, texts=work.texts, results=tuple(results))
             self._rollout.shadow.repeat(shadow, answered, is_busy=self._models.count_uses(work.model) > 1)
 
-    def _arrive(self) -> None:
-        self._arriving_bytes -= self._arriving.popleft()[1]
-
     def refuse_if_full(self, size_bytes: int) -> None:
         """Refuse a request before anything of it is read, if no model could let in even one text.
 
         What overload costs is then decided by this, so it asks nobody who is calling, and looks nothing up: an answer
-        that is remembered is refused as well. Who was let past it and has not come to ``run`` yet counts as waiting:
-        hundreds of requests can arrive before the first of them gets that far. Nobody is told of it here: there may be
-        thousands a second.
+        that is remembered is refused as well. Nobody is told of it here: there may be thousands a second.
 
         Args:
             size_bytes: Of the body; as many as it may have if that is not known.
@@ -165,15 +153,7 @@ class Service:
         Raises:
             QueueFull: The queues of all models are full, or will be.
         """
-        now = time.monotonic()
-        while self._arriving and now - self._arriving[0][0] > _ARRIVAL_LIMIT_S:
-            self._arrive()
-        retry_after_s = self._models.retry_after_s(len(self._arriving), self._arriving_bytes)
-        if retry_after_s is None:
-            self._arriving.append((now, size_bytes))
-            self._arriving_bytes += size_bytes
-            return
-        raise QueueFull("more work waits than is done in time; ask again later", retry_after_s=retry_after_s)
+        self._arrivals.admit(size_bytes)
 
     @property
     def served_tasks(self) -> dict[str, ModelTask]:
@@ -184,20 +164,27 @@ class Service:
         """Return what a model does.
 
         Raises:
-            AccessDenied: The caller may ask no model.
+            AccessDenied: The caller may not ask it.
             ModelUnknown: It is not loaded.
         """
         require(caller, Scope.INFER)
-        return self._models.deployment(name.partition("@")[0]).champion.manifest.task
+        model = name.partition("@")[0]
+        require_model(caller, model)
+        return self._models.deployment(model).champion.manifest.task
 
     def list_models(self, caller: Caller) -> list[ServedModel]:
-        """Return what can be said of the loaded models, of each the champion first.
+        """Return what can be said of the loaded models that a caller may use, of each the champion first.
 
         Raises:
             AccessDenied: The caller may not see them.
         """
         require(caller, Scope.MODELS_READ)
-        return [served for deployment in self._models.deployments for served in _describe(deployment)]
+        return [
+            served
+            for deployment in self._models.deployments
+            for served in _describe(deployment)
+            if caller.models is None or served.manifest.name in caller.models
+        ]
 
     def show_model(self, caller: Caller, name: str) -> ServedModel:
         """Return what can be said of one loaded model, or of one of its versions (``name@version``).
@@ -208,6 +195,7 @@ class Service:
         """
         require(caller, Scope.MODELS_READ)
         model, _, version = name.partition("@")
+        require_model(caller, model)
         chosen = self._models.find(model, version or CHAMPION)
         described = _describe(self._models.deployment(model))
         return next(served for served in described if served.manifest.revision == chosen.revision)
@@ -221,6 +209,7 @@ class Service:
             StoreUnusable: The store cannot be read.
         """
         require(caller, Scope.MODELS_READ)
+        require_model(caller, name)
         return await asyncio.to_thread(self._rollout.roles, name)
 
     async def promote(self, caller: Caller, name: str, revision: str) -> Roles:
@@ -231,19 +220,29 @@ class Service:
             ModelUnknown: The model is not served here, or has no such version.
             VersionUnfit: It cannot be loaded, or does not answer as it should.
             StoreUnusable: The store cannot be read or written.
+            RecordsUnusable: It cannot be noted who did it.
         """
-        require(caller, Scope.MODELS_WRITE)
-        return await self._rollout.promote(name, revision)
+        async with self._changing(caller, "model.promoted", name, revision):
+            return await self._rollout.promote(name, revision)
 
     async def roll_back(self, caller: Caller, name: str) -> Roles:
         """Make the champion of before the champion again; raises as ``promote``."""
-        require(caller, Scope.MODELS_WRITE)
-        return await self._rollout.roll_back(name)
+        async with self._changing(caller, "model.rolled_back", name):
+            return await self._rollout.roll_back(name)
 
     async def try_out(self, caller: Caller, name: str, candidate: Candidate | None) -> Roles:
         """Try out a version beside the champion, or none any more; raises as ``promote``."""
+        action = "trial.ended" if candidate is None else f"{candidate.kind}.started"
+        async with self._changing(caller, action, name, candidate.revision if candidate else ""):
+            return await self._rollout.try_out(name, candidate)
+
+    @contextlib.asynccontextmanager
+    async def _changing(self, caller: Caller, action: str, name: str, revision: str = "") -> AsyncIterator[None]:
+        """Let a caller change which version of a model answers, if it may, and note that."""
         require(caller, Scope.MODELS_WRITE)
-        return await self._rollout.try_out(name, candidate)
+        require_model(caller, name)
+        async with self._rollout.journal.noted(caller, action, f"{name}@{revision}" if revision else name):
+            yield
 
     def _prepare(self, request: Request, model: LoadedModel) -> _Work:
         """Check what every door must check alike, and settle what the caller left open."""
@@ -352,7 +351,13 @@ def _keys(work: _Work) -> list[bytes]:
     # The precision: whoever asked for fp32 must not be given what another replica computed in bf16.
     options = f"{work.options.canonical(work.task.options)},precision={work.model.plan.precision}"
     return [
-        make_key(revision=manifest.revision, task=manifest.task, options=options, scope="", texts=parts_of(text))
+        make_key(
+            revision=manifest.revision,
+            task=manifest.task,
+            options=options,
+            scope=work.request.caller.tenant,
+            texts=parts_of(text),
+        )
         for text in work.texts
     ]
 

@@ -62,6 +62,8 @@ class Scope(enum.StrEnum):
     MODELS_READ = "models:read"
     MODELS_WRITE = "models:write"
     METRICS_READ = "metrics:read"
+    KEYS = "keys"
+    ADMIN = "admin"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,10 +73,14 @@ class Caller:
     Attributes:
         name: Identifier for limits and logs; never the key itself.
         scopes: What this caller may do.
+        tenant: Whose caller it is: what one tenant asked is remembered for no other. Empty where there is only one.
+        models: Names of the models that it may use; ``None`` for all.
     """
 
     name: str
     scopes: frozenset[Scope]
+    tenant: str = ""
+    models: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,14 +8,14 @@ from tests.architecture.graph import PACKAGE, Import, Tree, cycles, imports, mod
 
 # The package itself holds the version and the base error, nothing else.
 _ZERO: Final = (PACKAGE, "errors", "options", "types", "settings", "machine", "memory", "version")
-_PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base")
+_PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base", "records.base")
 
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
     PACKAGE: ("errors", "version"),
     "errors": ("errors",),
     "options": (),
     "types": ("options",),
-    "settings": ("errors",),
+    "settings": ("errors", "settings"),
     "machine": (),
     "memory": (),
     "version": (),
@@ -23,14 +23,27 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "models": (*_ZERO, "models"),
     "engine": (*_ZERO, "engine", "models", "observe.base"),
     # An adapter knows its port, never another adapter.
-    "auth": (*_ZERO, "auth.base"),
+    "auth": (*_ZERO, "auth.base", "records.base"),
     "limits": (*_ZERO, "limits.base"),
     "cache": (*_ZERO, "cache.base"),
     "observe": (*_ZERO, "observe.base"),
+    "records": (*_ZERO, "records"),
+    "keyring": (*_ZERO, "auth.base", "records.base", "records.journal"),
     "shadow": (*_ZERO, "tasks", "engine", "observe.base"),
-    "rollout": (*_ZERO, "models", "engine", "shadow", "observe.base"),
+    "rollout": (*_ZERO, "models", "engine", "shadow", "observe.base", "records.journal"),
     "service": (*_ZERO, "tasks", "models", "engine", "rollout", "shadow", *_PORTS, "cache.flight"),
-    "api": (*_ZERO, "api", "service", "tasks", "models.manifest", "models.roles", "auth.base", "observe.base"),
+    "api": (
+        *_ZERO,
+        "api",
+        "service",
+        "keyring",
+        "tasks",
+        "models.manifest",
+        "models.roles",
+        "auth.base",
+        "observe.base",
+        "records.base",
+    ),
     "app": (
         *_ZERO,
         "tasks",
@@ -40,6 +53,8 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "limits",
         "cache",
         "observe",
+        "records",
+        "keyring",
         "rollout",
         "service",
         "api",
@@ -57,6 +72,9 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "tasks",
         "models",
         "observe.logs",
+        "auth.keys",
+        "keyring",
+        "records.base",
         "training.watching",
         "training.numbers",
     ),
@@ -88,6 +106,7 @@ _LAZY: Final = {
 }
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {
+    "alembic": ("headrace/records/sql.py", "headrace/records/migrations/*"),
     "boto3": ("headrace/models/remote/s3.py",),
     "botocore": ("headrace/models/remote/s3.py", "headrace/models/remote/refusals.py"),
     "fastapi": ("headrace/api/rest/*",),
@@ -111,16 +130,17 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "prometheus_client": ("headrace/observe/metrics.py",),
     "pyarrow": ("headrace/training/tables.py",),
     "pydantic": (
-        "headrace/settings.py",
+        "headrace/settings/*",
         "headrace/models/manifest.py",
         "headrace/models/roles.py",
         "headrace/engine/plan.py",
         "headrace/engine/plans.py",
         "headrace/api/rest/*",
     ),
-    "pydantic_settings": ("headrace/settings.py",),
+    "pydantic_settings": ("headrace/settings/*",),
     "rich": ("headrace/cli/*",),
     "safetensors": ("headrace/training/checkpoint.py",),
+    "sqlalchemy": ("headrace/records/sql.py", "headrace/records/tables.py", "headrace/records/migrations/*"),
     "starlette": ("headrace/api/rest/*",),
     # Whoever waits for something outside may log. What is pure (errors, types, settings, tasks) or answers at once
     # and reports by raising (models, auth, limits, cache) has nothing to log.
@@ -129,6 +149,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/engine/*",
         "headrace/models/sources/*",
         "headrace/models/remote/*",
+        "headrace/keyring.py",
         "headrace/rollout.py",
         "headrace/service.py",
         "headrace/api/*",

@@ -87,7 +87,7 @@ PASSED: list[tuple[str, Mapping[str, str]]] = [
     ("sizes", {"headrace/a.py": 'def f():\n    """One.\n\n    Two.\n    """\n' + LONG[:-14]}),
     ("sizes", {"headrace/a.py": "class A:\n    def f(self, a, b, c, d, e, f): ..."}),
     ("sizes", {"headrace/cli/serve.py": "def f(loaded, *, a, b, c, d, e, f, g): ..."}),
-    ("environment", {"headrace/settings.py": "import os\nport = os.environ['PORT']"}),
+    ("environment", {"headrace/settings/sections.py": "import os\nport = os.environ['PORT']"}),
     ("environment", {"headrace/app.py": "import os\nfrom os import path\nos.path.join('a')\nmachine.environ"}),
     (
         "broad_except",

@@ -26,3 +26,8 @@ class TestKeyGuard(GuardContract):
 
     def make_guard(self) -> KeyGuard:
         return KeyGuard([KEY])
+
+
+class TestKeyGuardBeforeTheFirstKey(TestLoopbackGuard):
+    def make_guard(self) -> KeyGuard:  # type: ignore[override]
+        return KeyGuard([], LoopbackGuard())

@@ -11,6 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SHOWN_ADDRESS = "127.0.0.1:8000"
 PAGES = ("getting-started", "clients", "training")
+LAST = "access"
 
 PAGE = """Text.
 
@@ -66,7 +67,7 @@ def test_a_shell_runs_commands_and_those_that_stay(tmp_path: Path) -> None:
 
 def test_every_shell_block_of_every_page_is_run_somewhere() -> None:
     with_commands = {path.relative_to(ROOT) for path in [*DOCS.rglob("*.md"), ROOT / "README.md"] if _is_shell(path)}
-    run_here = {Path(f"docs/{page}.md") for page in PAGES} | {Path("README.md")}
+    run_here = {Path(f"docs/{page}.md") for page in (*PAGES, LAST)} | {Path("README.md")}
     assert with_commands == run_here | {Path("docs/remote.md")}
 
 
@@ -81,7 +82,8 @@ def test_the_commands_of_the_guide_and_the_readme_print_what_they_say(tmp_path: 
     """One run for all: the calls of the other pages go to the server that the guide starts."""
     shutil.copytree(DOCS / "examples", tmp_path / "docs/examples")
     port = _free_port()
-    paths = [*(DOCS / f"{page}.md" for page in PAGES), ROOT / "README.md"]
+    # The first key is made at the end: from then on the server of the others asks for one.
+    paths = [*(DOCS / f"{page}.md" for page in PAGES), ROOT / "README.md", DOCS / f"{LAST}.md"]
     pages = [path.read_text(encoding="utf-8") for path in paths]
     with Shell(tmp_path, _environment(tmp_path, port)) as shell:
         for snippet in read_snippets("\n".join(pages).replace(SHOWN_ADDRESS, f"127.0.0.1:{port}")):

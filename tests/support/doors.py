@@ -9,10 +9,6 @@ import httpx
 from tests.support.services import ServiceUnderTest, service_under_test
 
 from headrace.api.rest.app import build_app
-from headrace.api.rest.context import Context
-from headrace.auth.keys import KeyGuard
-from headrace.observe.metrics import Metrics
-from headrace.settings import Settings
 from headrace.types import Answer, Request, Result, Timings
 
 KEY = "a-key-of-24-characters-1"
@@ -57,10 +53,7 @@ class Door:
 async def open_door() -> AsyncIterator[Door]:
     """Give a door whose guard knows one key, which the client sends."""
     async with service_under_test() as it:
-        context = Context(
-            service=it.service, guard=KeyGuard([KEY]), settings=Settings(), observer=it.recorder, metrics=Metrics()
-        )
-        transport = httpx.ASGITransport(build_app(context, local_hosts_only=False), raise_app_exceptions=False)
+        transport = httpx.ASGITransport(build_app(it.context([KEY])), raise_app_exceptions=False)
         headers = {"authorization": f"Bearer {KEY}"}
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as client:
             yield Door(client, it)

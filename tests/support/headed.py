@@ -11,15 +11,18 @@ import httpx
 import tokenizers
 import torch
 import transformers
+from tests.support.records import MemoryRecords
 from tests.unit.export.conftest import Silent, make_tokenizer, tiny_bert
 
 from headrace.api.rest.app import build_app
 from headrace.api.rest.context import Context
 from headrace.app import open_service
+from headrace.auth.keys import KeyGuard, digest_of
 from headrace.auth.loopback import LoopbackGuard
 from headrace.export.conversion import convert_here
 from headrace.export.importer import ImportRequest, import_model
 from headrace.export.pytorch import quiet_libraries
+from headrace.keyring import Keyring
 from headrace.models.store import LocalStore
 from headrace.observe.base import Observers
 from headrace.observe.metrics import Metrics
@@ -101,9 +104,14 @@ async def rest_client(home: Path) -> AsyncIterator[httpx.AsyncClient]:
     loaded = _settings(home)
     async with open_service(loaded, [NAME]) as service:
         context = Context(
-            service=service, guard=LoopbackGuard(), settings=loaded.settings, observer=Observers([]), metrics=Metrics()
+            service=service,
+            keyring=Keyring(MemoryRecords(), KeyGuard(()), tuple, digest_of),
+            guard=LoopbackGuard(),
+            settings=loaded.settings,
+            observer=Observers([]),
+            metrics=Metrics(),
         )
-        transport = httpx.ASGITransport(build_app(context, local_hosts_only=True))
+        transport = httpx.ASGITransport(build_app(context))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             yield client
 

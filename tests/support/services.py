@@ -2,23 +2,30 @@
 
 import contextlib
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
 
 from tests.support.facts import Recorder
 from tests.support.manifests import describe_model
+from tests.support.records import MemoryRecords
 from tests.support.shelf import Shelf
 
+from headrace.api.rest.context import Context
+from headrace.auth.keys import KeyGuard, digest_of
+from headrace.auth.loopback import LoopbackGuard
 from headrace.cache.memory import MemoryCache
 from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
 from headrace.engine.plan import Plan
 from headrace.engine.registry import LoadedModel, Registry
+from headrace.keyring import Keyring
 from headrace.limits.memory import MemoryLimiter
+from headrace.observe.metrics import Metrics
 from headrace.options import Options
+from headrace.records.journal import Journal
 from headrace.rollout import Rollout
 from headrace.service import Service
-from headrace.settings import EngineSettings, LimitSettings
+from headrace.settings import EngineSettings, LimitSettings, Settings
 from headrace.types import Caller, Embedding, FloatArray, Request, Result, Scope, TaskName
 
 PLAN = Plan(runtime="onnxruntime", precision="fp32", threads=1, sessions=1, token_budget=1024)
@@ -34,6 +41,19 @@ class ServiceUnderTest:
     recorder: Recorder
     cache: MemoryCache
     registry: Registry = field(repr=False)
+    records: MemoryRecords = field(default_factory=MemoryRecords)
+
+    def context(self, keys: Sequence[str] = (), settings: Settings | None = None) -> Context:
+        """Return what the routes share; without keys only this machine may call."""
+        guard = KeyGuard(keys, LoopbackGuard())
+        return Context(
+            service=self.service,
+            keyring=Keyring(self.records, guard, lambda: keys, digest_of),
+            guard=guard,
+            settings=settings or Settings(),
+            observer=self.recorder,
+            metrics=Metrics(),
+        )
 
 
 @contextlib.asynccontextmanager
@@ -41,21 +61,21 @@ async def service_under_test(
     *, requests_per_s: float | None = None, normalize: bool = True, engine: EngineSettings | None = None
 ) -> AsyncIterator[ServiceUnderTest]:
     """Give a running service."""
-    backend, recorder, cache = FakeBackend(), Recorder(), MemoryCache(1 << 20)
+    backend, recorder, cache, records = FakeBackend(), Recorder(), MemoryCache(1 << 20), MemoryRecords()
     loaded = LoadedEngine("fake", lambda: FakeTokenizer(16), lambda: backend, engine or EngineSettings(), recorder)
     registry = Registry([LoadedModel(describe_model(name="fake", dimensions=8, normalize=normalize), loaded, PLAN)])
     await registry.start()
     backend.batches.clear()
     service = Service(
         models=registry,
-        rollout=Rollout(Shelf(registry), registry, lambda *_, **__: [], recorder),
+        rollout=Rollout(Shelf(registry), registry, lambda *_, **__: [], recorder, Journal(records)),
         limiter=MemoryLimiter(requests_per_s, 2, 100),
         cache=cache,
         observer=recorder,
         bounds=LimitSettings(max_inputs=8, max_text_chars=100),
     )
     try:
-        yield ServiceUnderTest(service, backend, recorder, cache, registry)
+        yield ServiceUnderTest(service, backend, recorder, cache, registry, records)
     finally:
         backend.gate.set()
         await registry.aclose()

@@ -14,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from tests.support.facts import Recorder
 from tests.support.manifests import describe_model
+from tests.support.records import MemoryRecords
 from tests.support.services import CALLER, PLAN, ask, values
 from tests.support.shelf import Shelf
 
@@ -28,6 +29,7 @@ from headrace.models.folder import ModelFolder
 from headrace.models.manifest import Manifest
 from headrace.models.roles import Candidate, Roles
 from headrace.observe.base import ShadowCompared, VersionRefused, VersionSwitched
+from headrace.records.journal import Journal
 from headrace.rollout import Rollout
 from headrace.service import Service
 from headrace.settings import EngineSettings, LimitSettings
@@ -85,7 +87,8 @@ class World:
         self.recorder = Recorder()
         self.registry = Registry([self._make(VERSIONS[0])])
         self.shelf = Shelf(self.registry, VERSIONS)
-        self.rollout = Rollout(self.shelf, self.registry, self._load, self.recorder)
+        self.records = MemoryRecords()
+        self.rollout = Rollout(self.shelf, self.registry, self._load, self.recorder, Journal(self.records))
         self.service = Service(
             models=self.registry,
             rollout=self.rollout,
@@ -338,7 +341,8 @@ async def test_a_switch_that_the_store_does_not_take_is_taken_back():
 async def test_a_switch_goes_on_when_its_caller_has_left_and_ends_with_the_service():
     async with running() as world:
         promoting = asyncio.create_task(world.service.promote(CALLER, "fake", revision(1)))
-        await asyncio.sleep(0)
+        while not world.loads:
+            await asyncio.sleep(0.001)
         promoting.cancel()
         await asyncio.sleep(0.3)
         assert await world.revision() == revision(1)

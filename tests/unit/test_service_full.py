@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from tests.support.services import ServiceUnderTest, ask, service_under_test
 
-from headrace import service
+from headrace.engine import arrivals
 from headrace.errors import QueueFull
 from headrace.observe.base import RequestFinished
 from headrace.settings import EngineSettings
@@ -49,11 +49,11 @@ async def test_who_is_on_the_way_counts_until_it_comes_to_run():
         it.service.refuse_if_full(100)
         for word in "bcd":
             await it.service.run(ask(word))
-        assert not it.service._arriving
+        assert not it.service._arrivals._arriving
 
 
 async def test_who_does_not_come_keeps_nobody_out_for_long(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(service, "_ARRIVAL_LIMIT_S", 0.0)
+    monkeypatch.setattr(arrivals, "_LIMIT_S", 0.0)
     async with service_under_test(engine=EngineSettings(max_queued_texts=2)) as it:
         blocking = await block(it)
         for _ in range(5):

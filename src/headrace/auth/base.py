@@ -23,6 +23,11 @@ class Credentials:
 class Guard(Protocol):
     """Establishes who is calling. Every route and RPC asks it, whatever its path."""
 
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine is admitted, without any key."""
+        ...
+
     def identify(self, credentials: Credentials) -> Caller:
         """Return the caller.
 
@@ -30,6 +35,16 @@ class Guard(Protocol):
             CallerUnknown: No credentials, or wrong ones.
         """
         ...
+
+
+def require_model(caller: Caller, name: str) -> None:
+    """Let a caller pass that may use the model.
+
+    Raises:
+        AccessDenied: It may not.
+    """
+    if caller.models is not None and name not in caller.models:
+        raise AccessDenied(f"{caller.name!r} may not use the model {name!r}; ask for a key for it", field="model")
 
 
 def require(caller: Caller, scope: Scope) -> None:

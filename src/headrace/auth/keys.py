@@ -2,52 +2,106 @@
 
 import hashlib
 import hmac
+import math
 import re
-from collections.abc import Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Final
 
-from headrace.auth.base import Credentials
+from headrace.auth.base import Credentials, Guard
 from headrace.errors import CallerUnknown, SettingInvalid
+from headrace.records.base import Key
 from headrace.settings import AuthSettings
 from headrace.types import Caller, Scope
 
 # Fast hashes are for keys, not for passwords: 16 random characters cannot be tried out, and the digest is
 # computed on every request.
 _KEY: Final = re.compile(r"[!-~]{16,}")
+_PLACE: Final = 8  # bytes of a digest by which a key is looked up
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    digest: bytes
+    caller: Caller
+    ends_at: float  # seconds since 1970
+
+
+_NOBODY: Final = _Known(bytes(hashlib.sha256().digest_size), Caller("", frozenset()), math.inf)
 
 
 class KeyGuard:
-    """Admits who shows a known key, with every scope. Keys are kept as SHA-256 digests only.
+    """Admits who shows a known key, with what the key is for. Keys are known by their SHA-256 digests only.
 
-    A caller is named ``key-`` and the first 8 hex digits of its key's digest, which a log may show.
+    There are those of the settings, which may do everything, and those that are kept in records. A caller is named
+    ``key-`` and the first 8 hex digits of a setting's digest, or the id of a kept key: a log may show both.
 
     Args:
-        keys: At least 16 visible ASCII characters each.
+        keys: Of the settings; at least 16 visible ASCII characters each.
+        otherwise: Asked as long as there never was any key.
+        clock: Seconds since 1970.
 
     Raises:
         SettingInvalid: A key is shorter or has other characters; the message says which one by its position.
     """
 
-    def __init__(self, keys: Iterable[str]) -> None:
-        self._callers = [_describe(key, position) for position, key in enumerate(keys, 1)]
+    def __init__(
+        self, keys: Iterable[str], otherwise: Guard | None = None, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._otherwise = otherwise
+        self._clock = clock
+        self._fixed: Mapping[bytes, _Known] = {}
+        self._kept: Mapping[bytes, _Known] = {}
+        self._had_keys = False
+        self.learn_fixed(keys)
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine is admitted: there never was a key.
+
+        Once there was one it stays so, also when all have ended: a key that is revoked must not open the door.
+        """
+        return self._otherwise is not None and not self._had_keys
+
+    def learn_fixed(self, keys: Iterable[str]) -> None:
+        """Know these keys of the settings, and none from before; raises as the class."""
+        known = [_describe(key, position) for position, key in enumerate(keys, 1)]
+        self._fixed = _by_place(known)
+        self._had_keys |= bool(known)
+
+    def learn_kept(self, keys: Iterable[Key]) -> None:
+        """Know these keys of the records, and none from before."""
+        known = [
+            _Known(
+                key.digest,
+                Caller(f"key-{key.id}", key.scopes, key.tenant, key.models),
+                math.inf if key.ends_at is None else key.ends_at.timestamp(),
+            )
+            for key in keys
+        ]
+        self._kept = _by_place(known)
+        self._had_keys |= bool(known)
 
     def identify(self, credentials: Credentials) -> Caller:
         """Return the caller the key belongs to.
 
         Raises:
-            CallerUnknown: No key was shown, or one that is not known.
+            CallerUnknown: No key was shown, or one that is not known or has ended.
         """
+        if self._otherwise is not None and not self._had_keys:
+            return self._otherwise.identify(credentials)
         if credentials.key is None:
             raise CallerUnknown("no API key was sent; send one in the header 'Authorization: Bearer KEY'")
-        shown = _digest(credentials.key)
-        found: Caller | None = None
-        # All of them, also after a match: the time taken tells nothing about which key is known.
-        for digest, caller in self._callers:
-            if hmac.compare_digest(digest, shown):
-                found = caller
-        if found is None:
+        shown = digest_of(credentials.key)
+        place = shown[:_PLACE]
+        # The time of the look-up depends on the digest, which nobody can choose; that of the comparison on nothing.
+        found = self._fixed.get(place) or self._kept.get(place) or _NOBODY
+        if not hmac.compare_digest(found.digest, shown):
             raise CallerUnknown("the API key is not known here; check that it is complete, or ask for another one")
-        return found
+        if found.ends_at <= self._clock():
+            raise CallerUnknown("the API key has ended; ask for a new API key")
+        return found.caller
 
 
 def read_keys(settings: AuthSettings) -> tuple[str, ...]:
@@ -75,16 +129,21 @@ def read_keys(settings: AuthSettings) -> tuple[str, ...]:
     return keys + found
 
 
-def _describe(key: str, position: int) -> tuple[bytes, Caller]:
+def digest_of(key: str) -> bytes:
+    """Return the SHA-256 of a key, 32 bytes: all that is ever kept of it."""
+    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+
+
+def _by_place(known: Iterable[_Known]) -> dict[bytes, _Known]:
+    return {each.digest[:_PLACE]: each for each in known}
+
+
+def _describe(key: str, position: int) -> _Known:
     if not _KEY.fullmatch(key):
         raise SettingInvalid(
             f"key number {position} of auth.keys is not made of at least 16 visible ASCII characters; "
             "make one with: openssl rand -hex 32",
             field="auth.keys",
         )
-    digest = _digest(key)
-    return digest, Caller(f"key-{digest.hex()[:8]}", frozenset(Scope))
-
-
-def _digest(key: str) -> bytes:
-    return hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()
+    digest = digest_of(key)
+    return _Known(digest, Caller(f"key-{digest.hex()[:8]}", frozenset(Scope)), math.inf)

@@ -17,6 +17,11 @@ class LoopbackGuard:
     machine makes all its clients local; a server behind one needs keys.
     """
 
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine is admitted."""
+        return True
+
     def identify(self, credentials: Credentials) -> Caller:
         """Return the caller ``local``.
 

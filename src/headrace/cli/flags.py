@@ -1,4 +1,4 @@
-"""Flags that are made of the options in ``settings.py``, and the frame around every command."""
+"""Flags that are made of the options in ``settings``, and the frame around every command."""
 
 import dataclasses
 import inspect

@@ -19,6 +19,7 @@ try:
     from headrace.cli.failures import EXIT_CODES
     from headrace.cli.fill import fill
     from headrace.cli.import_ import import_
+    from headrace.cli.keys import keys_app
     from headrace.cli.models import models_app
     from headrace.cli.optimize import optimize
     from headrace.cli.program import run_program
@@ -79,6 +80,7 @@ app.command()(answer)
 app.command()(zeroshot)
 app.command()(fill)
 app.add_typer(models_app, name="models")
+app.add_typer(keys_app, name="keys")
 app.command()(doctor)
 app.command()(config)
 

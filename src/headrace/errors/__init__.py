@@ -29,6 +29,9 @@ HeadraceError
 │   ├── VersionUnfit               version.unfit          a version that was to answer, and cannot
 │   ├── StoreUnusable              store.unusable         the model store cannot be read or written
 │   └── StoreUnreachable           store.unreachable      the remote store did not answer
+├── RecordsError                   keys, and who changed what
+│   ├── RecordsUnusable            records.unusable       they cannot be read or written
+│   └── KeyUnknown                 key.unknown            no key has that id
 ├── RequestError                   the caller can mend it; asking again unchanged does not help
 │   ├── RequestMalformed           request.malformed      not JSON, not UTF-8, not what it says it is
 │   ├── RequestInvalid             request.invalid        JSON of the wrong shape
@@ -93,6 +96,7 @@ from headrace.errors.model import (
     StoreUnusable,
     VersionUnfit,
 )
+from headrace.errors.records import KeyUnknown, RecordsError, RecordsUnusable
 from headrace.errors.request import (
     AnswerUnacceptable,
     HostForbidden,
@@ -145,6 +149,7 @@ __all__ = [
     "HostInvalid",
     "InputQuarantined",
     "InputTooLong",
+    "KeyUnknown",
     "LimitExceeded",
     "MethodUnsupported",
     "ModelCorrupt",
@@ -155,6 +160,8 @@ __all__ = [
     "PortTaken",
     "PrecisionUnfit",
     "QueueFull",
+    "RecordsError",
+    "RecordsUnusable",
     "RequestError",
     "RequestInvalid",
     "RequestMalformed",

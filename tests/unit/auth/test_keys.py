@@ -1,16 +1,21 @@
+import dataclasses
 import hashlib
 import hmac
 import logging
 import traceback
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
 from headrace.auth.base import Credentials
-from headrace.auth.keys import KeyGuard, read_keys
+from headrace.auth.keys import KeyGuard, digest_of, read_keys
+from headrace.auth.loopback import LoopbackGuard
 from headrace.errors import CallerUnknown, SettingInvalid
+from headrace.records.base import Key
 from headrace.settings import AuthSettings
+from headrace.types import Caller, Scope
 
 FIRST, SECOND, THIRD = "first-made-up-key-1", "second-made-up-key-2", "third-made-up-key-33"
 
@@ -33,18 +38,76 @@ def test_only_the_whole_key_is_known(key: str) -> None:
         KeyGuard([FIRST]).identify(Credentials(peer="127.0.0.1", key=key))
 
 
-def test_every_key_is_compared_in_constant_time_also_after_a_match(monkeypatch: pytest.MonkeyPatch) -> None:
-    compared: list[bytes] = []
+def test_a_key_is_compared_in_constant_time_also_if_it_is_not_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[tuple[bytes, bytes]] = []
     compare_digest = hmac.compare_digest
 
     def compare(left: bytes, right: bytes) -> bool:
-        compared.append(left)
+        compared.append((left, right))
         return compare_digest(left, right)
 
-    guard = KeyGuard([FIRST, SECOND, THIRD])
+    guard = KeyGuard([FIRST, SECOND])
     monkeypatch.setattr(hmac, "compare_digest", compare)
     guard.identify(Credentials(peer=None, key=FIRST))
-    assert compared == [hashlib.sha256(key.encode()).digest() for key in (FIRST, SECOND, THIRD)]
+    with pytest.raises(CallerUnknown):
+        guard.identify(Credentials(peer=None, key=THIRD))
+    assert compared == [(digest_of(FIRST), digest_of(FIRST)), (bytes(32), digest_of(THIRD))]
+
+
+def kept(text: str, **changed: object) -> Key:
+    key = Key(
+        id="k1",
+        name="job",
+        digest=digest_of(text),
+        tenant="acme",
+        scopes=frozenset({Scope.INFER}),
+        models=frozenset({"m"}),
+        created_at=datetime(2026, 1, 1, tzinfo=UTC),
+        ends_at=None,
+    )
+    return dataclasses.replace(key, **changed)  # type: ignore[arg-type]
+
+
+def test_a_kept_key_gives_what_it_is_for() -> None:
+    guard = KeyGuard([FIRST])
+    guard.learn_kept([kept(SECOND)])
+    caller = guard.identify(Credentials(peer=None, key=SECOND))
+    assert caller == Caller("key-k1", frozenset({Scope.INFER}), "acme", frozenset({"m"}))
+    assert guard.identify(Credentials(peer=None, key=FIRST)).scopes == frozenset(Scope)
+
+
+def test_a_key_is_refused_from_the_moment_at_which_it_ends() -> None:
+    now = 1000.0
+    guard = KeyGuard([], clock=lambda: now)
+    guard.learn_kept([kept(SECOND, ends_at=datetime.fromtimestamp(1001, UTC))])
+    assert guard.identify(Credentials(peer=None, key=SECOND)).name == "key-k1"
+    now = 1001.0
+    with pytest.raises(CallerUnknown, match="has ended"):
+        guard.identify(Credentials(peer=None, key=SECOND))
+
+
+def test_what_is_learnt_takes_the_place_of_what_was_known() -> None:
+    guard = KeyGuard([FIRST])
+    guard.learn_kept([kept(SECOND)])
+    guard.learn_fixed([THIRD])
+    guard.learn_kept([])
+    guard.identify(Credentials(peer=None, key=THIRD))
+    for gone in (FIRST, SECOND):
+        with pytest.raises(CallerUnknown):
+            guard.identify(Credentials(peer=None, key=gone))
+
+
+def test_before_the_first_key_somebody_else_decides_and_never_again() -> None:
+    guard = KeyGuard([], LoopbackGuard())
+    here = Credentials(peer="127.0.0.1")
+    assert guard.is_local
+    assert guard.identify(here).name == "local"
+    guard.learn_kept([kept(SECOND)])
+    assert not guard.is_local
+    guard.learn_kept([])
+    assert not guard.is_local
+    with pytest.raises(CallerUnknown):
+        guard.identify(here)
 
 
 def test_no_key_stays_in_memory_that_the_guard_holds() -> None:

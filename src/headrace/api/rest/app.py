@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from headrace.api.rest import huggingface, infinity, native, oip, openai, rerank, system, tei, versions
+from headrace.api.rest import huggingface, infinity, keys, native, oip, openai, rerank, system, tei, versions
 from headrace.api.rest.context import Context
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.openapi import describe
@@ -26,6 +26,7 @@ SHEDDABLE: Final[Mapping[str, Sheddable]] = {
 _ROUTERS: Final = (
     native.router,
     versions.router,
+    keys.router,
     openai.router,
     tei.router,
     tei.probes,
@@ -39,7 +40,7 @@ _ROUTERS: Final = (
     system.router,
     system.pages,
 )
-_DIALECTS: Final = (native, versions, openai, tei, rerank, huggingface, infinity, oip)
+_DIALECTS: Final = (native, versions, keys, openai, tei, rerank, huggingface, infinity, oip)
 _SHAPES: Final = [shape for dialect in _DIALECTS for shape in dialect.SHAPES]
 
 
@@ -61,6 +62,6 @@ def build_routes() -> FastAPI:
     return app
 
 
-def build_app(context: Context, *, local_hosts_only: bool) -> ASGIApp:
+def build_app(context: Context) -> ASGIApp:
     """Return the whole REST application."""
-    return Edge(build_routes(), context, local_hosts_only=local_hosts_only)
+    return Edge(build_routes(), context)

@@ -8,6 +8,7 @@ from starlette.requests import Request
 from headrace.api.rest.disconnect import ClientLeft
 from headrace.auth.base import Credentials, Guard
 from headrace.errors import ServiceUnready
+from headrace.keyring import Keyring
 from headrace.observe.base import Observer
 from headrace.service import Service
 from headrace.settings import Settings
@@ -31,6 +32,7 @@ class Context:
     """
 
     service: Service
+    keyring: Keyring
     guard: Guard
     settings: Settings
     observer: Observer

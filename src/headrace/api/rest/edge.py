@@ -46,15 +46,12 @@ class Edge:
     Args:
         routes: The application with the routes.
         context: What the routes share.
-        local_hosts_only: Answer only for names of this machine. Set when no key protects the server: a page
-            from elsewhere that a browser here is made to resolve to 127.0.0.1 must not reach it.
     """
 
-    def __init__(self, routes: FastAPI, context: Context, *, local_hosts_only: bool) -> None:
+    def __init__(self, routes: FastAPI, context: Context) -> None:
         self._routes = routes
         self._fixed = FixedRoutes(routes.router.routes)
         self._context = context
-        self._local_hosts_only = local_hosts_only
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request."""
@@ -64,7 +61,7 @@ class Edge:
         exchange = _Exchange(self._context, scope, send, choose_request_id(headers.get("x-request-id")))
         before = REQUEST_ID.set(exchange.request_id)
         try:
-            check_host(headers.getlist("host"), local_only=self._local_hosts_only)
+            check_host(headers.getlist("host"), local_only=self._context.guard.is_local)
             scope["app"] = self._routes
             route = self._fixed.find(scope)
             answer = self._routes.router if route is None else route.handle
@@ -157,6 +154,11 @@ def check_host(values: list[str], *, local_only: bool) -> None:
 
     A malformed one makes frameworks build a URL whose path is not the one that was routed (CVE-2026-48710),
     so it is refused before anything looks at it.
+
+    Args:
+        values: All that were sent.
+        local_only: Answer only for names of this machine. Set when no key protects the server: a page from elsewhere
+            that a browser here is made to resolve to 127.0.0.1 must not reach it.
 
     Raises:
         HostInvalid: Not exactly one, or one that names no host.

@@ -1,5 +1,6 @@
 """The shapes of the native dialect: what comes back."""
 
+from datetime import datetime
 from typing import Literal
 
 from pydantic import Field
@@ -7,6 +8,7 @@ from pydantic import Field
 from headrace.api.rest.schemas import Shape
 from headrace.models.roles import CandidateKind
 from headrace.service import ServedModel
+from headrace.types import Scope
 
 
 class _Result(Shape):
@@ -284,3 +286,46 @@ class Probe(Shape):
     """Answer of a probe."""
 
     status: Literal["live", "ready"]
+
+
+class KeyShown(Shape):
+    """What a key is for."""
+
+    id: str
+    name: str
+    tenant: str = Field(description="Whose it is; empty where there is only one.")
+    scopes: list[Scope]
+    models: list[str] | None = Field(description="The models it may be used for; null for all.")
+    created_at: datetime
+    ends_at: datetime | None = Field(description="From when on it is refused; null for never.")
+
+
+class NewKeyShown(KeyShown):
+    """A key that was just made."""
+
+    key: str = Field(description="The key itself, which is not kept: nobody can show it again.")
+
+
+class KeysShown(Shape):
+    """A page of keys."""
+
+    keys: list[KeyShown]
+    next: str | None = Field(description="The cursor of the next page; null if this is the last.")
+
+
+class ChangeShown(Shape):
+    """Who changed what."""
+
+    number: int
+    at: datetime
+    caller: str
+    tenant: str
+    action: str = Field(description="Such as key.created; with the code of an error where it failed.")
+    subject: str
+
+
+class Changes(Shape):
+    """A page of changes."""
+
+    changes: list[ChangeShown]
+    next: int | None = Field(description="The cursor of the next page; null if this is the last.")

@@ -1,11 +1,12 @@
 """The shapes of the native dialect: what is sent."""
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from headrace.models.roles import CandidateKind
 from headrace.options import Aggregation, Options, Truncate
+from headrace.types import Scope
 
 _DEFAULTS: Final = Options()
 
@@ -259,6 +260,35 @@ class CandidateChoice(VersionChoice):
         " answers.",
     )
     share: float = Field(default=0.1, gt=0, le=1, description="Of the requests.")
+
+
+def _read_scope(value: Any) -> Any:
+    # Bodies are read strictly, where a string is none of an enumeration.
+    return next((scope for scope in Scope if scope == value), value)
+
+
+class KeyChoice(Shape):
+    """What a key shall be for."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "nightly job", "scopes": ["infer"]}]})
+
+    name: str = Field(min_length=1, max_length=64, description="What people call its holder.")
+    scopes: list[Annotated[Scope, BeforeValidator(_read_scope)]] = Field(min_length=1, max_length=32)
+    models: list[str] | None = Field(
+        default=None, min_length=1, max_length=256, description="Names of models; by default those of its maker."
+    )
+    tenant: str | None = Field(
+        default=None,
+        max_length=63,
+        description="Whose it is; by default its maker's, and for an admin of none any.",
+    )
+    lasts_s: float | None = Field(default=None, ge=0, description="Seconds until it ends; by default for ever.")
+
+
+class RotationChoice(Shape):
+    """How a key is replaced."""
+
+    grace_s: float = Field(default=0.0, ge=0, description="Seconds for which the key before is still good.")
 
 
 Inputs = (

@@ -19,11 +19,9 @@ from headrace.api.rest.context import Context, identify, open_to_all
 from headrace.api.rest.refusals import STATUS
 from headrace.api.rest.responses import EmbedResponse, Models, Problem, SimilarityResponse
 from headrace.auth.base import Credentials
-from headrace.auth.loopback import LoopbackGuard
 from headrace.errors import error_classes
 from headrace.observe.base import REQUEST_ID, ResponseSent
 from headrace.observe.logs import add_request_id
-from headrace.observe.metrics import Metrics
 from headrace.settings import Settings
 from headrace.types import Caller
 from headrace.types import Scope as CallerScope
@@ -50,14 +48,12 @@ async def it() -> AsyncIterator[ServiceUnderTest]:
 
 @pytest.fixture
 def context(it: ServiceUnderTest) -> Context:
-    return Context(
-        service=it.service, guard=LoopbackGuard(), settings=Settings(), observer=it.recorder, metrics=Metrics()
-    )
+    return it.context()
 
 
 @pytest.fixture
 async def client(context: Context) -> AsyncIterator[httpx.AsyncClient]:
-    transport = httpx.ASGITransport(build_app(context, local_hosts_only=True), raise_app_exceptions=False)
+    transport = httpx.ASGITransport(build_app(context), raise_app_exceptions=False)
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         yield client
 
@@ -201,6 +197,10 @@ async def test_the_document_describes_every_route_and_resolves(client: httpx.Asy
         "/api/v1/models/{name}/promote",
         "/api/v1/models/{name}/rollback",
         "/api/v1/models/{name}/candidate",
+        "/api/v1/keys",
+        "/api/v1/keys/{key_id}",
+        "/api/v1/keys/{key_id}/rotate",
+        "/api/v1/changes",
         "/livez",
         "/readyz",
         "/metrics",
@@ -267,7 +267,7 @@ async def test_each_response_is_a_fact(client: httpx.AsyncClient, it: ServiceUnd
 
 
 async def test_a_peer_that_is_not_this_machine_is_refused(context: Context):
-    transport = httpx.ASGITransport(build_app(context, local_hosts_only=False), client=("10.0.0.7", 1))
+    transport = httpx.ASGITransport(build_app(context), client=("10.0.0.7", 1))
     async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
         response = await client.get("/api/v1/models")
     assert (response.status_code, response.json()["code"]) == (401, "caller.unknown")
@@ -277,7 +277,7 @@ async def test_what_is_not_http_is_left_alone(context: Context):
     async def nothing(*_: object) -> Any:
         raise AssertionError("must not be called")
 
-    await build_app(context, local_hosts_only=True)({"type": "websocket"}, nothing, nothing)
+    await build_app(context)({"type": "websocket"}, nothing, nothing)
 
 
 @pytest.mark.parametrize(
@@ -310,7 +310,7 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_is_a_fact(context:
         "headers": [(b"host", b"127.0.0.1"), (b"content-type", b"application/json")],
         "client": ("127.0.0.1", 1),
     }
-    await build_app(context, local_hosts_only=True)(scope, receive, send)
+    await build_app(context)(scope, receive, send)
     assert [(fact.route, fact.status) for fact in it.recorder.of(ResponseSent)] == [("/api/v1/embed", 499)]
 
 
@@ -333,6 +333,8 @@ async def test_what_nobody_foresaw_is_in_the_log_with_the_request_it_happened_to
 
 async def test_metrics_need_their_scope(client: httpx.AsyncClient, context: Context):
     class Narrow:
+        is_local = False
+
         def identify(self, credentials: Credentials) -> Caller:
             return Caller("narrow", frozenset({CallerScope.INFER}))
 

@@ -106,6 +106,7 @@ def test_every_door_that_gives_answers_is_asked():
         if isinstance(route, DirectRoute) and "POST" in (route.methods or ())
     }
     changing = {f"/api/v1/models/fake/{change}" for change in ("promote", "rollback")}
+    changing |= {"/api/v1/keys", "/api/v1/keys/{key_id}/rotate"}
     assert posts - changing - {"/v2/repository/index"} == {asking.path for asking in ASKING}
 
 

@@ -18,10 +18,8 @@ from headrace.api.rest.app import SHEDDABLE, build_app
 from headrace.api.rest.context import Context
 from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.server import RestServer, bind
-from headrace.auth.loopback import LoopbackGuard
 from headrace.errors import QueueFull
 from headrace.observe.base import RequestsShed, ResponseSent
-from headrace.observe.metrics import Metrics
 from headrace.settings import EngineSettings, ServerSettings, Settings
 
 BODY = b'{"inputs": ["w1"]}'
@@ -29,7 +27,7 @@ SERVER = ServerSettings(port=0, linger_s=0, drain_timeout_s=0, receive_timeout_s
 
 
 def post(body: bytes = BODY, *, path: str = "/api/v1/embed", version: str = "1.1", **headers: str) -> bytes:
-    given = {"host": "x", "content_type": "application/json", "content_length": str(len(body)), **headers}
+    given = {"host": "localhost", "content_type": "application/json", "content_length": str(len(body)), **headers}
     head = "".join(f"{name.replace('_', '-')}: {value}\r\n" for name, value in given.items() if value)
     return f"POST {path} HTTP/{version}\r\n{head}\r\n".encode() + body
 
@@ -102,11 +100,9 @@ async def server() -> AsyncIterator[Server]:
     async with contextlib.AsyncExitStack() as stack:
         it = await stack.enter_async_context(service_under_test(engine=EngineSettings(max_queued_texts=1)))
         settings = Settings(server=SERVER)
-        context = Context(
-            service=it.service, guard=LoopbackGuard(), settings=settings, observer=it.recorder, metrics=Metrics()
-        )
+        context = it.context(settings=settings)
         listener = stack.enter_context(contextlib.closing(bind(settings.server)))
-        rest, stop, started = RestServer(build_app(context, local_hosts_only=False), context), *_events()
+        rest, stop, started = RestServer(build_app(context), context), *_events()
         serving = asyncio.create_task(rest.run_on(listener, stop, started.set))
         await started.wait()
         tasks = await stack.enter_async_context(contextlib.AsyncExitStack())
@@ -182,8 +178,10 @@ async def test_the_refusal_is_like_any_other(server: Server):
     await server.fill()
     async with server.connection() as connection:
         refused = await connection.ask(post(x_request_id="r1"))
-        app = httpx.ASGITransport(build_app(server.context, local_hosts_only=False))
-        async with httpx.AsyncClient(transport=app, base_url="http://x", headers={"x-request-id": "r1"}) as client:
+        app = httpx.ASGITransport(build_app(server.context))
+        async with httpx.AsyncClient(
+            transport=app, base_url="http://127.0.0.1", headers={"x-request-id": "r1"}
+        ) as client:
             other = await client.post("/api/v1/embed", json={"inputs": ["w1"]})
     assert refused.headers.keys() == set(other.headers)
     assert {name: refused.headers[name] for name in ("content-type", "x-request-id", "retry-after")} == {
@@ -215,7 +213,7 @@ async def test_what_needs_no_engine_is_answered(server: Server):
     await server.fill()
     async with server.connection() as connection:
         for path, status in (("/livez", 200), ("/readyz", 200), ("/api/v1/models", 200), ("/nowhere", 404)):
-            assert (await connection.ask(f"GET {path} HTTP/1.1\r\nhost: x\r\n\r\n".encode())).status == status
+            assert (await connection.ask(f"GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n".encode())).status == status
         assert (await connection.ask(post().replace(b"embed", b"nothing"))).status == 404
 
 

@@ -1,0 +1,43 @@
+"""Every option, and where its value comes from. Nothing else reads the environment."""
+
+from headrace.settings.load import (
+    CONFIG_VARIABLE,
+    DEFAULT_FILE,
+    LoadedSettings,
+    Option,
+    instruct_libraries,
+    load_settings,
+    options,
+)
+from headrace.settings.sections import (
+    AuthSettings,
+    CacheSettings,
+    EngineSettings,
+    LimitSettings,
+    LogSettings,
+    RecordSettings,
+    ServerSettings,
+    Settings,
+    StoreSettings,
+    default_home,
+)
+
+__all__ = [
+    "CONFIG_VARIABLE",
+    "DEFAULT_FILE",
+    "AuthSettings",
+    "CacheSettings",
+    "EngineSettings",
+    "LimitSettings",
+    "LoadedSettings",
+    "LogSettings",
+    "Option",
+    "RecordSettings",
+    "ServerSettings",
+    "Settings",
+    "StoreSettings",
+    "default_home",
+    "instruct_libraries",
+    "load_settings",
+    "options",
+]
