@@ -38,7 +38,7 @@ test-clients: $(VENV)/dev.stamp ## ask a server with the clients of others, unmo
 	@$(BIN)/python -m pytest -q -m clients tests/clients $(ARGS)
 
 .PHONY: test-connected
-test-connected: $(VENV)/dev.stamp ## run the tests that need real servers, which they start: PostgreSQL
+test-connected: $(VENV)/dev.stamp ## run the tests that need real servers, which they start: PostgreSQL, Redis
 	@$(BIN)/python -m pytest -q -m connected tests $(ARGS)
 
 .PHONY: check

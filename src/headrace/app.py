@@ -24,6 +24,7 @@ from headrace.api.rest.context import Context
 from headrace.api.rest.server import RestServer, base_url, bind
 from headrace.auth.keys import KeyGuard, digest_of, read_keys
 from headrace.auth.loopback import LoopbackGuard, is_loopback
+from headrace.cache.base import Cache
 from headrace.cache.memory import MemoryCache
 from headrace.engine.agreement import read_reference
 from headrace.engine.base import Engine
@@ -32,8 +33,9 @@ from headrace.engine.plans import Tuned, find_tuned, save_tuned
 from headrace.engine.registry import LoadedModel, Registry
 from headrace.engine.supervised import Patience, SupervisedEngine
 from headrace.engine.tune import SHORT, Effort, Step, runtime_plans, tune
-from headrace.errors import BindRefused, StoreUnusable
+from headrace.errors import BindRefused, DependencyMissing, StoreUnusable
 from headrace.keyring import Keyring
+from headrace.limits.base import Limiter
 from headrace.limits.memory import MemoryLimiter
 from headrace.machine import IDLE, NORMAL, read_machine
 from headrace.memory import settle_memory
@@ -47,7 +49,7 @@ from headrace.records.journal import Journal
 from headrace.records.late import LateRecords
 from headrace.rollout import Rollout
 from headrace.service import Service
-from headrace.settings import EngineSettings, LoadedSettings, Settings
+from headrace.settings import EngineSettings, LoadedSettings, RedisSettings, Settings
 
 _TUNE_QUEUE: Final = {"max_queued_texts": 4096, "max_wait_s": 3600.0}  # what is measured must not be refused
 _SHADOW_BATCH_S: Final = 3600.0  # on a busy machine a shadow stands still, and that is no fault of it
@@ -122,29 +124,59 @@ async def open_service(
         await registry.start()
         if follows and settings.store.follow_s:
             rollout.start_following(settings.store.follow_s)
-        yield Service(
-            models=registry,
-            rollout=rollout,
-            limiter=MemoryLimiter(settings.limits.requests_per_s, settings.limits.burst, settings.limits.max_callers),
-            cache=MemoryCache(settings.cache.max_bytes),
-            observer=observer,
-            bounds=settings.limits,
-        )
+        async with _open_shared(settings) as (limiter, cache):
+            yield Service(
+                models=registry,
+                rollout=rollout,
+                limiter=limiter,
+                cache=cache,
+                observer=observer,
+                bounds=settings.limits,
+            )
     finally:
         await rollout.aclose()
         await _close(registry)
 
 
+@contextlib.asynccontextmanager
+async def _open_shared(settings: Settings) -> AsyncIterator[tuple[Limiter, Cache]]:
+    """Give what counts and what remembers: in this process, and in Redis for all replicas if there is one."""
+    limits = settings.limits
+    limiter = MemoryLimiter(limits.requests_per_s, limits.burst, limits.max_callers)
+    cache = MemoryCache(settings.cache.max_bytes)
+    if settings.redis.url is None:
+        yield limiter, cache
+        return
+    try:
+        from headrace.cache.redis import RedisCache  # noqa: PLC0415 - of an extra
+        from headrace.limits.redis import RedisLimiter  # noqa: PLC0415 - as above
+        from headrace.redis import RedisLink  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise DependencyMissing(
+            "redis.url is set and the client of Redis is not installed; install it: pip install 'headrace[redis]'"
+        ) from error
+    link = RedisLink(settings.redis.url.get_secret_value())
+    shared = RedisCache(link, cache, settings.cache.ttl_s)
+    rate = limits.requests_per_s
+    try:
+        yield (limiter if rate is None else RedisLimiter(link, rate, limits.burst, limiter)), shared
+    finally:
+        await shared.aclose()
+        await link.aclose()
+
+
 def for_one_caller(loaded: LoadedSettings) -> LoadedSettings:
     """Lift what protects the callers of a server from each other, for one who owns the machine.
 
-    There is no rate, and unless it is asked for, no process for the engine: a crash ends this program only.
+    There is no rate, nothing is shared with replicas, and unless it is asked for, no process for the engine: a crash
+    ends this program only.
     """
     settings = loaded.settings
     limits = settings.limits.model_copy(update={"requests_per_s": None})
     is_chosen = loaded.origins.get("engine.isolation", "default") != "default"
     engine = settings.engine if is_chosen else settings.engine.model_copy(update={"isolation": "none"})
-    return replace(loaded, settings=settings.model_copy(update={"limits": limits, "engine": engine}))
+    alone = {"limits": limits, "engine": engine, "redis": RedisSettings()}
+    return replace(loaded, settings=settings.model_copy(update=alone))
 
 
 def count_at_once(settings: Settings, labels: int) -> int:

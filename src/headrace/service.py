@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from headrace.auth.base import require, require_model
 from headrace.cache.base import Cache, make_key, seal, unseal
@@ -106,13 +106,14 @@ class Service:
         self._arrivals.arrive()
         with Watched(self._observer, request, started) as seen:
             require(request.caller, Scope.INFER)  # authorise
-            await self._limiter.acquire(request.caller.name)  # limit
+            allowance = await self._limiter.acquire(request.caller.name)  # limit
             key = request.routing_key or request.request_id
             model = self._models.choose(request.model, TASKS[request.task].model, key)  # look up the model
             require_model(request.caller, model.name)
             seen.model = model.name
             with self._models.hold(model):
-                seen.answer = await self._answer(request, model, started, key)
+                answer = await self._answer(request, model, started, key)
+                seen.answer = answer if allowance is None else replace(answer, allowance=allowance)
             return seen.answer  # observe: on leaving the block
 
     async def _answer(self, request: Request, model: LoadedModel, started: float, key: str) -> Answer:

@@ -13,6 +13,7 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from headrace.allowance import Allowance
 from headrace.options import Options
 
 FloatArray = NDArray[np.float32]
@@ -347,6 +348,7 @@ class Answer:
     Attributes:
         tokens: Of all that had to be read, the query and what the cache had included.
         cached: How many texts the cache had.
+        allowance: What the caller may still send; nothing where there is no limit.
     """
 
     model: str
@@ -356,3 +358,4 @@ class Answer:
     timings: Timings
     tokens: int
     cached: int
+    allowance: Allowance | None = None

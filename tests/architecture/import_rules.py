@@ -7,14 +7,15 @@ from typing import Final
 from tests.architecture.graph import PACKAGE, Import, Tree, cycles, imports, module_name
 
 # The package itself holds the version and the base error, nothing else.
-_ZERO: Final = (PACKAGE, "errors", "options", "types", "settings", "machine", "memory", "version")
+_ZERO: Final = (PACKAGE, "allowance", "errors", "options", "types", "settings", "machine", "memory", "version")
 _PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base", "records.base")
 
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
     PACKAGE: ("errors", "version"),
-    "errors": ("errors",),
+    "allowance": (),
+    "errors": ("errors", "allowance"),
     "options": (),
-    "types": ("options",),
+    "types": ("options", "allowance"),
     "settings": ("errors", "settings"),
     "machine": (),
     "memory": (),
@@ -24,8 +25,10 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "engine": (*_ZERO, "engine", "models", "observe.base"),
     # An adapter knows its port, never another adapter.
     "auth": (*_ZERO, "auth.base", "records.base"),
-    "limits": (*_ZERO, "limits.base"),
-    "cache": (*_ZERO, "cache.base"),
+    "limits": (*_ZERO, "limits.base", "limits.rate", "redis"),
+    "cache": (*_ZERO, "cache.base", "redis"),
+    # What several adapters ask of one server.
+    "redis": (*_ZERO,),
     "observe": (*_ZERO, "observe.base"),
     "records": (*_ZERO, "records"),
     "keyring": (*_ZERO, "auth.base", "records.base", "records.journal"),
@@ -52,6 +55,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "auth",
         "limits",
         "cache",
+        "redis",
         "observe",
         "records",
         "keyring",
@@ -138,6 +142,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/api/rest/*",
     ),
     "pydantic_settings": ("headrace/settings/*",),
+    "redis": ("headrace/redis.py",),
     "rich": ("headrace/cli/*",),
     "safetensors": ("headrace/training/checkpoint.py",),
     "sqlalchemy": ("headrace/records/sql.py", "headrace/records/tables.py", "headrace/records/migrations/*"),
@@ -150,6 +155,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/models/sources/*",
         "headrace/models/remote/*",
         "headrace/keyring.py",
+        "headrace/redis.py",
         "headrace/rollout.py",
         "headrace/service.py",
         "headrace/api/*",

@@ -82,7 +82,37 @@ class LimiterContract:
         assert caught.value.retry_after_s is None
         await limiter.acquire("ada", 2)
 
+    async def test_what_is_left_is_told(self) -> None:
+        clock = Clock()
+        limiter = self.make_limiter(2.0, 3, clock)
+        left = [await limiter.acquire("ada") for _ in range(3)]
+        assert [(each.quota, each.window_s, each.remaining) for each in left if each] == [
+            (3, 1.5, 2),
+            (3, 1.5, 1),
+            (3, 1.5, 0),
+        ]
+        assert [each.reset_s for each in left if each] == pytest.approx([0.5, 1.0, 1.5])
+        with pytest.raises(LimitExceeded) as caught:
+            await limiter.acquire("ada")
+        assert caught.value.allowance == left[-1]
+        clock.now += 0.5
+        again = await limiter.acquire("ada")
+        assert again is not None
+        assert again.remaining == 0
+
+    @pytest.mark.parametrize("rate", [0.3, 1.5, 3.0, 7.0, 333.0])
+    async def test_as_many_pass_as_are_said_to_be_left(self, rate: float) -> None:
+        limiter = self.make_limiter(rate, 20, Clock())
+        left = await limiter.acquire("ada")
+        assert left is not None
+        for remaining in range(left.remaining - 1, -1, -1):
+            left = await limiter.acquire("ada")
+            assert left is not None
+            assert left.remaining == remaining
+        with pytest.raises(LimitExceeded):
+            await limiter.acquire("ada")
+
     async def test_without_a_rate_every_request_passes(self) -> None:
         limiter = self.make_limiter(None, 1, Clock())
         for _ in range(100):
-            await limiter.acquire("ada", 1000)
+            assert await limiter.acquire("ada", 1000) is None

@@ -153,8 +153,8 @@ def test_every_option_has_one_name_on_each_surface_and_a_sentence() -> None:
 
 def test_a_secret_has_no_flag() -> None:
     secrets = [option for option in options() if option.is_secret]
-    assert [option.key for option in secrets] == ["auth.keys", "records.url"]
-    assert [option.flag for option in secrets] == [None, None]
+    assert [option.key for option in secrets] == ["auth.keys", "records.url", "redis.url"]
+    assert [option.flag for option in secrets] == [None, None, None]
 
 
 @pytest.mark.parametrize(

@@ -32,7 +32,7 @@ _BESIDE: Final[Mapping[str, Mapping[str, object]]] = {
 """What a task wants beside its inputs."""
 
 
-@with_settings("server", "engine", "store", "cache", "limits", "auth", "records")
+@with_settings("server", "engine", "store", "cache", "limits", "auth", "records", "redis")
 def serve(loaded: LoadedSettings, *, models: ModelsArgument = None, as_json: JsonFlag = False) -> None:
     """Serve models over REST until Ctrl-C or SIGTERM.
 

@@ -1,5 +1,6 @@
 """What can succeed later."""
 
+from headrace.allowance import Allowance
 from headrace.errors.base import HeadraceError
 
 
@@ -10,9 +11,14 @@ class CapacityError(HeadraceError):
 
 
 class LimitExceeded(CapacityError):
-    """The caller used up its rate."""
+    """The caller used up its rate.
+
+    Attributes:
+        allowance: What is left of it.
+    """
 
     code = "limit.exceeded"
+    allowance: Allowance | None = None
 
 
 class QueueFull(CapacityError):

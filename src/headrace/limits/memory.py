@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable
 from typing import Final
 
-from headrace.errors import LimitExceeded
+from headrace.allowance import Allowance
+from headrace.limits.rate import Rate
 
 # Two float operations on a clock that has run for 30 years (2**30 s) differ by up to 0.24 µs: without this, a
 # caller that waited exactly as long as it was told could be refused again.
@@ -40,8 +41,7 @@ class MemoryLimiter:
         max_callers: int,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._seconds_per_request = None if requests_per_s is None else 1.0 / requests_per_s
-        self._burst = burst
+        self._rate = None if requests_per_s is None else Rate(requests_per_s, burst)
         self._max_callers = max_callers
         self._clock = clock
         self._full_at: dict[str, float] = {}
@@ -51,32 +51,27 @@ class MemoryLimiter:
         """Callers that are remembered now."""
         return len(self._full_at)
 
-    async def acquire(self, caller: str, cost: float = 1.0) -> None:
-        """Take ``cost`` requests from the caller's allowance.
+    async def acquire(self, caller: str, cost: float = 1.0) -> Allowance | None:
+        """Take ``cost`` requests from the caller's allowance, and return what is left of it; nothing without a rate.
 
         Raises:
             LimitExceeded: The allowance is used up, and nothing is taken; ``retry_after_s`` says when it will do,
                 and is missing where ``cost`` is more than a full allowance and waiting does not help.
         """
-        if self._seconds_per_request is None:
-            return
-        if cost > self._burst:
-            raise LimitExceeded(
-                f"one request of {caller!r} costs {cost:g} and at most {self._burst} are allowed at once; "
-                "send less in one request or raise limits.burst"
-            )
+        rate = self._rate
+        if rate is None:
+            return None
+        rate.require_payable(caller, cost)
         now = self._clock()
-        full_at = max(self._full_at.get(caller, now), now) + cost * self._seconds_per_request
-        wait_s = full_at - now - self._burst * self._seconds_per_request
+        begin = max(self._full_at.get(caller, now), now)
+        full_at = begin + cost / rate.per_s
+        wait_s = full_at - now - rate.room_s
         if wait_s > _ROUNDING_S:
-            raise LimitExceeded(
-                f"{caller!r} is over {1 / self._seconds_per_request:g} requests per second "
-                f"(and {self._burst} at once); ask again in {wait_s:.3f} s",
-                retry_after_s=wait_s,
-            )
+            raise rate.refuse(caller, wait_s, begin - now)
         if caller not in self._full_at and len(self._full_at) >= self._max_callers:
             self._make_room(now)
         self._full_at[caller] = full_at
+        return rate.allowance(full_at - now)
 
     def _make_room(self, now: float) -> None:
         full = [caller for caller, full_at in self._full_at.items() if full_at <= now]

@@ -156,6 +156,7 @@ class CacheSettings(Section):
     """Remembered answers."""
 
     max_bytes: int = option(64 << 20, "Memory for remembered answers; 0 remembers nothing.", ge=0)
+    ttl_s: int = option(86_400, "Seconds for which Redis keeps an answer, if there is one.", ge=1, le=31_536_000)
 
 
 class LimitSettings(Section):
@@ -191,6 +192,14 @@ class RecordSettings(Section):
     follow_s: float = option(1.0, "Seconds between looks for keys that others made or revoked.", gt=0, le=3600)
 
 
+class RedisSettings(Section):
+    """What replicas share while they run: how much callers used, and what was answered."""
+
+    url: SecretStr | None = option(
+        None, "Server that replicas share: redis://[USER:PASSWORD@]HOST:PORT; default: each counts and remembers alone."
+    )
+
+
 class LogSettings(Section):
     """What is written to standard error."""
 
@@ -220,4 +229,5 @@ class Settings(BaseSettings):
     limits: LimitSettings = Field(default_factory=LimitSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
     records: RecordSettings = Field(default_factory=RecordSettings)
+    redis: RedisSettings = Field(default_factory=RedisSettings)
     log: LogSettings = Field(default_factory=LogSettings)

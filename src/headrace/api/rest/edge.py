@@ -19,6 +19,8 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
+from headrace.api.rest.allowance import KEY as ALLOWANCE
+from headrace.api.rest.allowance import allowance_headers
 from headrace.api.rest.context import Context
 from headrace.api.rest.disconnect import ClientLeft
 from headrace.api.rest.headers import headers_of
@@ -30,6 +32,7 @@ from headrace.errors import (
     HeadraceError,
     HostForbidden,
     HostInvalid,
+    LimitExceeded,
     MethodUnsupported,
     RouteUnknown,
     ServiceStopping,
@@ -87,6 +90,8 @@ def _explain(error: Exception, scope: Scope, request_id: str) -> Response:
     errors = _errors(scope)
     match error:
         case HeadraceError():
+            if isinstance(error, LimitExceeded):
+                scope["state"][ALLOWANCE] = error.allowance
             return errors.respond(error, request_id)
         case ClientLeft():
             return Response(status_code=_CLIENT_LEFT)  # nobody reads it: the status is for the log and the metrics
@@ -124,6 +129,8 @@ class _Exchange:
             headers.append((b"x-request-id", self.request_id.encode()))
             if self._context.is_draining:
                 headers.append((b"connection", b"close"))
+            if (allowance := self._scope["state"].get(ALLOWANCE)) is not None:
+                headers += allowance_headers(allowance)
             message["headers"] = headers
         await self._send(message)
 

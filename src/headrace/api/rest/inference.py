@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headrace.api.rest.allowance import KEY as ALLOWANCE
 from headrace.api.rest.body import read_json, validate
 from headrace.api.rest.context import caller_of, context_of
 from headrace.api.rest.disconnect import while_connected
@@ -81,7 +82,9 @@ def circumstances(request: Request, deadline: float) -> Circumstances:
 
 async def ask(request: Request, asked: ServiceRequest) -> Answer:
     """Let the service answer, for as long as the client is there."""
-    return await while_connected(request, context_of(request).service.run(asked))
+    answer = await while_connected(request, context_of(request).service.run(asked))
+    request.scope["state"][ALLOWANCE] = answer.allowance
+    return answer
 
 
 def answering(shape: type[Question]) -> Callable[[Request], Awaitable[Response]]:

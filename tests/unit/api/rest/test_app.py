@@ -342,3 +342,24 @@ async def test_metrics_need_their_scope(client: httpx.AsyncClient, context: Cont
     for path in ("/metrics", "/api/v1/models"):
         response = await client.get(path)
         assert (response.status_code, response.json()["code"]) == (403, "access.denied")
+
+
+async def test_what_a_caller_may_still_send_is_in_the_headers():
+    async with service_under_test(requests_per_s=0.5) as it:  # and 2 at once
+        transport = httpx.ASGITransport(build_app(it.context()), raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+            replies = [await client.post(path, json={"inputs": ["a"]}) for path in ("/api/v1/embed",) * 2 + ("/embed",)]
+            other = await client.get("/api/v1/models")
+    assert [reply.status_code for reply in replies] == [200, 200, 429]
+    assert {reply.headers["ratelimit-policy"] for reply in replies} == {'"requests";q=2;w=4'}
+    assert [reply.headers["ratelimit"] for reply in replies] == [
+        '"requests";r=1;t=2',
+        '"requests";r=0;t=4',
+        '"requests";r=0;t=4',
+    ]
+    assert replies[-1].headers["retry-after"] == "2"
+    assert "ratelimit" not in other.headers
+
+
+async def test_without_a_rate_no_header_says_one(client: httpx.AsyncClient):
+    assert "ratelimit" not in (await client.post("/api/v1/embed", json={"inputs": ["a"]})).headers
