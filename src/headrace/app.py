@@ -1,6 +1,6 @@
 """Wires settings to implementations, and starts and stops them in order.
 
-The only module that picks implementations. Start-up is a stack; stopping is that stack from the top: not
+Only this module and ``adapters`` pick implementations. Start-up is a stack; stopping is that stack from the top: not
 ready, stop accepting, drain, close the engines.
 """
 
@@ -19,13 +19,11 @@ from typing import Any, Final
 import structlog
 import uvloop
 
+from headrace.adapters import make_key_guard, open_guard, open_keyring, open_records, open_shared
 from headrace.api.rest.app import build_app
 from headrace.api.rest.context import Context
 from headrace.api.rest.server import RestServer, base_url, bind
-from headrace.auth.keys import KeyGuard, digest_of, read_keys
-from headrace.auth.loopback import LoopbackGuard, is_loopback
-from headrace.cache.base import Cache
-from headrace.cache.memory import MemoryCache
+from headrace.auth.loopback import is_loopback
 from headrace.engine.agreement import read_reference
 from headrace.engine.base import Engine
 from headrace.engine.plan import Plan, make_plan, settle
@@ -33,10 +31,7 @@ from headrace.engine.plans import Tuned, find_tuned, save_tuned
 from headrace.engine.registry import LoadedModel, Registry
 from headrace.engine.supervised import Patience, SupervisedEngine
 from headrace.engine.tune import SHORT, Effort, Step, runtime_plans, tune
-from headrace.errors import BindRefused, DependencyMissing, StoreUnusable
-from headrace.keyring import Keyring
-from headrace.limits.base import Limiter
-from headrace.limits.memory import MemoryLimiter
+from headrace.errors import BindRefused, StoreUnusable
 from headrace.machine import IDLE, NORMAL, read_machine
 from headrace.memory import settle_memory
 from headrace.models.folder import ModelFolder
@@ -46,7 +41,6 @@ from headrace.observe.logs import LogObserver
 from headrace.observe.metrics import Metrics
 from headrace.records.base import Records
 from headrace.records.journal import Journal
-from headrace.records.late import LateRecords
 from headrace.rollout import Rollout
 from headrace.service import Service
 from headrace.settings import EngineSettings, LoadedSettings, RedisSettings, Settings
@@ -59,34 +53,6 @@ _CLOSE_LIMIT_S: Final = 5.0  # for an engine whose requests were all answered or
 def open_store(settings: Settings) -> LocalStore:
     """Return the model store."""
     return LocalStore(settings.store.models)
-
-
-def open_records(settings: Settings) -> Records:
-    """Return what keeps keys and who changed what; nothing is opened before it is needed."""
-    url, path = settings.records.url, settings.store.records
-
-    def open_now() -> Records:
-        from headrace.records.sql import SqlRecords  # noqa: PLC0415 - a second, and most servers have no records
-
-        return SqlRecords(path if url is None else url.get_secret_value())
-
-    return LateRecords(open_now, lambda: url is not None or path.exists())
-
-
-@contextlib.asynccontextmanager
-async def open_keyring(settings: Settings, records: Records, guard: KeyGuard) -> AsyncIterator[Keyring]:
-    """Give the keys that are kept; the guard knows them, and those of the settings.
-
-    Raises:
-        RecordsUnusable: The records cannot be read.
-        SettingInvalid: The keys of the settings cannot.
-    """
-    keyring = Keyring(records, guard, partial(read_keys, settings.auth), digest_of)
-    try:
-        await keyring.settle()
-        yield keyring
-    finally:
-        await keyring.aclose()
 
 
 @contextlib.asynccontextmanager
@@ -124,7 +90,7 @@ async def open_service(
         await registry.start()
         if follows and settings.store.follow_s:
             rollout.start_following(settings.store.follow_s)
-        async with _open_shared(settings) as (limiter, cache):
+        async with open_shared(settings) as (limiter, cache):
             yield Service(
                 models=registry,
                 rollout=rollout,
@@ -136,33 +102,6 @@ async def open_service(
     finally:
         await rollout.aclose()
         await _close(registry)
-
-
-@contextlib.asynccontextmanager
-async def _open_shared(settings: Settings) -> AsyncIterator[tuple[Limiter, Cache]]:
-    """Give what counts and what remembers: in this process, and in Redis for all replicas if there is one."""
-    limits = settings.limits
-    limiter = MemoryLimiter(limits.requests_per_s, limits.burst, limits.max_callers)
-    cache = MemoryCache(settings.cache.max_bytes)
-    if settings.redis.url is None:
-        yield limiter, cache
-        return
-    try:
-        from headrace.cache.redis import RedisCache  # noqa: PLC0415 - of an extra
-        from headrace.limits.redis import RedisLimiter  # noqa: PLC0415 - as above
-        from headrace.redis import RedisLink  # noqa: PLC0415 - as above
-    except ModuleNotFoundError as error:
-        raise DependencyMissing(
-            "redis.url is set and the client of Redis is not installed; install it: pip install 'headrace[redis]'"
-        ) from error
-    link = RedisLink(settings.redis.url.get_secret_value())
-    shared = RedisCache(link, cache, settings.cache.ttl_s)
-    rate = limits.requests_per_s
-    try:
-        yield (limiter if rate is None else RedisLimiter(link, rate, limits.burst, limiter)), shared
-    finally:
-        await shared.aclose()
-        await link.aclose()
 
 
 def for_one_caller(loaded: LoadedSettings) -> LoadedSettings:
@@ -201,9 +140,10 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callabl
     observer = Observers([metrics, LogObserver()])
     stop = _stop_on_signals()
     async with contextlib.AsyncExitStack() as stack:
-        guard, records = KeyGuard(read_keys(settings.auth), LoopbackGuard()), open_records(settings)
-        keyring = await stack.enter_async_context(open_keyring(settings, records, guard))
+        keys, records = make_key_guard(settings.auth), open_records(settings)
+        keyring = await stack.enter_async_context(open_keyring(settings, records, keys))
         keyring.start_following(settings.records.follow_s)
+        guard = await stack.enter_async_context(open_guard(settings.auth, keys))
         listener = stack.enter_context(contextlib.closing(bind(settings.server)))
         _refuse_public(listener, has_keys=not guard.is_local)
         opening_service = open_service(loaded, models, observer, records=records, may_tune=True, follows=True)

@@ -24,7 +24,8 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "models": (*_ZERO, "models"),
     "engine": (*_ZERO, "engine", "models", "observe.base"),
     # An adapter knows its port, never another adapter.
-    "auth": (*_ZERO, "auth.base", "records.base"),
+    # A token is checked with what its issuer publishes; who is on this machine is asked in two places.
+    "auth": (*_ZERO, "auth.base", "auth.issuer", "auth.loopback", "records.base"),
     "limits": (*_ZERO, "limits.base", "limits.rate", "redis"),
     "cache": (*_ZERO, "cache.base", "redis"),
     # What several adapters ask of one server.
@@ -47,18 +48,17 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "observe.base",
         "records.base",
     ),
+    "adapters": (*_ZERO, "auth", "limits", "cache", "redis", "records", "keyring"),
     "app": (
         *_ZERO,
+        "adapters",
         "tasks",
         "models",
         "engine",
-        "auth",
-        "limits",
-        "cache",
-        "redis",
+        "auth.loopback",
         "observe",
-        "records",
-        "keyring",
+        "records.base",
+        "records.journal",
         "rollout",
         "service",
         "api",
@@ -76,6 +76,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "tasks",
         "models",
         "observe.logs",
+        "adapters",
         "auth.keys",
         "keyring",
         "records.base",
@@ -113,8 +114,10 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "alembic": ("headrace/records/sql.py", "headrace/records/migrations/*"),
     "boto3": ("headrace/models/remote/s3.py",),
     "botocore": ("headrace/models/remote/s3.py", "headrace/models/remote/refusals.py"),
+    "cryptography": ("headrace/auth/issuer.py",),
     "fastapi": ("headrace/api/rest/*",),
     "huggingface_hub": ("headrace/models/sources/hub.py",),
+    "jwt": ("headrace/auth/issuer.py", "headrace/auth/tokens.py"),
     "matplotlib": ("headrace/training/charts.py",),
     "numpy": (
         "headrace/types.py",
@@ -154,6 +157,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/engine/*",
         "headrace/models/sources/*",
         "headrace/models/remote/*",
+        "headrace/auth/issuer.py",
         "headrace/keyring.py",
         "headrace/redis.py",
         "headrace/rollout.py",
@@ -178,7 +182,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
 }
 """Where each library may be imported; it can be replaced by changing these files only."""
 
-COMES_WITH: Final = {"botocore": "boto3", "starlette": "fastapi"}
+COMES_WITH: Final = {"botocore": "boto3", "cryptography": "pyjwt", "jwt": "pyjwt", "starlette": "fastapi"}
 """Libraries that are not asked for by name, and the one that brings them and is written for them."""
 
 

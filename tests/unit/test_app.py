@@ -1,6 +1,5 @@
 import asyncio
 import contextlib
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,9 +12,6 @@ from headrace import app
 from headrace.engine.plan import Plan
 from headrace.engine.plans import Trial, Tuned
 from headrace.engine.tune import Effort
-from headrace.errors import DependencyMissing
-from headrace.limits.memory import MemoryLimiter
-from headrace.limits.redis import RedisLimiter
 from headrace.models.store import LocalStore
 from headrace.service import Service
 from headrace.settings import load_settings
@@ -106,27 +102,6 @@ async def test_tuning_on_purpose_tries_everything_and_keeps_the_result(tuner: Fa
     assert tuner.efforts == [Effort(rounds=5, limit_s=9, has_sizes=True)]
     assert Tuned.model_validate_json(path.read_text()) == tuned
     assert await find_plan(tmp_path) == BEST
-
-
-async def test_redis_without_its_client_is_told(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HEADRACE_REDIS__URL", "redis://127.0.0.1:1")
-    for name in ("headrace.cache.redis", "headrace.limits.redis", "headrace.redis"):
-        monkeypatch.delitem(sys.modules, name, raising=False)
-    monkeypatch.setitem(sys.modules, "redis.asyncio", None)
-    with pytest.raises(DependencyMissing, match=r"headrace\[redis\]"):
-        async with app._open_shared(load_settings().settings):
-            raise AssertionError("must not be reached")
-
-
-async def test_with_redis_all_replicas_count_and_remember_together(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setenv("HEADRACE_REDIS__URL", "redis://127.0.0.1:1")  # nobody is there: each goes on alone
-    for rate, kind in (("", MemoryLimiter), ("5", RedisLimiter)):
-        monkeypatch.setenv("HEADRACE_LIMITS__REQUESTS_PER_S", rate)
-        async with app._open_shared(load_settings().settings) as (limiter, cache):
-            assert isinstance(limiter, kind)
-            await limiter.acquire("ada")
-            await cache.put_many({b"a": b"1"})
-            assert await cache.get_many([b"a", b"b"]) == [b"1", None]
 
 
 def test_one_caller_alone_shares_nothing(monkeypatch: pytest.MonkeyPatch):

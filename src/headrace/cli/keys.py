@@ -144,7 +144,7 @@ def _do(loaded: LoadedSettings, work: "Callable[[Keyring, Caller], Awaitable[R]]
 
 @asynccontextmanager
 async def _opened(settings: Settings) -> "AsyncIterator[Keyring]":
-    from headrace.app import open_keyring, open_records  # noqa: PLC0415 - loads the server, which --help needs not
+    from headrace.adapters import open_keyring, open_records  # noqa: PLC0415 - loads NumPy, which --help needs not
     from headrace.auth.keys import KeyGuard  # noqa: PLC0415 - as above
 
     async with open_keyring(settings, open_records(settings), KeyGuard(())) as keyring:

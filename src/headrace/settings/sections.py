@@ -8,9 +8,9 @@ the reference page, and ``headrace config``.
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from headrace.errors import SettingInvalid
@@ -176,6 +176,15 @@ class AuthSettings(Section):
         (), "API keys that may do everything, separated by commas; without any key, only this machine may call."
     )
     keys_file: Path | None = option(None, "File with one API key on each line, as a mounted secret.")
+    issuer: str | None = option(None, "Identity provider (OpenID Connect) whose tokens are taken: https://...")
+    audience: str | None = option(None, "What those tokens must be for.")
+    tenant_claim: str = option("", "Claim of those tokens that says whose a caller is; without it there is one tenant.")
+
+    @model_validator(mode="after")
+    def _require_both(self) -> Self:
+        if bool(self.issuer) != bool(self.audience):
+            raise ValueError("issuer and audience are needed together")
+        return self
 
     @field_validator("keys", mode="before")
     @classmethod

@@ -1,0 +1,111 @@
+"""Picks what counts, remembers, keeps and guards, as the settings say; ``app`` puts it together with the rest.
+
+What needs an extra, or takes long to load, is imported when it is chosen.
+"""
+
+import contextlib
+from collections.abc import AsyncIterator
+from functools import partial
+
+from headrace.auth.base import Guard
+from headrace.auth.keys import KeyGuard, digest_of, read_keys
+from headrace.auth.loopback import LoopbackGuard
+from headrace.cache.base import Cache
+from headrace.cache.memory import MemoryCache
+from headrace.errors import DependencyMissing
+from headrace.keyring import Keyring
+from headrace.limits.base import Limiter
+from headrace.limits.memory import MemoryLimiter
+from headrace.records.base import Records
+from headrace.records.late import LateRecords
+from headrace.settings import AuthSettings, Settings
+
+
+def make_key_guard(settings: AuthSettings) -> KeyGuard:
+    """Return the guard that knows keys; without any, and without a provider of tokens, this machine alone may call.
+
+    Raises:
+        SettingInvalid: The keys of the settings cannot be read.
+    """
+    return KeyGuard(read_keys(settings), None if settings.issuer else LoopbackGuard())
+
+
+@contextlib.asynccontextmanager
+async def open_guard(settings: AuthSettings, keys: KeyGuard) -> AsyncIterator[Guard]:
+    """Give the guard that every route asks.
+
+    Raises:
+        SettingInvalid: The provider of tokens cannot be one.
+        DependencyMissing: What reads tokens is not installed.
+    """
+    if settings.issuer is None or settings.audience is None:
+        yield keys
+        return
+    try:
+        from headrace.auth.issuer import Issuer  # noqa: PLC0415 - of an extra
+        from headrace.auth.tokens import TokenGuard  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise DependencyMissing(
+            "auth.issuer is set and what reads tokens is not installed; install it: pip install 'headrace[oidc]'"
+        ) from error
+    issuer = Issuer(settings.issuer)
+    await issuer.start()
+    try:
+        yield TokenGuard(issuer, settings.audience, settings.tenant_claim, keys)
+    finally:
+        await issuer.aclose()
+
+
+def open_records(settings: Settings) -> Records:
+    """Return what keeps keys and who changed what; nothing is opened before it is needed."""
+    url, path = settings.records.url, settings.store.records
+
+    def open_now() -> Records:
+        from headrace.records.sql import SqlRecords  # noqa: PLC0415 - a second, and most servers have no records
+
+        return SqlRecords(path if url is None else url.get_secret_value())
+
+    return LateRecords(open_now, lambda: url is not None or path.exists())
+
+
+@contextlib.asynccontextmanager
+async def open_keyring(settings: Settings, records: Records, guard: KeyGuard) -> AsyncIterator[Keyring]:
+    """Give the keys that are kept; the guard knows them, and those of the settings.
+
+    Raises:
+        RecordsUnusable: The records cannot be read.
+        SettingInvalid: The keys of the settings cannot.
+    """
+    keyring = Keyring(records, guard, partial(read_keys, settings.auth), digest_of)
+    try:
+        await keyring.settle()
+        yield keyring
+    finally:
+        await keyring.aclose()
+
+
+@contextlib.asynccontextmanager
+async def open_shared(settings: Settings) -> AsyncIterator[tuple[Limiter, Cache]]:
+    """Give what counts and what remembers: in this process, and in Redis for all replicas if there is one."""
+    limits = settings.limits
+    limiter = MemoryLimiter(limits.requests_per_s, limits.burst, limits.max_callers)
+    cache = MemoryCache(settings.cache.max_bytes)
+    if settings.redis.url is None:
+        yield limiter, cache
+        return
+    try:
+        from headrace.cache.redis import RedisCache  # noqa: PLC0415 - of an extra
+        from headrace.limits.redis import RedisLimiter  # noqa: PLC0415 - as above
+        from headrace.redis import RedisLink  # noqa: PLC0415 - as above
+    except ModuleNotFoundError as error:
+        raise DependencyMissing(
+            "redis.url is set and the client of Redis is not installed; install it: pip install 'headrace[redis]'"
+        ) from error
+    link = RedisLink(settings.redis.url.get_secret_value())
+    shared = RedisCache(link, cache, settings.cache.ttl_s)
+    rate = limits.requests_per_s
+    try:
+        yield (limiter if rate is None else RedisLimiter(link, rate, limits.burst, limiter)), shared
+    finally:
+        await shared.aclose()
+        await link.aclose()
