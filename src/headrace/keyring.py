@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import structlog
 
 from headrace.auth.base import require
-from headrace.errors import AccessDenied, HeadraceError, KeyUnknown, RequestInvalid
+from headrace.errors import AccessDenied, HeadraceError, KeyEnded, KeyUnknown, RequestInvalid
 from headrace.records.base import Change, Key, Records
 from headrace.records.journal import change_by
 from headrace.types import MODEL_NAME, Caller, Scope
@@ -27,9 +27,12 @@ PREFIX: Final = "hr_"
 _ID_BYTES: Final = 5  # 10 hex digits: two of a million keys are alike once in two
 _SECRET_BYTES: Final = 32
 _LONGEST_NAME: Final = 64
-_TENANT: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)?")
-_LONGEST: Final = timedelta(days=3660)
-_MOST_MODELS: Final = 256
+TENANT: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)?")
+"""What a tenant may be called; nothing where there is only one."""
+LONGEST: Final = timedelta(days=3660)
+"""For which a key may last."""
+MOST_MODELS: Final = 256
+"""That a key may be for, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,14 +178,15 @@ class Keyring:
         Raises:
             AccessDenied: The caller may not, or the key may do more than the caller.
             KeyUnknown: There is no such key.
-            RequestInvalid: It has ended, or shall be good for too long.
+            KeyEnded: It has ended.
+            RequestInvalid: It shall be good for too long.
             RecordsUnusable: It cannot be kept.
         """
         old = await self.show(caller, key_id)
         _require_within(caller, old)
         now = datetime.now(UTC)
         if old.ends_at is not None and old.ends_at <= now:
-            raise RequestInvalid(f"the key {key_id!r} has ended; create a new one", field="id")
+            raise KeyEnded(f"the key {key_id!r} has ended; create a new one", field="id")
         grace = _check_lasting(grace_s, "grace_s")
         new = self._make(old, now)
         action = change_by(caller, "key.rotated", f"{old.id} to {new.key.id}")
@@ -258,15 +262,15 @@ def _check(caller: Caller, wanted: Wanted) -> Key:
     if not (0 < len(name) <= _LONGEST_NAME and name.isprintable() and name == name.strip()):
         raise RequestInvalid(f"the name {name[:80]!r} is none of 1 to {_LONGEST_NAME} visible characters", field="name")
     tenant = caller.tenant if wanted.tenant is None else wanted.tenant
-    if not _TENANT.fullmatch(tenant):
+    if not TENANT.fullmatch(tenant):
         raise RequestInvalid(
             f"the tenant {tenant[:80]!r} is no name of at most 63 small letters, digits and hyphens", field="tenant"
         )
     if not wanted.scopes:
         raise RequestInvalid(f"a key needs a scope; there are {', '.join(Scope)}", field="scopes")
     models = caller.models if wanted.models is None else wanted.models
-    if models is not None and not 1 <= len(models) <= _MOST_MODELS:
-        raise RequestInvalid(f"models has {len(models)} names; give 1 to {_MOST_MODELS}", field="models")
+    if models is not None and not 1 <= len(models) <= MOST_MODELS:
+        raise RequestInvalid(f"models has {len(models)} names; give 1 to {MOST_MODELS}", field="models")
     for model in models or ():
         if not MODEL_NAME.fullmatch(model):
             raise RequestInvalid(f"{model[:80]!r} is no name of a model", field="models")
@@ -285,8 +289,8 @@ def _check(caller: Caller, wanted: Wanted) -> Key:
 
 
 def _check_lasting(seconds: float, field: str) -> timedelta:
-    if not 0 <= seconds <= _LONGEST.total_seconds():
-        raise RequestInvalid(f"{field} is {seconds:g}; it must be 0 to {_LONGEST.total_seconds():g}", field=field)
+    if not 0 <= seconds <= LONGEST.total_seconds():
+        raise RequestInvalid(f"{field} is {seconds:g}; it must be 0 to {LONGEST.total_seconds():g}", field=field)
     return timedelta(seconds=seconds)
 
 

@@ -14,6 +14,7 @@ from headrace.errors import (
     AccessDenied,
     CallerUnknown,
     HeadraceError,
+    KeyEnded,
     KeyUnknown,
     RecordsUnusable,
     RequestInvalid,
@@ -102,7 +103,7 @@ async def test_a_rotated_key_may_do_the_same_and_the_old_one_is_good_for_a_while
 async def test_a_key_that_ended_is_not_rotated(world: World):
     made = await world.keyring.create(ADMIN, LEAVES)
     await world.keyring.revoke(ADMIN, made.key.id)
-    with pytest.raises(RequestInvalid, match="has ended"):
+    with pytest.raises(KeyEnded, match="has ended"):
         await world.keyring.rotate(ADMIN, made.key.id, 0)
 
 

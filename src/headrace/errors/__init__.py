@@ -31,7 +31,8 @@ HeadraceError
 │   └── StoreUnreachable           store.unreachable      the remote store did not answer
 ├── RecordsError                   keys, and who changed what
 │   ├── RecordsUnusable            records.unusable       they cannot be read or written
-│   └── KeyUnknown                 key.unknown            no key has that id
+│   ├── KeyUnknown                 key.unknown            no key has that id
+│   └── KeyEnded                   key.ended              a key that cannot be rotated any more
 ├── RequestError                   the caller can mend it; asking again unchanged does not help
 │   ├── RequestMalformed           request.malformed      not JSON, not UTF-8, not what it says it is
 │   ├── RequestInvalid             request.invalid        JSON of the wrong shape
@@ -96,7 +97,7 @@ from headrace.errors.model import (
     StoreUnusable,
     VersionUnfit,
 )
-from headrace.errors.records import KeyUnknown, RecordsError, RecordsUnusable
+from headrace.errors.records import KeyEnded, KeyUnknown, RecordsError, RecordsUnusable
 from headrace.errors.request import (
     AnswerUnacceptable,
     HostForbidden,
@@ -149,6 +150,7 @@ __all__ = [
     "HostInvalid",
     "InputQuarantined",
     "InputTooLong",
+    "KeyEnded",
     "KeyUnknown",
     "LimitExceeded",
     "MethodUnsupported",

@@ -18,3 +18,9 @@ class KeyUnknown(RecordsError):
     """No key has that id."""
 
     code = "key.unknown"
+
+
+class KeyEnded(RecordsError):
+    """A key that has ended, and cannot be rotated any more."""
+
+    code = "key.ended"

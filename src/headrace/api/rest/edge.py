@@ -27,7 +27,7 @@ from headrace.api.rest.headers import headers_of
 from headrace.api.rest.problems import PROBLEM
 from headrace.api.rest.refusals import ErrorShape
 from headrace.api.rest.request_ids import choose_request_id
-from headrace.api.rest.route import FixedRoutes
+from headrace.api.rest.route import FixedRoutes, allowed_methods
 from headrace.errors import (
     HeadraceError,
     HostForbidden,
@@ -101,7 +101,7 @@ def _explain(error: Exception, scope: Scope, request_id: str) -> Response:
         case HTTPException():
             refused = f"{scope['path'][:200]!r} does not take {scope['method']}; /docs lists what it takes"
             response = errors.respond(MethodUnsupported(refused), request_id)
-            response.headers.update(error.headers or {})
+            response.headers["allow"] = allowed_methods(scope["app"].routes, scope["path"])
             return response
     structlog.get_logger().error("request.failed", exc_info=error)
     return errors.respond_unforeseen(request_id)

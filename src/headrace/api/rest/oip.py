@@ -5,7 +5,7 @@ and labels are tensors, too. ``outputs.py`` says what comes back.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final
+from typing import Any, ClassVar, Final
 
 import orjson
 from fastapi import APIRouter, Depends
@@ -33,6 +33,7 @@ from headrace.types import Request as ServiceRequest
 from headrace.version import VERSION
 
 _JSON_SIZE: Final = "inference-header-content-length"
+_BINARY: Final = "application/octet-stream"
 # What a tensor may be called: our word first, then those of MLServer's and Triton's models.
 _NAMES: Final[Mapping[str, Sequence[str]]] = {
     "text": ("text", "args", "array_inputs", "text_input", "TEXT", "context"),
@@ -185,9 +186,12 @@ def _find(request: Request, name: str) -> ServedModel:
 
 
 _INFER: Final = {**json_body(InferRequest), "parameters": [PARAMETER, ROUTING_PARAMETER]}
+_INFERRED: Final[dict[int | str, dict[str, Any]]] = {
+    200: {"content": {_BINARY: {"schema": {"type": "string", "format": "binary"}}, "application/json": {}}}
+}
 
 
-@router.post("/models/{name}/infer", summary="Ask a model", openapi_extra=_INFER)
+@router.post("/models/{name}/infer", summary="Ask a model", responses=_INFERRED, openapi_extra=_INFER)
 async def infer(request: Request, name: str) -> Response:
     """Let a model compute tensors.
 
@@ -212,7 +216,12 @@ async def infer(request: Request, name: str) -> Response:
         return _respond(asked, answer, _tensors(answer, task, wanted), request.scope["state"]["request_id"])
 
 
-@router.post("/models/{name}/versions/{version}/infer", summary="Ask a version of a model", openapi_extra=_INFER)
+@router.post(
+    "/models/{name}/versions/{version}/infer",
+    summary="Ask a version of a model",
+    responses=_INFERRED,
+    openapi_extra=_INFER,
+)
 async def infer_version(request: Request, name: str, version: str) -> Response:
     """Let a version of a model compute tensors."""
     return await infer(request, f"{name}@{version}")
@@ -293,4 +302,4 @@ def _respond(
         return response
     size = str(len(response.body))
     content = b"".join([response.body, *blobs])
-    return Response(content, media_type="application/octet-stream", headers={_JSON_SIZE: size})
+    return Response(content, media_type=_BINARY, headers={_JSON_SIZE: size})

@@ -212,7 +212,7 @@ async def list_models(request: Request) -> Response:
     return json_response({"object": "list", "data": data})
 
 
-@router.get("/models/{name:path}", summary="Show a model", response_model=ModelObject)
+@router.get("/models/{name:rest}", summary="Show a model", response_model=ModelObject)
 async def show_model(request: Request, name: str) -> Response:
     """Return one of the models that are served."""
     return json_response(describe_model(context_of(request).service.show_model(caller_of(request), name).manifest))

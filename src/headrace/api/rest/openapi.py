@@ -5,9 +5,11 @@ from typing import Any, Final
 
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
+from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from headrace.api.rest.context import open_to_all
 from headrace.api.rest.problems import PROBLEM
 from headrace.api.rest.responses import Problem
 
@@ -54,7 +56,17 @@ def describe(app: FastAPI, models: Sequence[type[BaseModel]]) -> Callable[[], di
             document.setdefault("components", {}).setdefault("schemas", {}).update(definitions["$defs"])
             document["components"]["securitySchemes"] = _SECURITY_SCHEMES
             document["security"] = [{name: []} for name in _SECURITY_SCHEMES]
+            _open_doors(app, document)
             app.openapi_schema = document
         return app.openapi_schema
 
     return openapi
+
+
+def _open_doors(app: FastAPI, document: dict[str, Any]) -> None:
+    """Say of the routes that are open to all that they need no key."""
+    for route in app.routes:
+        if isinstance(route, APIRoute) and any(each.dependency is open_to_all for each in route.dependencies):
+            for method in route.methods or ():
+                if operation := document["paths"].get(route.path, {}).get(method.lower()):
+                    operation["security"] = []

@@ -32,6 +32,7 @@ STATUS: Final[Mapping[type[HeadraceError], int]] = {
     errors.CallerUnknown: 401,
     errors.AccessDenied: 403,
     errors.KeyUnknown: 404,
+    errors.KeyEnded: 409,
     errors.RecordsUnusable: 503,
     errors.LimitExceeded: 429,
     errors.QueueFull: 429,  # a client can fill the queue, and what a client can cause is no 5xx

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from typing import ClassVar, cast
 
 from fastapi.routing import APIRoute
+from starlette.convertors import Convertor, register_url_convertor
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
@@ -17,6 +18,21 @@ from starlette.types import Receive, Scope, Send
 from headrace.api.rest.headers import HeadedRequest
 from headrace.api.rest.problems import PROBLEM
 from headrace.api.rest.refusals import ErrorShape
+
+
+class _Rest(Convertor[str]):
+    """All that is left of a path, of any characters: what Starlette calls a path ends at a line break."""
+
+    regex = "(?s:.+)"
+
+    def convert(self, value: str) -> str:
+        return value
+
+    def to_string(self, value: str) -> str:
+        return value
+
+
+register_url_convertor("rest", _Rest())
 
 _Check = Callable[[Request], Awaitable[None]]
 
@@ -70,6 +86,22 @@ class FixedRoutes:
         if route is not None:
             scope.update(route=route, endpoint=route.endpoint, path_params={})
         return route
+
+
+def allowed_methods(routes: Sequence[BaseRoute], path: str) -> str:
+    """Return the methods that a path takes, as the header ``Allow`` has them: a router tells those of one route."""
+    methods = {
+        method
+        for route in routes
+        if isinstance(route, DirectRoute)
+        for method in route.methods or ()
+        if _is_at(route, method, path)
+    }
+    return ", ".join(sorted(methods))
+
+
+def _is_at(route: BaseRoute, method: str, path: str) -> bool:
+    return route.matches({"type": "http", "method": method, "path": path})[0] is Match.FULL
 
 
 def _first(routes: Sequence[BaseRoute], method: str, path: str) -> BaseRoute | None:

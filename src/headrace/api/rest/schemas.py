@@ -1,12 +1,14 @@
 """The shapes of the native dialect: what is sent."""
 
+import re
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from headrace.keyring import LONGEST, MOST_MODELS, TENANT
 from headrace.models.roles import CandidateKind
 from headrace.options import Aggregation, Options, Truncate
-from headrace.types import Scope
+from headrace.types import MODEL_NAME, Scope
 
 _DEFAULTS: Final = Options()
 
@@ -262,6 +264,14 @@ class CandidateChoice(VersionChoice):
     share: float = Field(default=0.1, gt=0, le=1, description="Of the requests.")
 
 
+_LONGEST_S: Final = LONGEST.total_seconds()
+
+
+def _like(pattern: re.Pattern[str]) -> Any:
+    """Describe what a string looks like; it is checked, with a message of its own, by whoever takes it."""
+    return WithJsonSchema({"type": "string", "pattern": f"^{pattern.pattern}$"})
+
+
 def _read_scope(value: Any) -> Any:
     # Bodies are read strictly, where a string is none of an enumeration.
     return next((scope for scope in Scope if scope == value), value)
@@ -274,21 +284,26 @@ class KeyChoice(Shape):
 
     name: str = Field(min_length=1, max_length=64, description="What people call its holder.")
     scopes: list[Annotated[Scope, BeforeValidator(_read_scope)]] = Field(min_length=1, max_length=32)
-    models: list[str] | None = Field(
-        default=None, min_length=1, max_length=256, description="Names of models; by default those of its maker."
-    )
-    tenant: str | None = Field(
+    models: list[Annotated[str, _like(MODEL_NAME)]] | None = Field(
         default=None,
-        max_length=63,
-        description="Whose it is; by default its maker's, and for an admin of none any.",
+        min_length=1,
+        max_length=MOST_MODELS,
+        description="Names of models; by default those of its maker.",
     )
-    lasts_s: float | None = Field(default=None, ge=0, description="Seconds until it ends; by default for ever.")
+    tenant: Annotated[str, _like(TENANT)] | None = Field(
+        default=None, description="Whose it is; by default its maker's, and for an admin of none any."
+    )
+    lasts_s: float | None = Field(
+        default=None, ge=0, le=_LONGEST_S, description="Seconds until it ends; by default for ever."
+    )
 
 
 class RotationChoice(Shape):
     """How a key is replaced."""
 
-    grace_s: float = Field(default=0.0, ge=0, description="Seconds for which the key before is still good.")
+    grace_s: float = Field(
+        default=0.0, ge=0, le=_LONGEST_S, description="Seconds for which the key before is still good."
+    )
 
 
 Inputs = (

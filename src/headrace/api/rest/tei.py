@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Final, Literal, cast
 
 import orjson
 from fastapi import APIRouter, Depends
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
 from pydantic.json_schema import SkipJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
@@ -118,12 +118,24 @@ class TeiEmbedRequest(Cut):
         return _respond([cast("Embedding", result).values for result in answer.results], self.inputs, answer)
 
 
+_TEXT: Final = {"type": "string"}
+
+
+def _listed(items: dict[str, Any]) -> dict[str, Any]:
+    return {"type": "array", "items": items}
+
+
 class PredictRequest(Cut):
     """Texts to classify: one, or a list with a list for each."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"inputs": "The plot was thin."}]})
 
-    inputs: Annotated[list[list[str]], Field(json_schema_extra={"type": ["string", "array"]})]
+    inputs: Annotated[
+        list[list[str]],
+        WithJsonSchema(
+            {"anyOf": [{"type": "string"}, _listed({"type": "string"}), _listed(_listed({"type": "string"}))]}
+        ),
+    ]
     raw_scores: bool = False
     is_single: SkipJsonSchema[bool] = False
 

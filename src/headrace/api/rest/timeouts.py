@@ -15,7 +15,7 @@ from headrace.errors import DeadlineExceeded, RequestInvalid, TimeoutElapsed
 from headrace.settings import ServerSettings
 
 HEADER: Final = "x-request-timeout"
-_SECONDS: Final = re.compile(r"\d{1,9}(\.\d{1,9})?", re.ASCII)
+_SECONDS: Final = re.compile(r"\d{1,20}(\.\d{1,20})?([eE][+-]?\d{1,3})?", re.ASCII)  # as JSON has numbers
 
 PARAMETER: Final[dict[str, Any]] = {
     "name": HEADER,

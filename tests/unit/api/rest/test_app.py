@@ -314,10 +314,28 @@ async def test_a_client_that_leaves_in_the_middle_of_its_body_is_a_fact(context:
     assert [(fact.route, fact.status) for fact in it.recorder.of(ResponseSent)] == [("/api/v1/embed", 499)]
 
 
-async def test_a_method_that_a_path_does_not_take_is_a_problem_that_says_what_it_takes(client: httpx.AsyncClient):
-    response = await client.delete("/api/v1/models")
+@pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/api/v1/models", "GET"),
+        ("/api/v1/keys", "GET, POST"),
+        ("/api/v1/keys/some", "DELETE, GET"),
+        ("/api/v1/models/fake/candidate", "DELETE, PUT"),
+        ("/livez", "GET, HEAD"),
+    ],
+)
+async def test_a_method_that_a_path_does_not_take_is_a_problem_that_says_what_it_takes(
+    client: httpx.AsyncClient, path: str, allowed: str
+):
+    response = await client.patch(path)
     assert (response.status_code, response.json()["code"]) == (405, "method.unsupported")
-    assert response.headers["allow"] == "GET"
+    assert response.headers["allow"] == allowed
+
+
+async def test_the_document_says_what_needs_no_key(client: httpx.AsyncClient):
+    paths = (await client.get("/openapi.json")).json()["paths"]
+    opened = {path for path, operations in paths.items() if operations.get("get", {}).get("security") == []}
+    assert opened == {"/livez", "/readyz", "/health", "/infinity/health", "/v2/health/live", "/v2/health/ready"}
 
 
 async def test_what_nobody_foresaw_is_in_the_log_with_the_request_it_happened_to(
