@@ -26,7 +26,8 @@ _FAILURES: Final = 5  # in a row
 _REST_S: Final = 1.0
 # A call that nobody waits for any more ends by this, so that what it holds comes back.
 _SOCKET_S: Final = 0.5
-_MOST_CALLS: Final = 64  # at once, each with a connection of its own
+_MOST_CALLS: Final = 32  # at once, each with a connection of its own; others wait for one of them
+_MOST_WAITING: Final = 2048
 
 
 class RedisAway(Exception):
@@ -65,6 +66,7 @@ class RedisLink:
             ) from None  # the cause may show the password
         self._budget_s = budget_s
         self._clock = clock
+        self._places = asyncio.Semaphore(_MOST_CALLS)
         self._running: set[asyncio.Task[object]] = set()
         self._given_up: set[asyncio.Task[object]] = set()
         self._failures = 0
@@ -77,21 +79,30 @@ class RedisLink:
             RedisAway: It did not answer in time, or with an error, or is not asked at present.
         """
         now = self._clock()
-        if now < self._rests_until or len(self._running) >= _MOST_CALLS:
+        if now < self._rests_until or len(self._running) >= _MOST_WAITING:
             raise RedisAway
         if self._failures >= _FAILURES:
             self._rests_until = now + _REST_S  # this call alone tries, and the others wait for what it finds
+        has_begun = False
 
         async def run() -> R:
-            return await command(self._redis)
+            nonlocal has_begun
+            async with self._places:
+                has_begun = True
+                return await command(self._redis)
 
         task = asyncio.create_task(run())
         self._running.add(task)
         task.add_done_callback(self._finished)
-        done, _ = await asyncio.wait({task}, timeout=self._budget_s)
+        try:
+            done, _ = await asyncio.wait({task}, timeout=self._budget_s)
+        finally:
+            if not has_begun:
+                task.cancel()  # no connection holds anything of it
         if not done:
-            self._given_up.add(task)
-            self._failed("no answer in time")
+            if has_begun:
+                self._given_up.add(task)
+                self._failed("no answer in time")
             raise RedisAway
         try:
             return task.result()
