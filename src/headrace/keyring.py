@@ -17,7 +17,7 @@ from typing import Final, Protocol
 import structlog
 
 from headrace.auth.base import require
-from headrace.errors import AccessDenied, HeadraceError, KeyEnded, KeyUnknown, RequestInvalid
+from headrace.errors import AccessDenied, HeadraceError, KeyEnded, KeyUnknown, RecordsUnusable, RequestInvalid
 from headrace.records.base import Change, Key, Records
 from headrace.records.journal import change_by
 from headrace.types import MODEL_NAME, Caller, Scope
@@ -111,8 +111,17 @@ class Keyring:
             RecordsUnusable: They cannot be read.
             SettingInvalid: Those of the settings cannot.
         """
+        # Each for itself: a file that cannot be read must not keep a key known that was revoked.
+        outcomes = await asyncio.gather(self._settle_kept(), self._settle_fixed(), return_exceptions=True)
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+    async def _settle_fixed(self) -> None:
+        self._guard.learn_fixed(await asyncio.to_thread(self._read_fixed))
+
+    async def _settle_kept(self) -> None:
         async with self._settling:
-            self._guard.learn_fixed(await asyncio.to_thread(self._read_fixed))
             mark = await asyncio.to_thread(self._records.mark)
             if mark != self._mark:
                 # The mark first: a key that is made in between is seen now, and looked at once more.
@@ -225,7 +234,9 @@ class Keyring:
         self, change: Change, *, added: Sequence[Key] = (), ended: Sequence[tuple[str, datetime]] = ()
     ) -> None:
         await asyncio.to_thread(partial(self._records.write, change, added=added, ended=ended))
-        await self.settle()
+        # It is done: if it cannot be read at once, it is when this replica looks again, as the others do.
+        with contextlib.suppress(RecordsUnusable):
+            await self._settle_kept()
 
     def _make(self, like: Key, now: datetime) -> NewKey:
         key_id = secrets.token_hex(_ID_BYTES)

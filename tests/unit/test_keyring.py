@@ -155,6 +155,30 @@ async def test_keys_of_the_settings_are_read_again(world: World):
     assert world.who(second) is not None
 
 
+async def test_a_file_that_cannot_be_read_keeps_no_revoked_key_known(world: World):
+    made = await world.keyring.create(ADMIN, LEAVES)
+    await world.other.revoke(ADMIN, made.key.id)
+    world.fixed = SettingInvalid("the file is gone")
+    with pytest.raises(SettingInvalid):
+        await world.keyring.settle()
+    assert world.who(made) is None
+    assert world.who(await world.keyring.create(ADMIN, LEAVES)) is not None
+
+
+async def test_a_key_that_was_made_is_given_also_if_it_cannot_be_read_at_once(
+    world: World, monkeypatch: pytest.MonkeyPatch
+):
+    def fail() -> int:
+        raise RecordsUnusable("gone")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.records, "mark", fail)
+        made = await world.keyring.create(ADMIN, LEAVES)
+    assert world.who(made) is None
+    await world.keyring.settle()
+    assert world.who(made) is not None
+
+
 async def test_keys_come_in_pages(world: World):
     made = [(await world.keyring.create(ADMIN, LEAVES)).key for _ in range(5)]
     first = await world.keyring.list_keys(ADMIN, after=None, limit=2)

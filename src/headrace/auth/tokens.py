@@ -19,7 +19,8 @@ from headrace.errors import CallerUnknown
 from headrace.types import Caller, Scope
 
 PREFIX: Final = "token-"
-_TOKEN: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
+# What begins with {" in base64url, and has two dots; an API key may have dots as well.
+_TOKEN: Final = re.compile(r"eyJ[A-Za-z0-9_-]*\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _MOST_CHARACTERS: Final = 8192
 _LEEWAY_S: Final = 30  # clocks differ
 _LONGEST_S: Final = 86_400  # from its making to its end
@@ -28,7 +29,7 @@ _NAME: Final = re.compile(r"[!-~]{1,128}")
 _TENANT: Final = re.compile(r"[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?")
 _HEADER: Final = frozenset({"alg", "kid", "typ"})
 """All that a token's header may have: the rest says where a key is, or what else must be understood."""
-_TYPES: Final = frozenset({None, "JWT", "at+jwt"})
+_TYPES: Final = (None, "JWT", "at+jwt")
 
 
 class _Refused(Exception):

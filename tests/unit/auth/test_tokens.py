@@ -148,6 +148,12 @@ def jwt_of(world: World, **claims: Any) -> str:
     return f"{head}.{body}.{encode(signed)}"
 
 
+async def test_an_api_key_may_look_much_like_a_token(provider: IdentityProvider):
+    key = "first-part.second-part.third-part"
+    guard = TokenGuard(Issuer(provider.url), AUDIENCE, "", KeyGuard([key]))
+    assert guard.identify(Credentials(peer=None, key=key)).scopes == frozenset(Scope)
+
+
 async def test_an_audience_among_others_is_ours(world: World):
     assert world.who(world.provider.sign(aud=["https://login.example.com/userinfo", AUDIENCE])) is not None
 
@@ -178,6 +184,10 @@ async def test_a_token_that_lasts_for_more_than_a_day_is_refused(world: World):
         {"kid": "unknown"},
         {"kid": 7},
         {"typ": "JWE"},
+        {"typ": ["JWT"]},
+        {"typ": {}},
+        {"alg": ["ES256"]},
+        {"kid": ["k1"]},
         {"crit": ["b64"], "b64": False},
         {"jku": "http://127.0.0.1:9/keys"},
         {"jwk": {"kty": "oct", "k": "AA"}},
