@@ -156,6 +156,8 @@ class CacheSettings(Section):
     """Remembered answers."""
 
     max_bytes: int = option(64 << 20, "Memory for remembered answers; 0 remembers nothing.", ge=0)
+    max_age_s: int = option(300, "Seconds for which whoever asked by GET may keep the answer.", ge=0, le=31_536_000)
+    shared: bool = option(False, "Let caches between here and the callers, such as a CDN, keep answers to GET as well.")
     ttl_s: int = option(86_400, "Seconds for which Redis keeps an answer, if there is one.", ge=1, le=31_536_000)
 
 

@@ -6,7 +6,7 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from headrace.api.rest import huggingface, infinity, keys, native, oip, openai, rerank, system, tei, versions
+from headrace.api.rest import cacheable, huggingface, infinity, keys, native, oip, openai, rerank, system, tei, versions
 from headrace.api.rest.context import Context
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.openapi import describe
@@ -25,6 +25,7 @@ SHEDDABLE: Final[Mapping[str, Sheddable]] = {
 """The paths whose POST needs an engine."""
 _ROUTERS: Final = (
     native.router,
+    cacheable.router,
     versions.router,
     keys.router,
     openai.router,

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from starlette.requests import Request
 
+from headrace.api.rest.query import read_query
 from headrace.errors import RequestInvalid
 
 _DEFAULT: Final = 50
@@ -31,12 +32,7 @@ def read_page(request: Request) -> tuple[int, str | None]:
     Raises:
         RequestInvalid: Not so many can be had, or something else is asked for.
     """
-    asked = request.query_params.multi_items()
-    given = dict(asked)
-    if unknown := sorted(given.keys() - {"limit", "cursor"}):
-        raise RequestInvalid(f"{unknown[0][:80]!r} is no parameter of a list; use limit and cursor", field="query")
-    if len(asked) > len(given):
-        raise RequestInvalid("a parameter is given twice; give each once", field="query")
+    given = read_query(request, ("limit", "cursor"))
     limit = given.get("limit", str(_DEFAULT))
     if not (limit.isascii() and limit.isdecimal() and 1 <= int(limit[:9]) <= _MOST):
         raise RequestInvalid(f"limit is {limit[:80]!r}; it must be 1 to {_MOST}", field="limit")

@@ -1,14 +1,16 @@
 """The shapes of the native dialect: what comes back."""
 
 from datetime import datetime
-from typing import Literal
+from typing import Generic, Literal, TypeVar
 
 from pydantic import Field
 
 from headrace.api.rest.schemas import Shape
 from headrace.models.roles import CandidateKind
 from headrace.service import ServedModel
-from headrace.types import Scope
+from headrace.types import Scope, TaskName
+
+R = TypeVar("R", bound=Shape)
 
 
 class _Result(Shape):
@@ -198,6 +200,15 @@ class SimilarityResponse(_Response):
 
     task: Literal["similarity"]
     results: list[SimilarityResult]
+
+
+class Kept(Shape, Generic[R]):
+    """What comes of one text, without what would be another thing the next time."""
+
+    model: str
+    revision: str
+    task: TaskName
+    result: R
 
 
 class Model(Shape):
