@@ -222,7 +222,7 @@ def test_json_may_name_its_charset(server: RunningServer, content_type: str):
 @pytest.mark.parametrize(
     ("method", "path", "status", "code"),
     [
-        ("GET", "/api/v1/embed", 405, "method.unsupported"),
+        ("PUT", "/api/v1/embed", 405, "method.unsupported"),
         ("DELETE", "/api/v1/models", 405, "method.unsupported"),
         ("POST", "/livez", 405, "method.unsupported"),
         ("GET", "/", 404, "route.unknown"),
@@ -389,9 +389,7 @@ def test_a_request_id_comes_back(server: RunningServer):
     assert problem.json()["request_id"] == problem.headers["x-request-id"] == "my-id.2"
 
 
-@pytest.mark.parametrize(
-    "value", ["0", "0.0", "-1", "1e3", "nan", "inf", "soon", "", "1, 1", "1" * 11, "\u0663", "1_0"]
-)
+@pytest.mark.parametrize("value", ["0", "0.0", "-1", "1e", "nan", "inf", "soon", "", "1, 1", "1" * 21, "\u0663", "1_0"])
 def test_a_timeout_that_is_no_number_of_seconds_is_refused(server: RunningServer, value: str):
     reply = server.embed(GOOD, headers={"x-request-timeout": value.encode().decode("latin-1")})
     assert_problem(reply, 422, "request.invalid", "x-request-timeout")
