@@ -9,7 +9,7 @@ import contextlib
 import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from typing import Final, Protocol
@@ -171,7 +171,7 @@ class Keyring:
         """
         require(caller, Scope.KEYS)
         now = datetime.now(UTC)
-        new = self._make(_check(caller, wanted), now)
+        new = self._make(_check(caller, wanted, now), now)
         _require_within(caller, new.key)
         await self._write(change_by(caller, "key.created", new.key.id), added=[new.key])
         return new
@@ -241,16 +241,7 @@ class Keyring:
     def _make(self, like: Key, now: datetime) -> NewKey:
         key_id = secrets.token_hex(_ID_BYTES)
         text = f"{PREFIX}{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
-        key = Key(
-            id=key_id,
-            name=like.name,
-            digest=self._digest(text),
-            tenant=like.tenant,
-            scopes=like.scopes,
-            models=like.models,
-            created_at=now,
-            ends_at=like.ends_at,
-        )
+        key = replace(like, id=key_id, digest=self._digest(text), created_at=now)
         return NewKey(key, text)
 
     async def _follow(self, period_s: float) -> None:
@@ -267,7 +258,7 @@ class Keyring:
                 failed = error.code
 
 
-def _check(caller: Caller, wanted: Wanted) -> Key:
+def _check(caller: Caller, wanted: Wanted, now: datetime) -> Key:
     """Return what a key shall be, with what was left open filled in; it is none yet."""
     name = wanted.name
     if not (0 < len(name) <= _LONGEST_NAME and name.isprintable() and name == name.strip()):
@@ -285,7 +276,6 @@ def _check(caller: Caller, wanted: Wanted) -> Key:
     for model in models or ():
         if not MODEL_NAME.fullmatch(model):
             raise RequestInvalid(f"{model[:80]!r} is no name of a model", field="models")
-    now = datetime.now(UTC)
     lasts = None if wanted.lasts_s is None else _check_lasting(wanted.lasts_s, "lasts_s")
     return Key(
         id="",

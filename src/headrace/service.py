@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from headrace.auth.base import require, require_model
+from headrace.auth.base import may_use, require, require_model
 from headrace.cache.base import Cache, make_key, seal, unseal
 from headrace.cache.flight import SingleFlight
 from headrace.engine.arrivals import Arrivals
@@ -184,7 +184,7 @@ class Service:
             served
             for deployment in self._models.deployments
             for served in _describe(deployment)
-            if caller.models is None or served.manifest.name in caller.models
+            if may_use(caller, served.manifest.name)
         ]
 
     def show_model(self, caller: Caller, name: str) -> ServedModel:

@@ -37,13 +37,18 @@ class Guard(Protocol):
         ...
 
 
+def may_use(caller: Caller, name: str) -> bool:
+    """Whether a caller may use a model."""
+    return caller.models is None or name in caller.models
+
+
 def require_model(caller: Caller, name: str) -> None:
     """Let a caller pass that may use the model.
 
     Raises:
         AccessDenied: It may not.
     """
-    if caller.models is not None and name not in caller.models:
+    if not may_use(caller, name):
         raise AccessDenied(f"{caller.name!r} may not use the model {name!r}; ask for a key for it", field="model")
 
 

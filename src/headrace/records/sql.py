@@ -8,6 +8,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,7 +17,7 @@ import alembic.command
 import sqlalchemy as sa
 from alembic.config import Config
 from alembic.util import CommandError
-from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.engine import URL, Connection, RowMapping, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from headrace.errors import DependencyMissing, RecordsUnusable, SettingInvalid
@@ -61,7 +62,7 @@ class SqlRecords:
     def list_keys(self) -> list[Key]:
         """Return all keys in the order in which they were made; raises ``RecordsUnusable``."""
         with self._transaction() as connection:
-            return [_read_key(row) for row in connection.execute(sa.select(KEYS).order_by(KEYS.c.number))]
+            return [_read_key(row) for row in connection.execute(sa.select(KEYS).order_by(KEYS.c.number)).mappings()]
 
     def write(self, change: Change, *, added: Sequence[Key] = (), ended: Sequence[tuple[str, datetime]] = ()) -> None:
         """Keep a change together with what it did, or neither; raises ``RecordsUnusable``."""
@@ -174,39 +175,19 @@ def _reason(error: Exception) -> str:
 
 
 def _spell_key(key: Key) -> dict[str, Any]:
-    return {
-        "id": key.id,
-        "name": key.name,
-        "digest": key.digest,
-        "tenant": key.tenant,
-        "scopes": " ".join(sorted(key.scopes)),
-        "models": None if key.models is None else " ".join(sorted(key.models)),
-        "created_at": key.created_at,
-        "ends_at": key.ends_at,
-    }
+    models = None if key.models is None else " ".join(sorted(key.models))
+    return asdict(key) | {"scopes": " ".join(sorted(key.scopes)), "models": models}
 
 
-def _read_key(row: Any) -> Key:
+def _read_key(row: RowMapping) -> Key:
+    told = {name: value for name, value in row.items() if name != KEYS.c.number.name}
     # A scope of a newer version says nothing here.
-    scopes = frozenset(Scope(scope) for scope in row.scopes.split() if scope in set(Scope))
-    models = None if row.models is None else frozenset(row.models.split())
-    return Key(
-        id=row.id,
-        name=row.name,
-        digest=bytes(row.digest),
-        tenant=row.tenant,
-        scopes=scopes,
-        models=models,
-        created_at=row.created_at,
-        ends_at=row.ends_at,
-    )
+    scopes = frozenset(Scope(scope) for scope in row["scopes"].split() if scope in set(Scope))
+    models = None if row["models"] is None else frozenset(row["models"].split())
+    return Key(**told | {"scopes": scopes, "models": models, "digest": bytes(row["digest"])})
 
 
 def _spell_change(change: Change) -> dict[str, Any]:
-    return {
-        "at": change.at,
-        "caller": change.caller,
-        "tenant": change.tenant,
-        "action": change.action,
-        "subject": change.subject,
-    }
+    told = asdict(change)
+    del told[CHANGES.c.number.name]  # the database counts
+    return told

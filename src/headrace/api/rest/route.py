@@ -106,5 +106,4 @@ def _is_at(route: BaseRoute, method: str, path: str) -> bool:
 
 def _first(routes: Sequence[BaseRoute], method: str, path: str) -> BaseRoute | None:
     """Return the route that a router chooses."""
-    scope = {"type": "http", "method": method, "path": path}
-    return next((route for route in routes if route.matches(scope)[0] is Match.FULL), None)
+    return next((route for route in routes if _is_at(route, method, path)), None)
