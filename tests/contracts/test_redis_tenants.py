@@ -20,6 +20,8 @@ TENANTS: Final = 100
 TEXTS: Final = 10  # that all of them ask about
 AT_ONCE: Final = 8
 CALLS: Final = 20
+ROUNDS: Final = 60
+ENOUGH: Final = 1000  # values found while Redis was disturbed
 
 
 @pytest.fixture(scope="module")
@@ -86,6 +88,11 @@ async def test_nobody_gets_a_byte_of_another(server: RedisServer):
 async def test_nor_while_redis_is_slow_and_hangs_up(server: RedisServer):
     async with proxy_to(server.port) as proxy:
         disturbing = asyncio.create_task(_disturb(proxy))
-        _, found = await use_as_all(proxy.port, CALLS, seed=2)
+        found = 0
+        # On a busy machine all calls of one round may fall into the second in which Redis is not asked.
+        for seed in range(2, 2 + ROUNDS):
+            found += (await use_as_all(proxy.port, CALLS, seed))[1]
+            if found >= ENOUGH:
+                break
         disturbing.cancel()
-    assert found > 0
+    assert found >= ENOUGH  # else nothing was shown
