@@ -58,6 +58,10 @@ format: $(VENV)/dev.stamp ## rewrite the code in the project's format
 docs: $(VENV)/dev.stamp ## rewrite the generated pages of docs/reference
 	@$(BIN)/python scripts/reference.py
 
+.PHONY: protos
+protos: $(VENV)/dev.stamp ## write the messages of gRPC anew from proto/
+	@$(BIN)/python scripts/protos.py
+
 .PHONY: bench
 bench: $(VENV)/dev.stamp ## measure beside other servers and write a page of docs/benchmarks; some hours on an idle machine
 	@$(BIN)/python -m bench $(ARGS)

@@ -6,6 +6,7 @@ What needs an extra, or takes long to load, is imported when it is chosen.
 import contextlib
 from collections.abc import AsyncIterator
 from functools import partial
+from typing import TYPE_CHECKING
 
 from headrace.auth.base import Guard
 from headrace.auth.keys import KeyGuard, digest_of, read_keys
@@ -18,7 +19,10 @@ from headrace.limits.base import Limiter
 from headrace.limits.memory import MemoryLimiter
 from headrace.records.base import Records
 from headrace.records.late import LateRecords
-from headrace.settings import AuthSettings, Settings
+from headrace.settings import AuthSettings, ServerSettings, Settings
+
+if TYPE_CHECKING:
+    from headrace.api.grpc.server import GrpcServer
 
 
 def make_key_guard(settings: AuthSettings) -> KeyGuard:
@@ -82,6 +86,24 @@ async def open_keyring(settings: Settings, records: Records, guard: KeyGuard) ->
         yield keyring
     finally:
         await keyring.aclose()
+
+
+def bind_grpc(settings: ServerSettings) -> "GrpcServer | None":
+    """Bind the port for gRPC, if there is to be one.
+
+    Raises:
+        PortTaken: Another process listens there.
+        DependencyMissing: What speaks gRPC is not installed.
+    """
+    if settings.grpc_port is None:
+        return None
+    try:
+        from headrace.api.grpc.server import GrpcServer  # noqa: PLC0415 - of an extra
+    except ModuleNotFoundError as error:
+        raise DependencyMissing(
+            "server.grpc_port is set and what speaks gRPC is not installed; install it: pip install 'headrace[grpc]'"
+        ) from error
+    return GrpcServer(settings)
 
 
 @contextlib.asynccontextmanager

@@ -19,9 +19,9 @@ from typing import Any, Final
 import structlog
 import uvloop
 
-from headrace.adapters import make_key_guard, open_guard, open_keyring, open_records, open_shared
+from headrace.adapters import bind_grpc, make_key_guard, open_guard, open_keyring, open_records, open_shared
+from headrace.api.context import Context
 from headrace.api.rest.app import build_app
-from headrace.api.rest.context import Context
 from headrace.api.rest.server import RestServer, base_url, bind
 from headrace.auth.loopback import is_loopback
 from headrace.engine.agreement import read_reference
@@ -44,6 +44,8 @@ from headrace.records.journal import Journal
 from headrace.rollout import Rollout
 from headrace.service import Service
 from headrace.settings import EngineSettings, LoadedSettings, RedisSettings, Settings
+
+Announce = Callable[[str, str | None], None]
 
 _TUNE_QUEUE: Final = {"max_queued_texts": 4096, "max_wait_s": 3600.0}  # what is measured must not be refused
 _SHADOW_BATCH_S: Final = 3600.0  # on a busy machine a shadow stands still, and that is no fault of it
@@ -124,13 +126,13 @@ def count_at_once(settings: Settings, labels: int) -> int:
     return max(1, most // max(1, labels))
 
 
-async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callable[[str], None]) -> None:
-    """Serve models over REST until SIGTERM or Ctrl-C; every request accepted before is answered.
+async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announce) -> None:
+    """Serve models until SIGTERM or Ctrl-C; every request accepted before is answered.
 
     Args:
         loaded: All options.
         models: Names in the store; the first is the default.
-        announce: Told the base URL when requests are answered.
+        announce: Told the base URL, and the address for gRPC, when requests are answered.
 
     Raises:
         HeadraceError: Why the server cannot start.
@@ -146,6 +148,7 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callabl
         guard = await stack.enter_async_context(open_guard(settings.auth, keys))
         listener = stack.enter_context(contextlib.closing(bind(settings.server)))
         _refuse_public(listener, has_keys=not guard.is_local)
+        calls = bind_grpc(settings.server)
         opening_service = open_service(loaded, models, observer, records=records, may_tune=True, follows=True)
         opening = asyncio.ensure_future(stack.enter_async_context(opening_service))
         service = await _unless(stop, opening)
@@ -156,7 +159,9 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Callabl
         )
         server = RestServer(build_app(context), context)
         settle_memory()
-        await server.run_on(listener, stop, lambda: announce(base_url(listener)))
+        if calls is not None:
+            await stack.enter_async_context(calls.serving(context, stop))
+        await server.run_on(listener, stop, lambda: announce(base_url(listener), calls.address if calls else None))
         structlog.get_logger().info("server.stopped")
 
 
@@ -173,7 +178,7 @@ async def _unless(stop: asyncio.Event, work: "asyncio.Future[Service]") -> Servi
     return None
 
 
-def run_server(loaded: LoadedSettings, models: Sequence[str], announce: Callable[[str], None]) -> None:
+def run_server(loaded: LoadedSettings, models: Sequence[str], announce: Announce) -> None:
     """Run ``serve`` on uvloop."""
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         runner.run(serve(loaded, models, announce))

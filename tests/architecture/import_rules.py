@@ -48,7 +48,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "observe.base",
         "records.base",
     ),
-    "adapters": (*_ZERO, "auth", "limits", "cache", "redis", "records", "keyring"),
+    "adapters": (*_ZERO, "api.grpc.server", "auth", "limits", "cache", "redis", "records", "keyring"),
     "app": (
         *_ZERO,
         "adapters",
@@ -116,6 +116,10 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "botocore": ("headrace/models/remote/s3.py", "headrace/models/remote/refusals.py"),
     "cryptography": ("headrace/auth/issuer.py",),
     "fastapi": ("headrace/api/rest/*",),
+    "google": ("headrace/api/grpc/*",),
+    "grpc": ("headrace/api/grpc/*",),
+    "grpc_health": ("headrace/api/grpc/health.py",),
+    "grpc_reflection": ("headrace/api/grpc/reflection.py",),
     "huggingface_hub": ("headrace/models/sources/hub.py",),
     "jwt": ("headrace/auth/issuer.py", "headrace/auth/tokens.py"),
     "matplotlib": ("headrace/training/charts.py",),
@@ -133,7 +137,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     # A graph that was shipped is its own original, and runs by itself when it is compared.
     "onnxruntime": ("headrace/engine/onnx.py", "headrace/export/shipped.py", "headrace/optimize/quantize.py"),
     "openvino": ("headrace/engine/openvino.py",),
-    "orjson": ("headrace/api/rest/*", "headrace/cli/*", "headrace/engine/wire.py"),
+    "orjson": ("headrace/api/*", "headrace/cli/*", "headrace/engine/wire.py"),
     "prometheus_client": ("headrace/observe/metrics.py",),
     "pyarrow": ("headrace/training/tables.py",),
     "pydantic": (
@@ -142,7 +146,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/models/roles.py",
         "headrace/engine/plan.py",
         "headrace/engine/plans.py",
-        "headrace/api/rest/*",
+        "headrace/api/*",
     ),
     "pydantic_settings": ("headrace/settings/*",),
     "redis": ("headrace/redis.py",),

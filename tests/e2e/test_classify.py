@@ -13,7 +13,7 @@ import pytest
 import transformers
 from tests.support.headed import TEXTS, ask, import_into, rest_client, write_headed
 
-from headrace.api.rest.responses import ClassifyResponse
+from headrace.api.responses import ClassifyResponse
 from headrace.errors import SourceInvalid, SourceUnsupported, TaskUnsupported
 from headrace.export.pytorch import quiet_libraries
 from headrace.models.store import LocalStore

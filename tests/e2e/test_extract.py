@@ -16,7 +16,7 @@ import transformers
 from tests.support.headed import WINDOW, ask, import_into, rest_client, write_headed
 from tests.support.tiny_tokenizers import CORPUS, TRAIN
 
-from headrace.api.rest.responses import ExtractResponse
+from headrace.api.responses import ExtractResponse
 from headrace.errors import SourceInvalid, SourceUnsupported
 from headrace.export.pytorch import quiet_libraries
 from headrace.models.store import LocalStore

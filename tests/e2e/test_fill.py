@@ -13,7 +13,7 @@ import transformers
 from tests.support.headed import import_into, rest_client, write_headed
 from tests.support.tiny_tokenizers import CORPUS, TRAIN
 
-from headrace.api.rest.responses import FillResponse
+from headrace.api.responses import FillResponse
 from headrace.errors import ModelCorrupt
 from headrace.export.pytorch import quiet_libraries
 from headrace.models.folder import open_folder

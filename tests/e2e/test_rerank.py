@@ -15,7 +15,7 @@ import transformers
 from tests.support.headed import import_into, rest_client, write_headed
 from tests.support.tiny_tokenizers import CORPUS, TRAIN
 
-from headrace.api.rest.responses import RerankResponse
+from headrace.api.responses import RerankResponse
 from headrace.errors import SourceUnsupported
 from headrace.export.pytorch import quiet_libraries
 from headrace.models.store import LocalStore

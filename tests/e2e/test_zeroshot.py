@@ -12,7 +12,7 @@ import transformers
 from tests.support.headed import import_into, rest_client, write_headed
 from tests.support.tiny_tokenizers import CORPUS, TRAIN
 
-from headrace.api.rest.responses import ZeroshotResponse
+from headrace.api.responses import ZeroshotResponse
 from headrace.export.pytorch import quiet_libraries
 from headrace.models.store import LocalStore
 

@@ -14,8 +14,8 @@ import transformers
 from tests.support.records import MemoryRecords
 from tests.unit.export.conftest import Silent, make_tokenizer, tiny_bert
 
+from headrace.api.context import Context
 from headrace.api.rest.app import build_app
-from headrace.api.rest.context import Context
 from headrace.app import open_service
 from headrace.auth.keys import KeyGuard, digest_of
 from headrace.auth.loopback import LoopbackGuard

@@ -10,7 +10,7 @@ from tests.support.manifests import describe_model
 from tests.support.records import MemoryRecords
 from tests.support.shelf import Shelf
 
-from headrace.api.rest.context import Context
+from headrace.api.context import Context
 from headrace.auth.keys import KeyGuard, digest_of
 from headrace.auth.loopback import LoopbackGuard
 from headrace.cache.memory import MemoryCache

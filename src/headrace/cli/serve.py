@@ -34,7 +34,7 @@ _BESIDE: Final[Mapping[str, Mapping[str, object]]] = {
 
 @with_settings("server", "engine", "store", "cache", "limits", "auth", "records", "redis")
 def serve(loaded: LoadedSettings, *, models: ModelsArgument = None, as_json: JsonFlag = False) -> None:
-    """Serve models over REST until Ctrl-C or SIGTERM.
+    """Serve models over REST, and over gRPC with --grpc-port, until Ctrl-C or SIGTERM.
 
     Ctrl-C once stops accepting, answers what is running and exits; twice exits at once.
     """
@@ -54,13 +54,20 @@ def _has_keys(loaded: LoadedSettings) -> bool:
 
 
 def _announce(
-    base_url: str, *, names: list[str], example: tuple[str, str | None], as_json: bool, with_key: bool
+    base_url: str,
+    grpc_address: str | None,
+    *,
+    names: list[str],
+    example: tuple[str, str | None],
+    as_json: bool,
+    with_key: bool,
 ) -> None:
     """Print where the API is, once it answers."""
     places = {
         "api": f"{base_url}/api/v1",
         "docs": f"{base_url}/docs",
         "metrics": f"{base_url}/metrics",
+        **({} if grpc_address is None else {"grpc": grpc_address}),
         "try": example_call(base_url, *example, with_key=with_key),
     }
     if as_json:

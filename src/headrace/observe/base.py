@@ -110,6 +110,22 @@ class ResponseSent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CallEnded:
+    """A gRPC call ended.
+
+    Attributes:
+        method: Service and RPC, such as ``headrace.v1.Inference/Embed``; one that exists.
+        status: The name of its code, such as ``OK``.
+    """
+
+    method: str
+    status: str
+    request_id: str
+    caller: str
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RequestsShed:
     """Requests were refused unread because the server is overloaded; told together, since it may be thousands a second.
 
@@ -180,6 +196,7 @@ Fact = (
     | EngineRestarted
     | TextQuarantined
     | ResponseSent
+    | CallEnded
     | RequestsShed
     | VersionSwitched
     | VersionRefused

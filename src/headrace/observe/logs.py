@@ -18,6 +18,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 from headrace.observe.base import (
     REQUEST_ID,
     BatchFinished,
+    CallEnded,
     EngineRestarted,
     Fact,
     RequestsShed,
@@ -36,6 +37,7 @@ LEVELS: Final[Mapping[str, int]] = {
 }
 # Asked every few seconds by what watches the server: at info they would be most of the log.
 QUIET_ROUTES: Final = frozenset({"/livez", "/readyz", "/metrics"})
+_QUIET_CALLS: Final = "grpc.health."
 # A path that is no route may be as long as a request line, and an access line needs no more to be recognised.
 _MAX_PATH_CHARS: Final = 256
 _SHED_PERIOD_S: Final = 1.0
@@ -141,6 +143,7 @@ class LogObserver:
         self._shed_told_at = -math.inf
         self._writers: Mapping[type[Fact], Callable[[Any], None]] = {
             ResponseSent: self._response,
+            CallEnded: self._call,
             RequestsShed: self._count_shed,
             BatchFinished: self._batch,
             EngineRestarted: self._restart,
@@ -182,17 +185,29 @@ class LogObserver:
         self._log.error("version.refused", model=fact.model, revision=fact.revision, code=fact.code, reason=fact.reason)
 
     def _response(self, fact: ResponseSent) -> None:
+        self._access(
+            "response.sent",
+            fact,
+            is_quiet=fact.route in QUIET_ROUTES,
+            method=fact.method,
+            path=fact.path[:_MAX_PATH_CHARS],
+            status=fact.status,
+        )
+
+    def _call(self, fact: CallEnded) -> None:
+        is_quiet = fact.method.startswith(_QUIET_CALLS)
+        self._access("call.ended", fact, is_quiet=is_quiet, method=fact.method, status=fact.status)
+
+    def _access(self, event: str, fact: ResponseSent | CallEnded, *, is_quiet: bool, **what: Any) -> None:
         if self._shed:
             self._tell_shed()
-        level = logging.DEBUG if fact.route in QUIET_ROUTES else logging.INFO
+        level = logging.DEBUG if is_quiet else logging.INFO
         if not self._log.is_enabled_for(level):
             return
         self._log.log(
             level,
-            "response.sent",
-            method=fact.method,
-            path=fact.path[:_MAX_PATH_CHARS],
-            status=fact.status,
+            event,
+            **what,
             duration_ms=round(fact.duration_s * 1000, 3),
             caller=fact.caller,
             request_id=fact.request_id,

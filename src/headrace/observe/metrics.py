@@ -16,6 +16,7 @@ from prometheus_client.registry import Collector
 
 from headrace.observe.base import (
     BatchFinished,
+    CallEnded,
     EngineRestarted,
     Fact,
     QueueChanged,
@@ -107,6 +108,7 @@ class Metrics:
         self._make_engine_metrics()
         self._make_version_metrics()
         self._make_http_metrics()
+        self._make_grpc_metrics()
         self._gauge("headrace_build_info", "Always 1; the label says which version runs.", "version")[VERSION].set(1)
         self._counters: Mapping[type[Fact], Callable[[Any], None]] = {
             RequestFinished: self._request,
@@ -115,6 +117,7 @@ class Metrics:
             EngineRestarted: self._restart,
             TextQuarantined: self._quarantine,
             ResponseSent: self._response,
+            CallEnded: self._call,
             RequestsShed: self._shed,
             VersionSwitched: self._switch,
             VersionRefused: self._refuse_version,
@@ -249,6 +252,12 @@ class Metrics:
             "headrace_http_response_duration_seconds", "Time from a request's head to its answer.", _SECONDS, "route"
         )
 
+    def _make_grpc_metrics(self) -> None:
+        self._calls = self._counter("headrace_grpc_calls_total", "gRPC calls that ended.", "method", "status")
+        self._call_seconds = self._histogram(
+            "headrace_grpc_call_duration_seconds", "Time of a gRPC call, streams included.", _SECONDS, "method"
+        )
+
     def _request(self, fact: RequestFinished) -> None:
         self._requests.add((fact.task, fact.model, fact.outcome))
         self._request_seconds[fact.task, fact.model].observe(fact.timings.total_s)
@@ -280,6 +289,10 @@ class Metrics:
         method = fact.method if fact.method in _METHODS else _OTHER
         self._responses.add((route, method, str(fact.status)))
         self._response_seconds[route].observe(fact.duration_s)
+
+    def _call(self, fact: CallEnded) -> None:
+        self._calls.add((fact.method, fact.status))
+        self._call_seconds[fact.method].observe(fact.duration_s)
 
     def _counter(self, name: str, help_text: str, *labels: str) -> _Counts:
         self.descriptions.append(MetricDescription(name, "counter", labels, help_text))

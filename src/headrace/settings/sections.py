@@ -67,10 +67,13 @@ class Section(BaseModel):
 
 
 class ServerSettings(Section):
-    """The REST server."""
+    """Where requests come in."""
 
     host: str = option("127.0.0.1", "Address to listen on; a public one needs auth.keys.", flag="--host")
     port: int = option(8000, "Port to listen on; 0 lets the system choose.", flag="--port", ge=0, le=65535)
+    grpc_port: int | None = option(
+        None, "Port to listen on for gRPC; 0 lets the system choose; default: none.", flag="--grpc-port", ge=0, le=65535
+    )
     request_timeout_s: float = option(30.0, "Longest time one request may take, in seconds.", gt=0, le=3600)
     receive_timeout_s: float = option(10.0, "Longest time a request may take to arrive.", gt=0, le=600)
     drain_timeout_s: float = option(20.0, "Longest wait for running requests at shutdown.", ge=0, le=600)

@@ -20,9 +20,9 @@ class FakeServer:
         self.models: list[str] = []
         self.loaded: LoadedSettings | None = None
 
-    def run(self, loaded: LoadedSettings, models: Sequence[str], announce: Callable[[str], None]) -> None:
+    def run(self, loaded: LoadedSettings, models: Sequence[str], announce: Callable[[str, str | None], None]) -> None:
         self.loaded, self.models = loaded, list(models)
-        announce(URL)
+        announce(URL, None)
 
 
 @pytest.fixture

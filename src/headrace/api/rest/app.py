@@ -6,8 +6,8 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
+from headrace.api.context import Context
 from headrace.api.rest import cacheable, huggingface, infinity, keys, native, oip, openai, rerank, system, tei, versions
-from headrace.api.rest.context import Context
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.openapi import describe
 from headrace.api.rest.shed import Sheddable

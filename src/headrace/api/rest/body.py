@@ -8,12 +8,12 @@ import asyncio
 import zlib
 from typing import Any, Final, TypeVar
 
-import orjson
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.requests import Request
 
 from headrace.api.rest.disconnect import ClientLeft
-from headrace.errors import RequestInvalid, RequestMalformed, RequestTimeout, RequestTooLarge, RequestUnsupported
+from headrace.api.validation import parse_json, validate
+from headrace.errors import RequestMalformed, RequestTimeout, RequestTooLarge, RequestUnsupported
 from headrace.settings import ServerSettings
 
 Body = TypeVar("Body", bound=BaseModel)
@@ -44,31 +44,6 @@ async def read_json(request: Request, settings: ServerSettings) -> Any:
     """
     _check_content_type(request.headers.getlist("content-type"))
     return parse_json(await read_bytes(request, settings))
-
-
-def parse_json(data: bytes) -> Any:
-    """Parse what is JSON in UTF-8.
-
-    Raises:
-        RequestMalformed: It is none.
-    """
-    try:
-        return orjson.loads(data)
-    except orjson.JSONDecodeError as error:
-        where = f"at character {error.pos}" if data else "it is empty"
-        raise RequestMalformed(f"the body is no valid JSON in UTF-8 ({where}); send one JSON object") from error
-
-
-def validate(content: Any, model: type[Body]) -> Body:
-    """Return what was parsed as a model.
-
-    Raises:
-        RequestInvalid: It has another shape; ``field`` says where.
-    """
-    try:
-        return model.model_validate(content, strict=True)
-    except ValidationError as error:
-        raise _explain(error) from None  # the original holds the input
 
 
 def _check_content_type(values: list[str]) -> None:
@@ -154,33 +129,3 @@ def _decompress(data: bytes, limit: int) -> bytes:
 
 def _too_large(limit: int) -> RequestTooLarge:
     return RequestTooLarge(f"the body is larger than {limit} bytes, decompressed; send fewer texts at once")
-
-
-def _explain(error: ValidationError) -> RequestInvalid:
-    """Say what is wrong with the first offending value, without repeating the value: it may be a text."""
-    first = error.errors(include_url=False, include_context=False)[0]
-    field = field_path(first["loc"])
-    found = "" if first["type"] in {"missing", "extra_forbidden"} else f", got {_json_type(first['input'])}"
-    message = first["msg"].removeprefix("Value error, ")  # what a check of ours raised
-    message = message[:1].lower() + message[1:]
-    return RequestInvalid(f"{field or 'the body'}: {message}{found}; see /docs", field=field or None)
-
-
-def field_path(parts: tuple[int | str, ...]) -> str:
-    """Spell a place in a JSON document: ``("inputs", 3)`` becomes ``inputs[3]``."""
-    path = ""
-    for part in parts:
-        path += f"[{part}]" if isinstance(part, int) else f".{part[:80]}"
-    return path.lstrip(".")
-
-
-def _json_type(value: Any) -> str:
-    names = {
-        bool: "a boolean",
-        int: "a number",
-        float: "a number",
-        str: "a string",
-        list: "an array",
-        dict: "an object",
-    }
-    return names.get(type(value), "null")

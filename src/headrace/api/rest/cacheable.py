@@ -13,12 +13,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headrace.api.rest.context import context_of, identify
-from headrace.api.rest.inference import ask, circumstances
-from headrace.api.rest.openapi import PROBLEMS
-from headrace.api.rest.query import read_query
-from headrace.api.rest.reply import json_response
-from headrace.api.rest.responses import (
+from headrace.api.responses import (
     ClassifyResult,
     EmbedResult,
     ExtractResult,
@@ -26,9 +21,14 @@ from headrace.api.rest.responses import (
     Kept,
     RegressResult,
 )
+from headrace.api.rest.context import context_of, identify
+from headrace.api.rest.inference import ask, circumstances
+from headrace.api.rest.openapi import PROBLEMS
+from headrace.api.rest.query import read_query
+from headrace.api.rest.reply import json_response
 from headrace.api.rest.route import DirectRoute
-from headrace.api.rest.routing import ROUTING_PARAMETER
 from headrace.api.rest.timeouts import PARAMETER, within_timeout
+from headrace.api.routing import ROUTING_PARAMETER
 from headrace.errors import RequestInvalid, RequestTooLarge
 from headrace.settings import CacheSettings
 from headrace.tasks import spell

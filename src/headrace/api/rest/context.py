@@ -1,43 +1,14 @@
-"""What the routes share: the service, the guard and the settings, and who is calling."""
+"""What a route knows of its request: what all doors share, and who is calling."""
 
-from dataclasses import dataclass
-from typing import Protocol, cast
+from typing import cast
 
 from starlette.requests import Request
 
+from headrace.api.context import Context
+from headrace.api.credentials import shown_key
 from headrace.api.rest.disconnect import ClientLeft
-from headrace.auth.base import Credentials, Guard
-from headrace.errors import ServiceUnready
-from headrace.keyring import Keyring
-from headrace.observe.base import Observer
-from headrace.service import Service
-from headrace.settings import Settings
+from headrace.auth.base import Credentials
 from headrace.types import Caller
-
-
-class MetricsSource(Protocol):
-    """Something that can show the metrics."""
-
-    def render(self) -> bytes:
-        """Return the metrics in Prometheus' text format, version 0.0.4."""
-        ...
-
-
-@dataclass(slots=True)
-class Context:
-    """What the routes share.
-
-    Attributes:
-        is_draining: Set when the server stops; each response then closes its connection.
-    """
-
-    service: Service
-    keyring: Keyring
-    guard: Guard
-    settings: Settings
-    observer: Observer
-    metrics: MetricsSource
-    is_draining: bool = False
 
 
 def context_of(request: Request) -> Context:
@@ -54,7 +25,8 @@ async def identify(request: Request) -> None:
     """
     if request.client is None:  # the system knows no peer of a connection that was reset
         raise ClientLeft
-    caller = context_of(request).guard.identify(Credentials(peer=request.client.host, key=_shown_key(request)))
+    key = shown_key(request.headers.get("authorization"), request.headers.get("x-api-key"))
+    caller = context_of(request).guard.identify(Credentials(peer=request.client.host, key=key))
     request.scope["state"]["caller"] = caller
 
 
@@ -65,21 +37,3 @@ def caller_of(request: Request) -> Caller:
 
 async def open_to_all(_request: Request) -> None:
     """Mark a route that anybody may use: it tells nothing of this server but that it is there."""
-
-
-def require_ready(request: Request) -> None:
-    """Let a probe pass if a request would be answered: every model has passed a real one, and the server does not stop.
-
-    Raises:
-        ServiceUnready: It would not.
-    """
-    context = context_of(request)
-    if context.is_draining or not context.service.is_ready:
-        raise ServiceUnready("the models are loading or the server is stopping; ask again later", retry_after_s=1)
-
-
-def _shown_key(request: Request) -> str | None:
-    scheme, _, key = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and key:
-        return key.strip()
-    return request.headers.get("x-api-key")

@@ -19,14 +19,14 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from headrace.api.rest.allowance import KEY as ALLOWANCE
-from headrace.api.rest.allowance import allowance_headers
-from headrace.api.rest.context import Context
+from headrace.api.allowance import KEY as ALLOWANCE
+from headrace.api.allowance import allowance_headers
+from headrace.api.context import Context
+from headrace.api.request_ids import choose_request_id
 from headrace.api.rest.disconnect import ClientLeft
 from headrace.api.rest.headers import headers_of
 from headrace.api.rest.problems import PROBLEM
 from headrace.api.rest.refusals import ErrorShape
-from headrace.api.rest.request_ids import choose_request_id
 from headrace.api.rest.route import FixedRoutes, allowed_methods
 from headrace.errors import (
     HeadraceError,

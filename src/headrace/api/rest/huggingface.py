@@ -13,14 +13,16 @@ from pydantic.json_schema import SkipJsonSchema
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headrace.api.asked import Asked
 from headrace.api.rest.context import caller_of, context_of, identify
-from headrace.api.rest.inference import Asked, Lenient, Question, answer_as
+from headrace.api.rest.inference import Question, answer_as
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.rerank import RankRequest
-from headrace.api.rest.routing import ROUTING_PARAMETER
 from headrace.api.rest.shed import Sheddable
 from headrace.api.rest.tei import BY_NAME, ERRORS, TEI_ERRORS, CompareRequest, TeiEmbedRequest, TeiRoute, Texts
 from headrace.api.rest.timeouts import PARAMETER
+from headrace.api.routing import ROUTING_PARAMETER
+from headrace.api.schemas import Lenient
 from headrace.errors import TaskUnsupported
 from headrace.options import Aggregation, Options
 from headrace.tasks import spell

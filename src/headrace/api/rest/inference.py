@@ -1,47 +1,23 @@
 """Asking the service: what a body says, and what is known of a request beside its body."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any, NotRequired, TypedDict
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headrace.api.rest.allowance import KEY as ALLOWANCE
-from headrace.api.rest.body import read_json, validate
+from headrace.api.allowance import KEY as ALLOWANCE
+from headrace.api.asked import Asked, Circumstances
+from headrace.api.rest.body import read_json
 from headrace.api.rest.context import caller_of, context_of
 from headrace.api.rest.disconnect import while_connected
-from headrace.api.rest.routing import routing_key
 from headrace.api.rest.timeouts import within_timeout
-from headrace.options import Options
-from headrace.types import Answer, Caller, TaskName
+from headrace.api.routing import HEADER as ROUTING_KEY
+from headrace.api.routing import check_routing_key
+from headrace.api.schemas import Lenient
+from headrace.api.validation import validate
+from headrace.types import Answer
 from headrace.types import Request as ServiceRequest
-
-
-class Asked(TypedDict):
-    """Fields of a request to the service that its body says."""
-
-    task: TaskName
-    inputs: tuple[str, ...]
-    options: Options
-    model: NotRequired[str | None]
-    query: NotRequired[str]
-    labels: NotRequired[tuple[str, ...]]
-
-
-class Circumstances(TypedDict):
-    """Fields of a request to the service that every dialect has the same for."""
-
-    caller: Caller
-    request_id: str
-    routing_key: str | None
-    deadline: float
-
-
-class Lenient(BaseModel):
-    """An object of another dialect, some fields of which are not read: clients send what other servers take besides."""
-
-    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 class Question(Lenient):
@@ -75,7 +51,7 @@ def circumstances(request: Request, deadline: float) -> Circumstances:
     return {
         "caller": caller_of(request),
         "request_id": request.scope["state"]["request_id"],
-        "routing_key": routing_key(request),
+        "routing_key": check_routing_key(request.headers.get(ROUTING_KEY)),
         "deadline": deadline,
     }
 

@@ -9,15 +9,16 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headrace.api.rest.context import caller_of, context_of, identify, open_to_all, require_ready
-from headrace.api.rest.inference import Asked, Question, answering
+from headrace.api.asked import Asked
+from headrace.api.rest.context import caller_of, context_of, identify, open_to_all
+from headrace.api.rest.inference import Question, answering
 from headrace.api.rest.openai import ERRORS, EmbeddingsRequest, ErrorResponse, OpenAIRoute, describe_model
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.reply import json_response, spell_usage
 from headrace.api.rest.rerank import RankRequest
-from headrace.api.rest.routing import ROUTING_PARAMETER
 from headrace.api.rest.shed import Sheddable
 from headrace.api.rest.timeouts import PARAMETER
+from headrace.api.routing import ROUTING_PARAMETER
 from headrace.options import Options, Truncate
 from headrace.service import ServedModel
 from headrace.tasks import spell
@@ -134,7 +135,7 @@ async def list_models(request: Request) -> Response:
 @probes.get("/health", summary="Would a request be answered?")
 async def health(request: Request) -> Response:
     """Answer as ``/readyz`` does."""
-    require_ready(request)
+    context_of(request).require_ready()
     return json_response({"unix": time.time()})
 
 

@@ -8,14 +8,14 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headrace.api.responses import Changes, KeyShown, KeysShown, NewKeyShown
 from headrace.api.rest.body import read_model
 from headrace.api.rest.context import caller_of, context_of, identify
 from headrace.api.rest.openapi import PROBLEMS, json_body
 from headrace.api.rest.paging import LIMIT, cursor, read_page
 from headrace.api.rest.reply import json_response
-from headrace.api.rest.responses import Changes, KeyShown, KeysShown, NewKeyShown
 from headrace.api.rest.route import DirectRoute
-from headrace.api.rest.schemas import KeyChoice, RotationChoice
+from headrace.api.schemas import KeyChoice, RotationChoice
 from headrace.errors import RequestInvalid
 from headrace.keyring import NewKey, Wanted
 from headrace.records.base import spell_change, spell_key

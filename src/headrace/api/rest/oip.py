@@ -1,8 +1,4 @@
-"""The Open Inference Protocol (KServe's V2) under ``/v2``, with Triton's binary tensors.
-
-A model takes texts as a tensor of ``BYTES`` called ``text``, or as whatever it is called if it is the only one; a query
-and labels are tensors, too. ``outputs.py`` says what comes back.
-"""
+"""The Open Inference Protocol (KServe's V2) under ``/v2``, with Triton's binary tensors."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final
@@ -13,39 +9,28 @@ from pydantic import BaseModel, ConfigDict, Field
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headrace.api.rest.body import read_bytes, refuse_forms, validate
-from headrace.api.rest.context import caller_of, context_of, identify, open_to_all, require_ready
-from headrace.api.rest.inference import Lenient, ask, circumstances
+from headrace.api.open_inference import EXTENSIONS, InferParameters, ask_model, choose_outputs, describe, make_tensors
+from headrace.api.rest.body import read_bytes, refuse_forms
+from headrace.api.rest.context import caller_of, context_of, identify, open_to_all
+from headrace.api.rest.inference import ask, circumstances
 from headrace.api.rest.openapi import error_responses, json_body
-from headrace.api.rest.outputs import OUTPUTS
 from headrace.api.rest.refusals import ErrorShape, Refusal
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.route import DirectRoute
-from headrace.api.rest.routing import ROUTING_PARAMETER
 from headrace.api.rest.shed import Sheddable
-from headrace.api.rest.tensors import InputTensor, OutputTensor, read_texts, split
 from headrace.api.rest.timeouts import PARAMETER, within_timeout
-from headrace.errors import RequestInvalid
-from headrace.options import Options, Truncate
+from headrace.api.routing import ROUTING_PARAMETER
+from headrace.api.schemas import Lenient
+from headrace.api.tensors import InputTensor, OutputTensor, read_texts, split
+from headrace.api.validation import validate
 from headrace.service import ServedModel
-from headrace.types import Answer, ModelTask, Ranking
+from headrace.types import Answer, ModelTask
 from headrace.types import Request as ServiceRequest
 from headrace.version import VERSION
 
 _JSON_SIZE: Final = "inference-header-content-length"
 _BINARY: Final = "application/octet-stream"
-# What a tensor may be called: our word first, then those of MLServer's and Triton's models.
-_NAMES: Final[Mapping[str, Sequence[str]]] = {
-    "text": ("text", "args", "array_inputs", "text_input", "TEXT", "context"),
-    "query": ("query", "question"),
-    "labels": ("labels", "candidate_labels"),
-}
-_INPUTS: Final[Mapping[ModelTask, Sequence[str]]] = {
-    "answer": ("text", "query"),
-    "rerank": ("text", "query"),
-    "zeroshot": ("text", "labels"),
-}
-_EXTENSIONS: Final = ("binary_tensor_data", "parameters")
+_EXTENSIONS: Final = ("binary_tensor_data", *EXTENSIONS)
 
 
 def _write_error(refusal: Refusal) -> bytes:
@@ -57,16 +42,6 @@ ERRORS: Final = ErrorShape("application/json", _write_error, {422: 400})
 
 class _Route(DirectRoute):
     errors: ClassVar[ErrorShape] = ERRORS
-
-
-class InferParameters(Lenient):
-    """What may be chosen about a request; other parameters are not read."""
-
-    binary_data_output: bool = Field(default=False, description="Give outputs as bytes behind the JSON.")
-    truncate: Truncate = "truncate"
-    normalize: bool | None = None
-    dimensions: int | None = Field(default=None, ge=1)
-    prompt: str | None = None
 
 
 class OutputParameters(Lenient):
@@ -128,7 +103,7 @@ async def live(_request: Request) -> Response:
 @probes.get("/ready", summary="Would a request be answered?")
 async def ready(request: Request) -> Response:
     """Answer as ``/readyz`` does."""
-    require_ready(request)
+    context_of(request).require_ready()
     return json_response({"ready": True})
 
 
@@ -150,16 +125,7 @@ async def list_models(request: Request) -> Response:
 @router.get("/models/{name}", summary="Describe a model")
 async def describe_model(request: Request, name: str) -> Response:
     """Return what a model takes and gives."""
-    manifest = _find(request, name).manifest
-    inputs = _INPUTS.get(manifest.task, ("text",))
-    content = {
-        "name": manifest.name,
-        "versions": [manifest.revision],
-        "platform": "onnx_onnxv1",
-        "inputs": [{"name": each, "datatype": "BYTES", "shape": [1] if each == "query" else [-1]} for each in inputs],
-        "outputs": [output.describe(manifest) for output in OUTPUTS[manifest.task]],
-    }
-    return json_response(content)
+    return json_response(describe(_find(request, name).manifest))
 
 
 @router.get("/models/{name}/versions/{version}", summary="Describe a version of a model")
@@ -171,7 +137,7 @@ async def describe_version(request: Request, name: str, version: str) -> Respons
 @router.get("/models/{name}/ready", summary="Is a model ready?")
 async def model_ready(request: Request, name: str) -> Response:
     """Answer if the model is loaded and the server answers."""
-    require_ready(request)
+    context_of(request).require_ready()
     return json_response({"name": _find(request, name).manifest.name, "ready": True})
 
 
@@ -202,18 +168,13 @@ async def infer(request: Request, name: str) -> Response:
         refuse_forms(request)
         asked, texts = _read(await read_bytes(request, server), request.headers.get(_JSON_SIZE))
         task = service.task_of(caller_of(request), name)
-        wanted, given = _choose_outputs(asked, task), _sort(texts, task)
+        wanted = _choose_outputs(asked, task)
         question = ServiceRequest(
-            task=task,
-            inputs=given["text"],
-            query=_one(given["query"]) if "query" in given else None,
-            labels=given.get("labels", ()),
-            model=name,
-            options=_options(asked.parameters),
-            **circumstances(request, deadline),
+            **ask_model(name, task, texts, asked.parameters.options()), **circumstances(request, deadline)
         )
         answer = await ask(request, question)
-        return _respond(asked, answer, _tensors(answer, task, wanted), request.scope["state"]["request_id"])
+        tensors = zip(make_tensors(answer, task, list(wanted)), wanted.values(), strict=True)
+        return _respond(asked, answer, list(tensors), request.scope["state"]["request_id"])
 
 
 @router.post(
@@ -233,56 +194,12 @@ def _read(data: bytes, json_size: str | None) -> tuple[InferRequest, Mapping[str
     return asked, read_texts(asked.inputs, blobs)
 
 
-def _sort(texts: Mapping[str, tuple[str, ...]], task: ModelTask) -> dict[str, tuple[str, ...]]:
-    """Return texts by our names for what they are; of a task that reads one tensor it may have any name."""
-    needed = _INPUTS.get(task, ("text",))
-    if len(needed) == len(texts) == 1:
-        return {"text": next(iter(texts.values()))}
-    found = {role: [texts[name] for name in _NAMES[role] if name in texts] for role in needed}
-    if len(texts) != len(needed) or any(len(named) != 1 for named in found.values()):
-        got = ", ".join(map(repr, texts))[:200] or "none"
-        raise RequestInvalid(
-            f"{task!r} needs inputs called {' and '.join(map(repr, needed))}; got {got}", field="inputs"
-        )
-    return {role: named[0] for role, named in found.items()}
-
-
-def _one(texts: tuple[str, ...]) -> str:
-    if len(texts) != 1:
-        raise RequestInvalid(f"there are {len(texts)} queries; send one, and a request for each", field="inputs")
-    return texts[0]
-
-
-def _options(chosen: InferParameters) -> Options:
-    return Options(
-        truncate=chosen.truncate, normalize=chosen.normalize, dimensions=chosen.dimensions, prompt=chosen.prompt
-    )
-
-
 def _choose_outputs(asked: InferRequest, task: ModelTask) -> Mapping[str, bool]:
-    """Return the names of the outputs that are wanted, and whether as bytes.
-
-    Raises:
-        RequestInvalid: The model has no such output.
-    """
+    """Return the names of the outputs that are wanted, and whether as bytes; raises as ``choose_outputs``."""
     by_default = asked.parameters.binary_data_output
-    known = [output.name for output in OUTPUTS[task]]
-    if asked.outputs is None:
-        return dict.fromkeys(known, by_default)
-    for index, choice in enumerate(asked.outputs):
-        if choice.name not in known:
-            raise RequestInvalid(
-                f"there is no output {choice.name[:80]!r}; the model has {', '.join(known)}", field=f"outputs[{index}]"
-            )
-    chosen = {each.name: each.parameters.binary_data for each in asked.outputs}
-    return {name: by_default if binary is None else binary for name, binary in chosen.items()}
-
-
-def _tensors(answer: Answer, task: ModelTask, wanted: Mapping[str, bool]) -> list[tuple[OutputTensor, bool]]:
-    """Return the tensors that are wanted, with whether as bytes; a ranking in the order of its texts."""
-    results = sorted(answer.results, key=lambda each: each.index if isinstance(each, Ranking) else 0)
-    outputs = {output.name: output for output in OUTPUTS[task]}
-    return [(outputs[name].tensor(results), is_binary) for name, is_binary in wanted.items()]
+    given = {each.name: each.parameters.binary_data for each in asked.outputs or ()}
+    names = choose_outputs(None if asked.outputs is None else [each.name for each in asked.outputs], task)
+    return {name: by_default if given.get(name) is None else bool(given[name]) for name in names}
 
 
 def _respond(

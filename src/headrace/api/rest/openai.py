@@ -16,15 +16,16 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace import errors
+from headrace.api.asked import Asked
 from headrace.api.rest.context import caller_of, context_of, identify
-from headrace.api.rest.inference import Asked, Question, answering, holds_ids
+from headrace.api.rest.inference import Question, answering, holds_ids
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.refusals import ErrorShape, Refusal
 from headrace.api.rest.reply import json_response, spell_usage
 from headrace.api.rest.route import DirectRoute
-from headrace.api.rest.routing import ROUTING_PARAMETER
 from headrace.api.rest.shed import Sheddable
 from headrace.api.rest.timeouts import PARAMETER
+from headrace.api.routing import ROUTING_PARAMETER
 from headrace.models.manifest import Manifest
 from headrace.options import Options, Truncate
 from headrace.types import Answer, Embedding, FloatArray

@@ -9,9 +9,9 @@ from fastapi.routing import APIRoute
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from headrace.api.responses import Problem
 from headrace.api.rest.context import open_to_all
 from headrace.api.rest.problems import PROBLEM
-from headrace.api.rest.responses import Problem
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 

@@ -11,10 +11,10 @@ from typing import ClassVar, Final
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from headrace.api.request_ids import new_request_id
 from headrace.api.rest.body import BODY_KEY
 from headrace.api.rest.disconnect import DISCONNECT_KEY, Disconnect
 from headrace.api.rest.problems import PROBLEM
-from headrace.api.rest.request_ids import new_request_id
 from headrace.api.rest.whole import Whole, read_headers, read_whole
 from headrace.errors import HeadraceError, RequestMalformed, RequestTimeout, RequestTooLarge
 

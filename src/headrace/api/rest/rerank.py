@@ -11,8 +11,8 @@ from fastapi import APIRouter, Depends
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from starlette.responses import Response
 
+from headrace.api.asked import Asked
 from headrace.api.rest.context import identify
-from headrace.api.rest.inference import Asked
 from headrace.api.rest.reply import json_response, spell_usage
 from headrace.api.rest.shed import Sheddable
 from headrace.api.rest.tei import BY_NAME, ERRORS, TEI_ERRORS, Cut, TeiRoute, add_question, compute_headers

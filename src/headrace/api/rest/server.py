@@ -11,8 +11,8 @@ from typing import Final
 import uvicorn
 from starlette.types import ASGIApp
 
+from headrace.api.context import Context
 from headrace.api.rest.app import SHEDDABLE
-from headrace.api.rest.context import Context
 from headrace.api.rest.protocol import BoundedProtocol
 from headrace.api.rest.shed import Shedder
 from headrace.errors import PortTaken, SettingInvalid

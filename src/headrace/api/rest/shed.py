@@ -11,10 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from headrace.api.rest.context import Context
+from headrace.api.context import Context
+from headrace.api.request_ids import choose_request_id
 from headrace.api.rest.problems import PROBLEM
 from headrace.api.rest.refusals import STATUS, ErrorShape, retry_after
-from headrace.api.rest.request_ids import choose_request_id
 from headrace.errors import QueueFull
 from headrace.observe.base import RequestsShed
 from headrace.types import TaskName

@@ -7,10 +7,10 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from headrace.api.rest.context import caller_of, context_of, identify, open_to_all, require_ready
+from headrace.api.responses import Probe
+from headrace.api.rest.context import caller_of, context_of, identify, open_to_all
 from headrace.api.rest.openapi import PROBLEMS
 from headrace.api.rest.reply import json_response
-from headrace.api.rest.responses import Probe
 from headrace.api.rest.route import DirectRoute
 from headrace.auth.base import require
 from headrace.errors import RouteUnknown
@@ -77,7 +77,7 @@ async def livez(_request: Request) -> Response:
 @probes.get("/readyz", summary="Would a request be answered?", response_model=Probe)
 async def readyz(request: Request) -> Response:
     """Answer 200 after every model has passed a real probe inference and until the server stops."""
-    require_ready(request)
+    context_of(request).require_ready()
     return json_response({"status": "ready"})
 
 

@@ -17,22 +17,23 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace import errors
-from headrace.api.rest.context import caller_of, context_of, identify, open_to_all, require_ready
-from headrace.api.rest.inference import Asked, Question, answering, answering_by_name, holds_ids
+from headrace.api.asked import Asked
+from headrace.api.rest.context import caller_of, context_of, identify, open_to_all
+from headrace.api.rest.inference import Question, answering, answering_by_name, holds_ids
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.refusals import INTERNAL_CODE, ErrorShape, Refusal
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.route import DirectRoute
-from headrace.api.rest.routing import ROUTING_PARAMETER
 from headrace.api.rest.shed import Sheddable
 from headrace.api.rest.timeouts import PARAMETER
+from headrace.api.routing import ROUTING_PARAMETER
+from headrace.api.tei import describe_server
 from headrace.errors import RequestInvalid, TaskUnsupported
 from headrace.models.manifest import Manifest
 from headrace.options import Options, Truncate
 from headrace.service import ServedModel
 from headrace.tasks import spell
 from headrace.types import Answer, Embedding, Similarity, TaskName
-from headrace.version import VERSION
 
 BY_NAME: Final = "/models/{name}"
 """Before a path of this dialect: the model that answers."""
@@ -256,7 +257,7 @@ for _path, (_, _shape, _summary) in _QUESTIONS.items():
 @probes.get("/health", summary="Would a request be answered?")
 async def health(request: Request) -> Response:
     """Answer as ``/readyz`` does, where clients and what is deployed around them ask."""
-    require_ready(request)
+    context_of(request).require_ready()
     return json_response({"status": "ok", "unix": time.time()})
 
 
@@ -273,21 +274,12 @@ async def info_by_name(request: Request, name: str) -> Response:
 
 
 def _describe(request: Request, served: ServedModel) -> Response:
-    manifest, plan, settings = served.manifest, served.plan, context_of(request).settings
     content = {
-        "model_id": manifest.lineage.source,
-        "model_sha": manifest.revision,
-        "model_dtype": plan.precision,
-        "served_model_name": manifest.name,
-        "model_type": _kind(manifest),
-        "max_concurrent_requests": settings.engine.max_queued_texts,
-        "max_input_length": manifest.max_tokens,
-        "max_batch_tokens": plan.token_budget,
-        "max_batch_requests": None,
-        "max_client_batch_size": settings.limits.max_inputs,
+        **describe_server(served, context_of(request).settings),
+        "served_model_name": served.manifest.name,
+        "model_type": _kind(served.manifest),
         "auto_truncate": True,
-        "tokenization_workers": plan.sessions,
-        "version": VERSION,
+        "max_batch_requests": None,
         "sha": None,
         "docker_label": None,
     }

@@ -7,13 +7,13 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headrace.api.responses import RolesResponse
 from headrace.api.rest.body import read_model
 from headrace.api.rest.context import caller_of, context_of, identify
 from headrace.api.rest.openapi import PROBLEMS, json_body
 from headrace.api.rest.reply import json_response
-from headrace.api.rest.responses import RolesResponse
 from headrace.api.rest.route import DirectRoute
-from headrace.api.rest.schemas import CandidateChoice, VersionChoice
+from headrace.api.schemas import CandidateChoice, VersionChoice
 from headrace.models.roles import Candidate, Roles
 
 router: Final = APIRouter(

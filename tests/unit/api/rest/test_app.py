@@ -14,10 +14,11 @@ from pydantic import TypeAdapter
 from starlette.types import Message
 from tests.support.services import ServiceUnderTest, service_under_test
 
+from headrace.api.context import Context
+from headrace.api.responses import EmbedResponse, Models, Problem, SimilarityResponse
 from headrace.api.rest.app import build_app, build_routes
-from headrace.api.rest.context import Context, identify, open_to_all
+from headrace.api.rest.context import identify, open_to_all
 from headrace.api.rest.refusals import STATUS
-from headrace.api.rest.responses import EmbedResponse, Models, Problem, SimilarityResponse
 from headrace.auth.base import Credentials
 from headrace.errors import error_classes
 from headrace.observe.base import REQUEST_ID, ResponseSent

@@ -13,9 +13,9 @@ from tests.support.facts import Recorder
 from tests.support.server import Reply
 from tests.support.services import ServiceUnderTest, ask, service_under_test
 
+from headrace.api.context import Context
 from headrace.api.rest import huggingface, infinity, native, oip, openai, rerank, tei
 from headrace.api.rest.app import SHEDDABLE, build_app
-from headrace.api.rest.context import Context
 from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.server import RestServer, bind
 from headrace.errors import QueueFull

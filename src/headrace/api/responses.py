@@ -5,7 +5,7 @@ from typing import Generic, Literal, TypeVar
 
 from pydantic import Field
 
-from headrace.api.rest.schemas import Shape
+from headrace.api.schemas import Shape
 from headrace.models.roles import CandidateKind
 from headrace.service import ServedModel
 from headrace.types import Scope, TaskName

@@ -12,13 +12,15 @@ from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from headrace.api.rest.body import parse_json
+from headrace.api.validation import parse_json
 from headrace.errors import RequestInvalid, RequestMalformed
 from headrace.types import FloatArray
 
+BINARY_SIZE: Final = "binary_data_size"
+"""Parameter of a tensor that says how many of the bytes behind the JSON are its."""
+
 _LENGTH: Final = struct.Struct("<I")
 _FLOAT: Final = struct.Struct("<f")
-_SIZE: Final = "binary_data_size"
 _MAX_AXES: Final = 8
 _MAX_SHOWN: Final = 80
 
@@ -55,7 +57,7 @@ class OutputTensor:
     def as_bytes(self) -> tuple[dict[str, Any], bytes]:
         """Return it without its data, and that."""
         data = b"".join(map(_write, self.data))
-        return {**self._describe(), "parameters": {_SIZE: len(data)}}, data
+        return {**self._describe(), "parameters": {BINARY_SIZE: len(data)}}, data
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
@@ -105,7 +107,7 @@ def read_texts(tensors: Sequence[InputTensor], blobs: bytes) -> Mapping[str, tup
             raise RequestInvalid(f"{name!r} is {tensor.datatype[:_MAX_SHOWN]!r}; send texts, as BYTES", field=field)
         if tensor.name in found:
             raise RequestInvalid(f"{name!r} is there twice; send each input once", field=field)
-        size = tensor.parameters.get(_SIZE)
+        size = tensor.parameters.get(BINARY_SIZE)
         if size is None:
             texts = tuple(_flatten(tensor.data or (), field))
         else:
@@ -120,7 +122,7 @@ def read_texts(tensors: Sequence[InputTensor], blobs: bytes) -> Mapping[str, tup
 def _cut(blobs: bytes, at: int, size: Any, field: str) -> bytes:
     if not isinstance(size, int) or isinstance(size, bool) or not 0 <= size <= len(blobs) - at:
         raise RequestInvalid(
-            f"{_SIZE} is {str(size)[:40]} and {len(blobs) - at} bytes are left behind the JSON", field=field
+            f"{BINARY_SIZE} is {str(size)[:40]} and {len(blobs) - at} bytes are left behind the JSON", field=field
         )
     return blobs[at : at + size]
 

@@ -2,8 +2,6 @@
 
 from typing import Any, Final
 
-from starlette.requests import Request
-
 from headrace.errors import RequestInvalid
 
 HEADER: Final = "x-routing-key"
@@ -20,13 +18,12 @@ ROUTING_PARAMETER: Final[dict[str, Any]] = {
 """For the OpenAPI document."""
 
 
-def routing_key(request: Request) -> str | None:
+def check_routing_key(key: str | None) -> str | None:
     """Return the key of a request, if it has one.
 
     Raises:
         RequestInvalid: It is too long.
     """
-    key = request.headers.get(HEADER)
     if key is not None and len(key) > _MAX_KEY:
         raise RequestInvalid(f"{HEADER} has {len(key)} characters; at most {_MAX_KEY} are read", field=HEADER)
     return key or None

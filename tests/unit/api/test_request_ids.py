@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from headrace.api.rest.request_ids import choose_request_id, new_request_id
+from headrace.api.request_ids import choose_request_id, new_request_id
 
 
 def test_new_ids_differ_and_have_one_shape():

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from headrace.api.rest.tensors import InputTensor, OutputTensor, read_texts, split
+from headrace.api.tensors import InputTensor, OutputTensor, read_texts, split
 from headrace.errors import RequestInvalid, RequestMalformed
 
 TEXTS = ["a", "", "größer 水"]

@@ -1,6 +1,7 @@
 """The shapes of the native dialect: what is sent."""
 
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -8,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from headrace.keyring import LONGEST, MOST_MODELS, TENANT
 from headrace.models.roles import CandidateKind
 from headrace.options import Aggregation, Options, Truncate
-from headrace.types import MODEL_NAME, Scope
+from headrace.types import MODEL_NAME, Scope, TaskName
 
 _DEFAULTS: Final = Options()
 
@@ -17,6 +18,12 @@ class Shape(BaseModel):
     """An object of exactly these fields."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Lenient(BaseModel):
+    """An object of another dialect, some fields of which are not read: clients send what other servers take besides."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
 
 
 def _truncate(whole: str) -> Any:
@@ -318,3 +325,15 @@ Inputs = (
     | ZeroshotRequest
 )
 """What a task is asked with."""
+
+INPUTS: Final[Mapping[TaskName, type[Inputs]]] = {
+    "answer": AnswerRequest,
+    "classify": ClassifyRequest,
+    "embed": EmbedRequest,
+    "extract": ExtractRequest,
+    "fill": FillRequest,
+    "regress": RegressRequest,
+    "rerank": RerankRequest,
+    "similarity": SimilarityRequest,
+    "zeroshot": ZeroshotRequest,
+}

@@ -6,7 +6,7 @@ from typing import Any, Final, Literal, cast
 
 import orjson
 
-from headrace.api.rest.tensors import OutputTensor
+from headrace.api.tensors import OutputTensor
 from headrace.models.manifest import Manifest
 from headrace.tasks import spell
 from headrace.types import Classification, Embedding, ModelTask, Ranking, Regression, Result

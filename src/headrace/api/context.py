@@ -1,0 +1,45 @@
+"""What the doors share: the service, the guard, the settings and who is told."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from headrace.auth.base import Guard
+from headrace.errors import ServiceUnready
+from headrace.keyring import Keyring
+from headrace.observe.base import Observer
+from headrace.service import Service
+from headrace.settings import Settings
+
+
+class MetricsSource(Protocol):
+    """Something that can show the metrics."""
+
+    def render(self) -> bytes:
+        """Return the metrics in Prometheus' text format, version 0.0.4."""
+        ...
+
+
+@dataclass(slots=True)
+class Context:
+    """What the doors share.
+
+    Attributes:
+        is_draining: Set when the server stops; each response then closes its connection.
+    """
+
+    service: Service
+    keyring: Keyring
+    guard: Guard
+    settings: Settings
+    observer: Observer
+    metrics: MetricsSource
+    is_draining: bool = False
+
+    def require_ready(self) -> None:
+        """Let a probe pass if a request would be answered: every model has passed a real one, and no stop has begun.
+
+        Raises:
+            ServiceUnready: It would not.
+        """
+        if self.is_draining or not self.service.is_ready:
+            raise ServiceUnready("the models are loading or the server is stopping; ask again later", retry_after_s=1)

@@ -1,0 +1,86 @@
+"""The gRPC server: bounded in what it takes, bound before models are loaded, and stopped without losing a call."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+from typing import Final
+
+import grpc
+
+from headrace.api.context import Context
+from headrace.api.grpc import native, open_inference, tei
+from headrace.api.grpc.health import Health
+from headrace.api.grpc.reflection import reflect
+from headrace.api.grpc.rpcs import Declarations, GuardedHandlers
+from headrace.errors import PortTaken
+from headrace.settings import ServerSettings
+
+# Calls at once, streams included: each may hold a message of ``server.max_body_bytes``.
+_MAX_CALLS: Final = 2048
+_MAX_STREAMS: Final = 1024  # of one connection
+_PING_MS: Final = 60_000  # after which a connection that says nothing is asked whether it is there
+_LEAST_PING_MS: Final = 10_000  # between pings of a client; gRPC would hang up on one that pings more than every 5 min
+_SERVED: Final[Declarations] = {**native.SERVICES, **open_inference.SERVICES, **tei.SERVICES}
+
+
+def declare() -> Declarations:
+    """Return every RPC of the server."""
+    names = [service.full_name for service in _SERVED]
+    health = Health(names).declarations
+    return {**_SERVED, **health, **reflect([*names, *(service.full_name for service in health)])}
+
+
+class GrpcServer:
+    """Answers calls on a port.
+
+    A message that is compressed is refused (``UNIMPLEMENTED``): gRPC checks its size before it is unpacked, not after.
+
+    Args:
+        settings: Of the server; the limits of the REST door hold here as well.
+
+    Raises:
+        PortTaken: Another process listens there.
+    """
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+        self._server = grpc.aio.server(
+            maximum_concurrent_rpcs=_MAX_CALLS,
+            options=[
+                ("grpc.so_reuseport", 0),  # two servers would share a port, and each get half of the calls
+                ("grpc.max_receive_message_length", settings.max_body_bytes),
+                ("grpc.max_send_message_length", -1),  # an answer is as long as it is
+                ("grpc.max_metadata_size", settings.max_header_bytes),
+                ("grpc.absolute_max_metadata_size", settings.max_header_bytes),
+                ("grpc.max_concurrent_streams", _MAX_STREAMS),
+                ("grpc.compression_enabled_algorithms_bitset", 1),  # none
+                ("grpc.keepalive_time_ms", _PING_MS),
+                ("grpc.keepalive_permit_without_calls", 1),
+                ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_MS),
+            ],
+        )
+        where = f"[{settings.host}]" if ":" in settings.host else settings.host
+        try:
+            self.port = self._server.add_insecure_port(f"{where}:{settings.grpc_port}")
+        except RuntimeError as error:
+            raise PortTaken(
+                f"cannot listen on {where}:{settings.grpc_port} for gRPC; stop what listens there, or choose another"
+                " --grpc-port"
+            ) from error
+        self.address = f"{where}:{self.port}"
+
+    @contextlib.asynccontextmanager
+    async def serving(self, context: Context, stop: asyncio.Event) -> AsyncIterator[None]:
+        """Answer calls until ``stop`` is set, or the block ends; what was begun then is answered before it ends."""
+        self._server.add_generic_rpc_handlers((GuardedHandlers(context, declare()),))
+        await self._server.start()
+        stopping = asyncio.create_task(self._stop_on(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await stopping
+
+    async def _stop_on(self, stop: asyncio.Event) -> None:
+        await stop.wait()
+        await self._server.stop(self._settings.drain_timeout_s)
