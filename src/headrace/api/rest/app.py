@@ -6,7 +6,20 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from headrace.api.rest import cacheable, huggingface, infinity, keys, native, oip, openai, rerank, system, tei, versions
+from headrace.api.rest import (
+    cacheable,
+    huggingface,
+    infinity,
+    keys,
+    moderations,
+    native,
+    oip,
+    openai,
+    rerank,
+    system,
+    tei,
+    versions,
+)
 from headrace.api.rest.context import Context
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.openapi import describe
@@ -16,6 +29,7 @@ from headrace.version import VERSION
 SHEDDABLE: Final[Mapping[str, Sheddable]] = {
     **native.SHEDDABLE,
     **openai.SHEDDABLE,
+    **moderations.SHEDDABLE,
     **tei.SHEDDABLE,
     **rerank.SHEDDABLE,
     **infinity.SHEDDABLE,
@@ -29,6 +43,7 @@ _ROUTERS: Final = (
     versions.router,
     keys.router,
     openai.router,
+    moderations.router,
     tei.router,
     tei.probes,
     rerank.router,
@@ -41,7 +56,7 @@ _ROUTERS: Final = (
     system.router,
     system.pages,
 )
-_DIALECTS: Final = (native, versions, keys, openai, tei, rerank, huggingface, infinity, oip)
+_DIALECTS: Final = (native, versions, keys, openai, moderations, tei, rerank, huggingface, infinity, oip)
 _SHAPES: Final = [shape for dialect in _DIALECTS for shape in dialect.SHAPES]
 
 

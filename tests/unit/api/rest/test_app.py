@@ -206,6 +206,7 @@ async def test_the_document_describes_every_route_and_resolves(client: httpx.Asy
         "/metrics",
         "/health",
         "/v1/embeddings",
+        "/v1/moderations",
         "/v1/models",
         "/v1/models/{name}",
         *V2,

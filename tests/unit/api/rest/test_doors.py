@@ -50,6 +50,7 @@ ASKING: Final = [
     *(native(task, query="q") for task in ("answer", "rerank", "similarity")),
     native("zeroshot", labels=["b"]),
     openai("/v1/embeddings", input="a"),
+    openai("/v1/moderations", input="a"),
     openai("/infinity/embeddings", input="a"),
     openai("/infinity/classify", input=["a"]),
     openai("/infinity/rerank", query="q", documents=["a"]),
