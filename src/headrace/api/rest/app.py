@@ -8,6 +8,7 @@ from starlette.types import ASGIApp
 
 from headrace.api.rest import (
     cacheable,
+    cohere,
     huggingface,
     infinity,
     keys,
@@ -32,6 +33,7 @@ SHEDDABLE: Final[Mapping[str, Sheddable]] = {
     **moderations.SHEDDABLE,
     **tei.SHEDDABLE,
     **rerank.SHEDDABLE,
+    **cohere.SHEDDABLE,
     **infinity.SHEDDABLE,
     **huggingface.SHEDDABLE,
     **oip.SHEDDABLE,
@@ -47,6 +49,7 @@ _ROUTERS: Final = (
     tei.router,
     tei.probes,
     rerank.router,
+    cohere.router,
     huggingface.router,
     infinity.router,
     infinity.probes,
@@ -56,7 +59,7 @@ _ROUTERS: Final = (
     system.router,
     system.pages,
 )
-_DIALECTS: Final = (native, versions, keys, openai, moderations, tei, rerank, huggingface, infinity, oip)
+_DIALECTS: Final = (native, versions, keys, openai, moderations, tei, rerank, cohere, huggingface, infinity, oip)
 _SHAPES: Final = [shape for dialect in _DIALECTS for shape in dialect.SHAPES]
 
 

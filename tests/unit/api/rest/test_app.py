@@ -37,6 +37,7 @@ V2 = (
         for rest in ("", "/ready", "/infer")
     ),
 )
+COHERE = ("/v1/embed", "/v2/embed")
 TEI = ("/embed", "/predict", "/similarity", "/info", "/rerank", "/v1/rerank", "/v2/rerank")
 
 
@@ -212,7 +213,8 @@ async def test_the_document_describes_every_route_and_resolves(client: httpx.Asy
         *V2,
         *(f"/infinity/{path}" for path in ("embeddings", "rerank", "classify", "models", "health")),
         *TEI,
-        *(f"/models/{{name}}{path}" for path in ("", *TEI)),
+        *COHERE,
+        *(f"/models/{{name}}{path}" for path in ("", *TEI, *COHERE)),
     }
     text = json.dumps(document)
     for reference in {part.split('"')[0] for part in text.split('"$ref": "')[1:]}:

@@ -64,6 +64,7 @@ ASKING: Final = [
         for model in ("", "/models/fake")
         for path in ("/rerank", "/v1/rerank", "/v2/rerank")
     ),
+    *(tei(f"{model}{path}", texts=["a"]) for model in ("", "/models/fake") for path in ("/v1/embed", "/v2/embed")),
     tei("/models/fake", **TEXT),
     *(
         Asking(

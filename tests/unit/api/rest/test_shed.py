@@ -13,7 +13,7 @@ from tests.support.facts import Recorder
 from tests.support.server import Reply
 from tests.support.services import ServiceUnderTest, ask, service_under_test
 
-from headrace.api.rest import huggingface, infinity, moderations, native, oip, openai, rerank, tei
+from headrace.api.rest import cohere, huggingface, infinity, moderations, native, oip, openai, rerank, tei
 from headrace.api.rest.app import SHEDDABLE, build_app
 from headrace.api.rest.context import Context
 from headrace.api.rest.route import DirectRoute
@@ -126,7 +126,7 @@ async def shed(server: Server) -> int:
 def test_every_path_that_asks_for_an_answer_is_shed_in_its_own_shape():
     posts = {
         route.path: route.errors
-        for dialect in (native, openai, moderations, tei, rerank, infinity, huggingface, oip)
+        for dialect in (native, openai, moderations, tei, rerank, cohere, infinity, huggingface, oip)
         for route in dialect.router.routes
         if isinstance(route, DirectRoute)
         and "POST" in (route.methods or ())
