@@ -110,7 +110,7 @@ class Service:
             key = request.routing_key or request.request_id
             model = self._models.choose(request.model, TASKS[request.task].model, key)  # look up the model
             require_model(request.caller, model.name)
-            seen.model = model.name
+            seen.model, seen.revision = model.name, model.revision
             with self._models.hold(model):
                 answer = await self._answer(request, model, started, key)
                 seen.answer = answer if allowance is None else replace(answer, allowance=allowance)

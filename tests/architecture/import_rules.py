@@ -46,6 +46,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "models.roles",
         "auth.base",
         "observe.base",
+        "observe.counts",
         "records.base",
     ),
     "adapters": (*_ZERO, "auth", "limits", "cache", "redis", "records", "keyring"),

@@ -17,6 +17,7 @@ from headrace.api.rest import (
     oip,
     openai,
     rerank,
+    statistics,
     system,
     tei,
     versions,
@@ -53,6 +54,7 @@ _ROUTERS: Final = (
     huggingface.router,
     infinity.router,
     infinity.probes,
+    statistics.router,  # before the models: /v2/models/stats is none
     oip.router,
     oip.probes,
     system.probes,

@@ -10,6 +10,7 @@ from headrace.auth.base import Credentials, Guard
 from headrace.errors import ServiceUnready
 from headrace.keyring import Keyring
 from headrace.observe.base import Observer
+from headrace.observe.counts import VersionCounts
 from headrace.service import Service
 from headrace.settings import Settings
 from headrace.types import Caller
@@ -37,6 +38,7 @@ class Context:
     settings: Settings
     observer: Observer
     metrics: MetricsSource
+    counts: VersionCounts
     is_draining: bool = False
 
 

@@ -45,7 +45,7 @@ _INPUTS: Final[Mapping[ModelTask, Sequence[str]]] = {
     "rerank": ("text", "query"),
     "zeroshot": ("text", "labels"),
 }
-_EXTENSIONS: Final = ("binary_tensor_data", "parameters")
+_EXTENSIONS: Final = ("binary_tensor_data", "parameters", "statistics")
 
 
 def _write_error(refusal: Refusal) -> bytes:
@@ -55,7 +55,9 @@ def _write_error(refusal: Refusal) -> bytes:
 ERRORS: Final = ErrorShape("application/json", _write_error, {422: 400})
 
 
-class _Route(DirectRoute):
+class OipRoute(DirectRoute):
+    """A route of this dialect."""
+
     errors: ClassVar[ErrorShape] = ERRORS
 
 
@@ -103,16 +105,17 @@ class InferError(BaseModel):
     error: str
 
 
-_DOCUMENTED: Final = error_responses(InferError, ERRORS.media_type)
+DOCUMENTED: Final = error_responses(InferError, ERRORS.media_type)
+"""Its errors, for the OpenAPI document."""
 router: Final = APIRouter(
-    prefix="/v2", dependencies=[Depends(identify)], tags=["inference"], responses=_DOCUMENTED, route_class=_Route
+    prefix="/v2", dependencies=[Depends(identify)], tags=["inference"], responses=DOCUMENTED, route_class=OipRoute
 )
 probes: Final = APIRouter(
     prefix="/v2/health",
     dependencies=[Depends(open_to_all)],
     tags=["inference"],
-    responses=_DOCUMENTED,
-    route_class=_Route,
+    responses=DOCUMENTED,
+    route_class=OipRoute,
 )
 SHEDDABLE: Final = {"/v2/models/{name}/infer": Sheddable(None, ERRORS)}  # versions are asked by who tries them out
 SHAPES: Final[tuple[type[BaseModel], ...]] = (InferRequest, InferError)

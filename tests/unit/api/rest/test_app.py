@@ -30,11 +30,12 @@ V2 = (
     "/v2",
     "/v2/health/live",
     "/v2/health/ready",
+    "/v2/models/stats",
     "/v2/repository/index",
     *(
         f"/v2/models/{{name}}{version}{rest}"
         for version in ("", "/versions/{version}")
-        for rest in ("", "/ready", "/infer")
+        for rest in ("", "/ready", "/infer", "/stats")
     ),
 )
 COHERE = ("/v1/embed", "/v2/embed")
