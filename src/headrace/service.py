@@ -226,6 +226,11 @@ class Service:
         async with self._changing(caller, "model.promoted", name, revision):
             return await self._rollout.promote(name, revision)
 
+    async def settle(self, caller: Caller, name: str) -> None:
+        """Let those versions of a model answer that the store says; raises as ``promote``."""
+        async with self._changing(caller, "model.settled", name):
+            await self._rollout.settle_now(name)
+
     async def roll_back(self, caller: Caller, name: str) -> Roles:
         """Make the champion of before the champion again; raises as ``promote``."""
         async with self._changing(caller, "model.rolled_back", name):

@@ -36,6 +36,16 @@ def successes(model: str, **options: Any) -> int:
     return sum(each["inference_stats"]["success"]["count"] for each in counted)
 
 
+client.load_model("tiny", headers=HEADERS)
+for refused in (
+    lambda: client.load_model("tiny", headers=HEADERS, config='{"backend": "python"}'),
+    lambda: client.unload_model("tiny", headers=HEADERS),
+    lambda: client.load_model("nothing", headers=HEADERS),
+):
+    assert str(refusal(triton.InferenceServerException, refused))
+assert client.is_model_ready("tiny", headers=HEADERS)
+
+
 expected = np.array(VECTORS, np.float32)
 asked_before = successes("tiny")
 for given in (

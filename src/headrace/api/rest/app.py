@@ -16,6 +16,7 @@ from headrace.api.rest import (
     native,
     oip,
     openai,
+    repository,
     rerank,
     statistics,
     system,
@@ -56,12 +57,26 @@ _ROUTERS: Final = (
     infinity.probes,
     statistics.router,  # before the models: /v2/models/stats is none
     oip.router,
+    repository.router,
     oip.probes,
     system.probes,
     system.router,
     system.pages,
 )
-_DIALECTS: Final = (native, versions, keys, openai, moderations, tei, rerank, cohere, huggingface, infinity, oip)
+_DIALECTS: Final = (
+    native,
+    versions,
+    keys,
+    openai,
+    moderations,
+    tei,
+    rerank,
+    cohere,
+    huggingface,
+    infinity,
+    oip,
+    repository,
+)
 _SHAPES: Final = [shape for dialect in _DIALECTS for shape in dialect.SHAPES]
 
 

@@ -45,7 +45,7 @@ _INPUTS: Final[Mapping[ModelTask, Sequence[str]]] = {
     "rerank": ("text", "query"),
     "zeroshot": ("text", "labels"),
 }
-_EXTENSIONS: Final = ("binary_tensor_data", "parameters", "statistics")
+_EXTENSIONS: Final = ("binary_tensor_data", "model_repository", "parameters", "statistics")
 
 
 def _write_error(refusal: Refusal) -> bytes:
@@ -140,14 +140,6 @@ async def ready(request: Request) -> Response:
 async def describe_server(_request: Request) -> Response:
     """Say what is spoken here."""
     return json_response({"name": "headrace", "version": VERSION, "extensions": _EXTENSIONS})
-
-
-@router.post("/repository/index", summary="List the models")
-async def list_models(request: Request) -> Response:
-    """Return every version that is loaded; the body is not read."""
-    served = context_of(request).service.list_models(caller_of(request))
-    state = {"state": "READY", "reason": ""}
-    return json_response([{"name": each.manifest.name, "version": each.manifest.revision, **state} for each in served])
 
 
 @router.get("/models/{name}", summary="Describe a model")

@@ -32,6 +32,8 @@ V2 = (
     "/v2/health/ready",
     "/v2/models/stats",
     "/v2/repository/index",
+    "/v2/repository/models/{name}/load",
+    "/v2/repository/models/{name}/unload",
     *(
         f"/v2/models/{{name}}{version}{rest}"
         for version in ("", "/versions/{version}")

@@ -253,6 +253,7 @@ async def test_the_server_says_what_it_is_and_which_models_it_has(door: Door):
     for path in ("/v2", "/v2/"):
         assert (await door.client.get(path)).json()["extensions"] == [
             "binary_tensor_data",
+            "model_repository",
             "parameters",
             "statistics",
         ]
