@@ -41,7 +41,7 @@ V2 = (
     ),
 )
 COHERE = ("/v1/embed", "/v2/embed")
-TEI = ("/embed", "/predict", "/similarity", "/info", "/rerank", "/v1/rerank", "/v2/rerank")
+TEI = ("/embed", "/embed_sparse", "/predict", "/similarity", "/info", "/rerank", "/v1/rerank", "/v2/rerank")
 
 
 @pytest.fixture

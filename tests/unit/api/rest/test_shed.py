@@ -131,6 +131,7 @@ def test_every_path_that_asks_for_an_answer_is_shed_in_its_own_shape():
         if isinstance(route, DirectRoute)
         and "POST" in (route.methods or ())
         and "version" not in route.param_convertors
+        and not route.path.endswith("/embed_sparse")  # which needs none
     }
     assert posts == {path: sheddable.errors for path, sheddable in SHEDDABLE.items()}
 
