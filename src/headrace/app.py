@@ -37,6 +37,7 @@ from headrace.memory import settle_memory
 from headrace.models.folder import ModelFolder
 from headrace.models.store import LocalStore
 from headrace.observe.base import Observer, Observers
+from headrace.observe.counts import OfVersion, VersionCounts
 from headrace.observe.logs import LogObserver
 from headrace.observe.metrics import Metrics
 from headrace.records.base import Records
@@ -138,8 +139,8 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
         HeadraceError: Why the server cannot start.
     """
     settings = loaded.settings
-    metrics = Metrics()
-    observer = Observers([metrics, LogObserver()])
+    metrics, counts = Metrics(), VersionCounts()
+    observer = Observers([metrics, counts, LogObserver()])
     stop = _stop_on_signals()
     async with contextlib.AsyncExitStack() as stack:
         keys, records = make_key_guard(settings.auth), open_records(settings)
@@ -155,7 +156,13 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
         if service is None:
             return  # told to stop while the models were loading
         context = Context(
-            service=service, keyring=keyring, guard=guard, settings=settings, observer=observer, metrics=metrics
+            service=service,
+            keyring=keyring,
+            guard=guard,
+            settings=settings,
+            observer=observer,
+            metrics=metrics,
+            counts=counts,
         )
         server = RestServer(build_app(context), context)
         settle_memory()
@@ -285,12 +292,13 @@ def _make_shadow(folder: ModelFolder, settings: Settings, sizes: EngineSettings,
         f"{folder.manifest.name}@shadow",
         _engine_program(folder, settings, sizes, IDLE),
         sizes,
-        observer,
+        OfVersion(folder.manifest.revision, observer),
         Patience(batch_s=_SHADOW_BATCH_S),
     )
 
 
 def _make_engine(folder: ModelFolder, settings: Settings, sizes: EngineSettings, observer: Observer) -> Engine:
+    observer = OfVersion(folder.manifest.revision, observer)
     if sizes.isolation == "none":
         from headrace.engine.loaded import load_engine  # noqa: PLC0415 - the runtime, which a supervisor does without
 

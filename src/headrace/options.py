@@ -9,6 +9,9 @@ Truncate = Literal["error", "truncate", "chunk"]
 Aggregation = Literal["none", "simple", "first", "average", "max"]
 """How the labels of tokens become those of spans; the names and meanings are those of transformers."""
 
+Purpose = Literal["query", "document", "classification", "clustering"]
+"""What an embedding is for; models that were trained to be told so have a prompt for each."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
@@ -21,7 +24,9 @@ class Options:
         dimensions: Keep so many of the first numbers of an embedding, of a model that was trained for it (Matryoshka,
             https://arxiv.org/abs/2205.13147); ``None`` means all.
         prompt: Name of the model's own prompt that is put before each text; ``None`` means none.
-        query_prompt: The same for the query.
+        purpose: What the embeddings are for, where no prompt is named: the model's own prompt for that is put before
+            each text, if it has one.
+        query_prompt: The same for the query as ``prompt``.
         top_k: How many labels, texts, answers or words to return, the best first; ``None`` means all, of answers one,
             of words five.
         threshold: Leave out labels, entities, answers or words with a lower score; ``None`` means none.
@@ -36,6 +41,7 @@ class Options:
     normalize: bool | None = None
     dimensions: int | None = None
     prompt: str | None = None
+    purpose: Purpose | None = None
     query_prompt: str | None = None
     top_k: int | None = None
     threshold: float | None = None

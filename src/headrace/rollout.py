@@ -132,6 +132,17 @@ class Rollout:
         """
         await self._alone(name, partial(self._settle, name))
 
+    async def settle_now(self, name: str) -> None:
+        """Do as ``settle``, and tell what cannot be loaded.
+
+        Raises:
+            ModelUnknown: The model is not served here, or a version that it should have is not there.
+            VersionUnfit: As of ``promote``.
+            StoreUnusable: As of ``promote``.
+        """
+        self._registry.deployment(name)
+        await self._alone(name, partial(self._settle_now, name))
+
     async def promote(self, name: str, revision: str) -> Roles:
         """Make another version the champion.
 
@@ -197,10 +208,7 @@ class Rollout:
             return
         roles = await asyncio.to_thread(self._store.roles, name)
         is_done = True
-        for revision, step in (
-            (roles.champion, partial(self._switch_champion, name, roles.champion)),
-            (roles.candidate.revision if roles.candidate else "", partial(self._switch_trial, name, roles.candidate)),
-        ):
+        for revision, step in self._steps(name, roles):
             try:
                 await step()
             except HeadraceError as error:
@@ -209,6 +217,20 @@ class Rollout:
                     VersionRefused(model=name, revision=revision, code=error.code, reason=error.message)
                 )
         self._settled[name] = mark, math.inf if is_done else now + _RETRY_S
+
+    async def _settle_now(self, name: str) -> None:
+        self._settled.pop(name, None)  # whatever fails below, the store is followed again
+        for revision, step in self._steps(name, await asyncio.to_thread(self._store.roles, name)):
+            with _unfit(name, revision):
+                await step()
+
+    def _steps(self, name: str, roles: Roles) -> Sequence[tuple[str, Callable[[], Awaitable[None]]]]:
+        """Return what is to be done so that a model has its roles, each with the revision that it is about."""
+        trial = roles.candidate.revision if roles.candidate else ""
+        return (
+            (roles.champion, partial(self._switch_champion, name, roles.champion)),
+            (trial, partial(self._switch_trial, name, roles.candidate)),
+        )
 
     async def _promote(self, name: str, revision: str) -> Roles:
         self._settled.pop(name, None)  # whatever fails below, the store is followed again

@@ -110,7 +110,7 @@ class Service:
             key = request.routing_key or request.request_id
             model = self._models.choose(request.model, TASKS[request.task].model, key)  # look up the model
             require_model(request.caller, model.name)
-            seen.model = model.name
+            seen.model, seen.revision = model.name, model.revision
             with self._models.hold(model):
                 answer = await self._answer(request, model, started, key)
                 seen.answer = answer if allowance is None else replace(answer, allowance=allowance)
@@ -225,6 +225,11 @@ class Service:
         """
         async with self._changing(caller, "model.promoted", name, revision):
             return await self._rollout.promote(name, revision)
+
+    async def settle(self, caller: Caller, name: str) -> None:
+        """Let those versions of a model answer that the store says; raises as ``promote``."""
+        async with self._changing(caller, "model.settled", name):
+            await self._rollout.settle_now(name)
 
     async def roll_back(self, caller: Caller, name: str) -> Roles:
         """Make the champion of before the champion again; raises as ``promote``."""

@@ -22,7 +22,7 @@ M = TypeVar("M", bound=Message)
 class Calls:
     """A client, and the service behind the door."""
 
-    channel: grpc.aio.Channel
+    channel: Any  # of grpc.aio, whose stubs want to know what each path takes
     it: ServiceUnderTest
     context: Context
     stop: asyncio.Event
@@ -35,7 +35,7 @@ class Calls:
 
     def stream(
         self, path: str, messages: Iterable[Message] | AsyncIterable[Message], answer: type[M], **options: Any
-    ) -> "grpc.aio.StreamStreamCall[Message, M]":
+    ) -> Any:
         """Call an RPC of a stream of messages and a stream of answers."""
         call = self.channel.stream_stream(
             path,
@@ -52,7 +52,7 @@ async def open_calls(
     """Give a door; without keys this machine may call."""
     settings = Settings(server=ServerSettings(grpc_port=0, **server))
     async with contextlib.AsyncExitStack() as stack:
-        served = it or await stack.enter_async_context(service_under_test())
+        served = await stack.enter_async_context(service_under_test()) if it is None else it
         context, stop = served.context(keys, settings), asyncio.Event()
         door = GrpcServer(settings.server)
         await stack.enter_async_context(door.serving(context, stop))

@@ -25,6 +25,7 @@ from headrace.export.pytorch import quiet_libraries
 from headrace.keyring import Keyring
 from headrace.models.store import LocalStore
 from headrace.observe.base import Observers
+from headrace.observe.counts import VersionCounts
 from headrace.observe.metrics import Metrics
 from headrace.options import Options
 from headrace.settings import LoadedSettings, load_settings
@@ -110,6 +111,7 @@ async def rest_client(home: Path) -> AsyncIterator[httpx.AsyncClient]:
             settings=loaded.settings,
             observer=Observers([]),
             metrics=Metrics(),
+            counts=VersionCounts(),
         )
         transport = httpx.ASGITransport(build_app(context))
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:

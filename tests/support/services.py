@@ -20,6 +20,8 @@ from headrace.engine.plan import Plan
 from headrace.engine.registry import LoadedModel, Registry
 from headrace.keyring import Keyring
 from headrace.limits.memory import MemoryLimiter
+from headrace.observe.base import Observers
+from headrace.observe.counts import OfVersion, VersionCounts
 from headrace.observe.metrics import Metrics
 from headrace.options import Options
 from headrace.records.journal import Journal
@@ -42,6 +44,7 @@ class ServiceUnderTest:
     cache: MemoryCache
     registry: Registry = field(repr=False)
     records: MemoryRecords = field(default_factory=MemoryRecords)
+    counts: VersionCounts = field(default_factory=VersionCounts)
 
     def context(self, keys: Sequence[str] = (), settings: Settings | None = None) -> Context:
         """Return what the routes share; without keys only this machine may call."""
@@ -53,6 +56,7 @@ class ServiceUnderTest:
             settings=settings or Settings(),
             observer=self.recorder,
             metrics=Metrics(),
+            counts=self.counts,
         )
 
 
@@ -62,20 +66,24 @@ async def service_under_test(
 ) -> AsyncIterator[ServiceUnderTest]:
     """Give a running service."""
     backend, recorder, cache, records = FakeBackend(), Recorder(), MemoryCache(1 << 20), MemoryRecords()
-    loaded = LoadedEngine("fake", lambda: FakeTokenizer(16), lambda: backend, engine or EngineSettings(), recorder)
-    registry = Registry([LoadedModel(describe_model(name="fake", dimensions=8, normalize=normalize), loaded, PLAN)])
+    counts = VersionCounts()
+    observer = Observers([recorder, counts])
+    manifest = describe_model(name="fake", dimensions=8, normalize=normalize)
+    told = OfVersion(manifest.revision, observer)
+    loaded = LoadedEngine("fake", lambda: FakeTokenizer(16), lambda: backend, engine or EngineSettings(), told)
+    registry = Registry([LoadedModel(manifest, loaded, PLAN)])
     await registry.start()
     backend.batches.clear()
     service = Service(
         models=registry,
-        rollout=Rollout(Shelf(registry), registry, lambda *_, **__: [], recorder, Journal(records)),
+        rollout=Rollout(Shelf(registry), registry, lambda *_, **__: [], observer, Journal(records)),
         limiter=MemoryLimiter(requests_per_s, 2, 100),
         cache=cache,
-        observer=recorder,
+        observer=observer,
         bounds=LimitSettings(max_inputs=8, max_text_chars=100),
     )
     try:
-        yield ServiceUnderTest(service, backend, recorder, cache, registry, records)
+        yield ServiceUnderTest(service, backend, recorder, cache, registry, records, counts)
     finally:
         backend.gate.set()
         await registry.aclose()

@@ -359,6 +359,41 @@ async def test_what_is_not_there_is_named(name: str, wanted: str):
             await world.service.roll_back(CALLER, name)
 
 
+async def test_what_the_store_says_is_made_so_when_somebody_asks_for_it():
+    async with running() as world:
+        world.shelf.promote("fake", revision(1))
+        world.shelf.try_out("fake", canary(2))
+        await world.service.settle(CALLER, "fake")
+        assert world.alive == {revision(1), revision(2)}
+        await world.service.settle(CALLER, "fake")  # which it is already
+        assert world.loads == [revision(1), revision(2)]
+        assert world.recorder.of(VersionRefused) == []
+
+
+@pytest.mark.parametrize("broken", [1, 2])
+async def test_who_asks_for_what_the_store_says_is_told_what_cannot_be_loaded(broken: int):
+    async with running() as world:
+        world.shelf.promote("fake", revision(1))
+        world.shelf.try_out("fake", canary(2))
+        world.shelf.broken.add(revision(broken))
+        await world.rollout.settle("fake")  # which says nothing, and does not try again soon
+        for _ in range(2):
+            with pytest.raises(VersionUnfit, match=f"{revision(broken)[:12]} cannot answer \\(model.corrupt\\)"):
+                await world.service.settle(CALLER, "fake")
+        world.shelf.broken.clear()
+        await world.rollout.settle("fake")
+        assert world.alive == {revision(1), revision(2)}
+
+
+async def test_what_the_store_says_of_a_model_that_is_not_served_is_not_asked():
+    async with running() as world:
+        with pytest.raises(ModelUnknown):
+            await world.service.settle(CALLER, "other")
+        world.shelf.fails = StoreUnusable("away")
+        with pytest.raises(StoreUnusable):
+            await world.service.settle(CALLER, "fake")
+
+
 async def test_who_may_not_change_versions_is_refused():
     reader = Caller("reader", frozenset({Scope.INFER, Scope.MODELS_READ}))
     async with running() as world:
@@ -366,6 +401,7 @@ async def test_who_may_not_change_versions_is_refused():
         for act in (
             world.service.promote(reader, "fake", revision(1)),
             world.service.roll_back(reader, "fake"),
+            world.service.settle(reader, "fake"),
             world.service.try_out(reader, "fake", None),
         ):
             with pytest.raises(AccessDenied, match="models:write"):

@@ -7,6 +7,7 @@ from headrace.auth.base import Guard
 from headrace.errors import ServiceUnready
 from headrace.keyring import Keyring
 from headrace.observe.base import Observer
+from headrace.observe.counts import VersionCounts
 from headrace.service import Service
 from headrace.settings import Settings
 
@@ -33,6 +34,7 @@ class Context:
     settings: Settings
     observer: Observer
     metrics: MetricsSource
+    counts: VersionCounts
     is_draining: bool = False
 
     def require_ready(self) -> None:

@@ -27,6 +27,7 @@ class RequestFinished:
     Attributes:
         model: Name of a model that exists, or ``""``: never what a caller made up, so labels stay bounded.
         outcome: ``ok`` or the error's code.
+        revision: Of the version that was to answer, or ``""`` as of the model.
     """
 
     task: str
@@ -36,6 +37,7 @@ class RequestFinished:
     cached: int
     tokens: int
     timings: Timings
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +48,7 @@ class BatchFinished:
         tokens: Tokens of the texts.
         padded_tokens: Tokens computed, padding included.
         failed: Texts of the batch that got an error.
+        revision: Of the version that ran it, or ``""`` where nobody knows.
     """
 
     model: str
@@ -54,6 +57,7 @@ class BatchFinished:
     padded_tokens: int
     failed: int
     run_s: float
+    revision: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,13 +238,13 @@ class Observers:
 class Watched:
     """What an observer is told of a request when it ends, as far as it came."""
 
-    __slots__ = ("_observer", "_request", "_started", "answer", "model")
+    __slots__ = ("_observer", "_request", "_started", "answer", "model", "revision")
 
     def __init__(self, observer: Observer, request: Request, started: float) -> None:
         self._observer = observer
         self._request = request
         self._started = started
-        self.model = ""
+        self.model = self.revision = ""
         self.answer: Answer | None = None
 
     def __enter__(self) -> Self:
@@ -257,6 +261,7 @@ class Watched:
                 cached=answer.cached if answer else 0,
                 tokens=answer.tokens if answer else 0,
                 timings=answer.timings if answer else Timings(total_s=time.monotonic() - self._started),
+                revision=self.revision,
             )
         )
 

@@ -1,17 +1,33 @@
 """``embed``: a text becomes a vector."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from headrace.errors import RequestInvalid
-from headrace.options import Options
+from headrace.options import Options, Purpose
 from headrace.tasks.base import Task, count, pack_counts, unpack_counts
 from headrace.types import Embedding, FloatArray, Request, Traits, Window
 
 _TINY: Final = 1e-12  # keeps windows that cancel each other out from dividing by 0
+
+# What checkpoints call their prompts, in lower case: first the words of sentence-transformers (encode_query and
+# encode_document), then those of nomic-embed, jina-embeddings-v3 and embeddinggemma.
+_PROMPTS: Final[Mapping[Purpose, Sequence[str]]] = {
+    "query": ("query", "search_query", "retrieval.query", "retrieval-query"),
+    "document": (
+        "document",
+        "passage",
+        "corpus",
+        "search_document",
+        "retrieval.passage",
+        "retrieval-document",
+    ),
+    "classification": ("classification",),
+    "clustering": ("clustering",),
+}
 
 
 def expand(request: Request, traits: Traits) -> tuple[str, ...]:
@@ -26,7 +42,8 @@ def expand(request: Request, traits: Traits) -> tuple[str, ...]:
             f"the model gives {traits.dimensions} dimensions, and {wanted} cannot be taken of them",
             field="options.dimensions",
         )
-    before = find_prompt(traits, request.options.prompt, "prompt")
+    named, purpose = request.options.prompt, request.options.purpose
+    before = find_fitting(traits, purpose) if purpose and named is None else find_prompt(traits, named, "prompt")
     return tuple(before + text for text in request.inputs)
 
 
@@ -42,6 +59,12 @@ def find_prompt(traits: Traits, name: str | None, option: str) -> str:
         known = ", ".join(sorted(traits.prompts)) or "none"
         raise RequestInvalid(f"the model has no prompt {name[:80]!r}; it has: {known}", field=f"options.{option}")
     return traits.prompts[name]
+
+
+def find_fitting(traits: Traits, purpose: Purpose) -> str:
+    """Return what a model was trained to see before a text that is for something; nothing if it was not."""
+    prompts = {name.lower(): prompt for name, prompt in traits.prompts.items()}
+    return next((prompts[name] for name in _PROMPTS[purpose] if name in prompts), "")
 
 
 def finish(_text: str, windows: Sequence[Window], truncated: bool, options: Options, traits: Traits) -> Embedding:  # noqa: ARG001 - as every task
@@ -97,6 +120,14 @@ def agree(left: Embedding, right: Embedding) -> float:
     first, second = (np.asarray(each.values, dtype=np.float64) for each in (left, right))
     lengths = float(np.linalg.norm(first) * np.linalg.norm(second))
     return float(first @ second) / max(lengths, _TINY)
+
+
+def pack_signs(values: FloatArray) -> list[int]:
+    """Return a bit for each number, 1 if it is over 0, in bytes of eight from the highest on.
+
+    Zeros fill the last byte. The bits that two texts differ in say about how far apart they are, in a 32nd of the room.
+    """
+    return np.packbits(values > 0).tolist()
 
 
 def spell(result: Embedding) -> dict[str, Any]:

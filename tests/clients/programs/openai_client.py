@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING, Any, Final
 
 import openai
-from expected import KEY, TEXTS, URL, VECTORS, as_float32, refusal
+from expected import KEY, LABELS, TEXTS, URL, VECTORS, as_float32, refusal
 
 if TYPE_CHECKING:
     from array import array
@@ -31,6 +31,23 @@ async def embed_at_once() -> "list[array[float]]":
 
 
 assert asyncio.run(embed_at_once()) == VECTORS
+
+moderation = CLIENT.moderations.create(model="judge", input=TEXTS)
+assert (moderation.model, bool(moderation.id)) == ("judge", True)
+for result, labels in zip(moderation.results, LABELS, strict=True):
+    scores = {each["label"]: each["score"] for each in labels}
+    assert result.category_scores.to_dict() == scores
+    assert result.categories.to_dict() == {name: score >= 0.5 for name, score in scores.items()}
+    assert set(result.category_applied_input_types.to_dict()) == set(scores)
+    assert result.flagged  # one of two labels is always the likelier, and neither says that there is nothing
+(result,) = CLIENT.moderations.create(input=TEXTS[0]).results
+assert result.category_scores.to_dict() == {each["label"]: each["score"] for each in LABELS[0]}
+(result,) = CLIENT.moderations.create(input=TEXTS[0], extra_body={"harmless": ["mill", "river"]}).results
+assert not result.flagged
+(result,) = CLIENT.moderations.create(input=[{"type": "text", "text": TEXTS[0]}]).results
+assert result.category_scores.to_dict() == {each["label"]: each["score"] for each in LABELS[0]}
+image: Any = {"type": "image_url", "image_url": {"url": "https://example.org/mill.png"}}
+assert refusal(openai.BadRequestError, lambda: CLIENT.moderations.create(input=[image])).param == "input"
 
 assert [model.id for model in CLIENT.models.list()][:2] == ["tiny", "judge"]
 assert CLIENT.models.retrieve("tiny").created > 1_600_000_000

@@ -29,7 +29,25 @@ metadata = client.get_model_metadata("tiny", headers=HEADERS)
 assert metadata["outputs"][0]["name"] == "embedding"
 assert "tiny" in {model["name"] for model in client.get_model_repository_index(headers=HEADERS)}
 
+
+def successes(model: str, **options: Any) -> int:
+    counted = client.get_inference_statistics(model, headers=HEADERS, **options)["model_stats"]
+    assert {each["name"] for each in counted} == {model}
+    return sum(each["inference_stats"]["success"]["count"] for each in counted)
+
+
+client.load_model("tiny", headers=HEADERS)
+for refused in (
+    lambda: client.load_model("tiny", headers=HEADERS, config='{"backend": "python"}'),
+    lambda: client.unload_model("tiny", headers=HEADERS),
+    lambda: client.load_model("nothing", headers=HEADERS),
+):
+    assert str(refusal(triton.InferenceServerException, refused))
+assert client.is_model_ready("tiny", headers=HEADERS)
+
+
 expected = np.array(VECTORS, np.float32)
+asked_before = successes("tiny")
 for given in (
     tensor("text", TEXTS),
     tensor("text", TEXTS, is_binary=False),
@@ -45,6 +63,16 @@ answer = infer(
 assert np.array_equal(answer.as_numpy("embedding"), expected)
 assert (answer.get_response()["id"], answer.get_response()["model_version"]) == ("mine", version)
 
+assert successes("tiny") == successes("tiny", model_version=version) == asked_before + 5
+statistics = client.get_inference_statistics(headers=HEADERS)["model_stats"]
+(tiny,) = (each for each in statistics if each["name"] == "tiny")
+assert tiny["version"] == version
+assert tiny["inference_count"] == sum(
+    each["batch_size"] * each["compute_infer"]["count"] for each in tiny["batch_stats"]
+)
+assert tiny["inference_stats"]["cache_hit"]["count"] >= 3  # what is asked again is remembered
+assert "statistics" in client.get_server_metadata(headers=HEADERS)["extensions"]
+
 judged = infer("judge", tensor("text", TEXTS))
 assert [[name.decode() for name in row] for row in judged.as_numpy("labels")] == [
     [each["label"] for each in labels] for labels in LABELS
@@ -59,5 +87,7 @@ assert all(np.array_equal(each.get_result().as_numpy("embedding"), expected) for
 
 missing = refusal(triton.InferenceServerException, lambda: infer("nothing", tensor("text", TEXTS)))
 assert "'nothing'" in str(missing), missing
+unknown = refusal(triton.InferenceServerException, lambda: successes("nothing"))
+assert "'nothing'" in str(unknown), unknown
 wrong = refusal(triton.InferenceServerException, lambda: infer("ranker", tensor("text", TEXTS)))
 assert "'query'" in str(wrong), wrong

@@ -15,6 +15,7 @@ import structlog
 from headrace.observe.base import (
     REQUEST_ID,
     BatchFinished,
+    CallEnded,
     EngineRestarted,
     QueueChanged,
     RequestFinished,
@@ -250,6 +251,19 @@ def test_what_watches_the_server_is_logged_at_debug_only(route: str) -> None:
     start(stream=(quiet := io.StringIO()))
     LogObserver().observe(fact)
     assert quiet.getvalue() == ""
+
+
+@pytest.mark.parametrize(
+    ("method", "levels"), [("headrace.v1.Inference/Embed", ["info"]), ("grpc.health.v1.Health/Check", [])]
+)
+def test_a_call_has_a_line_unless_it_watches_the_server(method: str, levels: list[str]) -> None:
+    stream = start()
+    LogObserver().observe(CallEnded(method=method, status="OK", request_id="r", caller="key-1", duration_s=0.0123456))
+    found = lines(stream)
+    assert [line["level"] for line in found] == levels
+    assert [(line["event"], line["method"], line["duration_ms"]) for line in found] == [
+        ("call.ended", method, 12.346) for _ in levels
+    ]
 
 
 def test_a_path_as_long_as_a_client_likes_is_cut() -> None:

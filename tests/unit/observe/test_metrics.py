@@ -6,6 +6,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from headrace import __version__
 from headrace.observe.base import (
     BatchFinished,
+    CallEnded,
     EngineRestarted,
     Fact,
     QueueChanged,
@@ -26,6 +27,7 @@ BATCH = BatchFinished(model="minilm", texts=4, tokens=60, padded_tokens=64, fail
 RESTART = EngineRestarted(model="minilm", reason="SIGSEGV", suspects=2, down_s=0.5)
 QUARANTINE = TextQuarantined(model="minilm", digest="0123456789ab")
 SWITCH = VersionSwitched(model="minilm", revision="0" * 64, role="canary")
+CALL = CallEnded(method="headrace.v1.Inference/Embed", status="OK", request_id="r", caller="c", duration_s=0.002)
 COMPARED = ShadowCompared(model="minilm", outcome="compared", texts=2, agreements=(1.0, 0.5), total_s=0.25)
 REFUSAL = VersionRefused(model="minilm", revision="0" * 64, code="model.corrupt", reason="it is broken")
 
@@ -193,6 +195,7 @@ def test_every_metric_is_described_as_it_is() -> None:
         REFUSAL,
         COMPARED,
         response(),
+        CALL,
     ):
         metrics.observe(fact)
     families = {
@@ -208,8 +211,15 @@ def test_every_metric_is_described_as_it_is() -> None:
         assert set(family.samples[0].labels) - {"le"} == set(one.labels)
 
 
+def test_a_call_is_counted_by_its_method_and_status() -> None:
+    samples = scrape(CALL, CALL)
+    labels = (("method", CALL.method), ("status", "OK"))
+    assert samples["headrace_grpc_calls_total", labels] == 2
+    assert samples["headrace_grpc_call_duration_seconds_count", labels[:1]] == 2
+
+
 def test_names_and_labels_keep_the_pattern() -> None:
-    units = "seconds|texts|tokens|requests|responses|restarts|switches|refusals|ratio|info"
+    units = "seconds|texts|tokens|requests|responses|restarts|calls|switches|refusals|ratio|info"
     for one in describe():
         assert re.fullmatch(rf"headrace_([a-z]+_)*({units})(_total)?", one.name)
         assert one.name.endswith("_total") == (one.type == "counter")

@@ -8,7 +8,7 @@ from hypothesis.extra.numpy import arrays
 
 from headrace.errors import RequestInvalid
 from headrace.options import Options
-from headrace.tasks.embed import TASK, expand, finish, pack, unpack
+from headrace.tasks.embed import TASK, expand, finish, pack, pack_signs, unpack
 from headrace.types import Caller, Embedding, Request, Traits, Window
 
 VECTORS = arrays(np.float32, st.integers(1, 64), elements=st.floats(-1e3, 1e3, width=32))
@@ -71,6 +71,43 @@ PROMPTED = Traits(prompts={"query": "query: ", "passage": "passage: "}, dimensio
 def test_a_prompt_of_the_model_is_put_before_each_text():
     assert expand(request("a", "", prompt="query"), PROMPTED) == ("query: a", "query: ")
     assert expand(request("a", dimensions=3), PROMPTED) == ("a",)
+
+
+@pytest.mark.parametrize(
+    ("prompts", "purpose", "before"),
+    [
+        (["query", "passage"], "query", "query"),
+        (["query", "passage"], "document", "passage"),
+        (["query", "passage"], "clustering", ""),
+        (["search_query", "search_document", "clustering"], "document", "search_document"),
+        (["search_query", "search_document", "clustering"], "clustering", "clustering"),
+        (["retrieval.query", "retrieval.passage"], "query", "retrieval.query"),
+        (["document", "passage"], "document", "document"),
+        (["Classification", "Clustering"], "classification", "Classification"),
+        ([], "query", ""),
+    ],
+)
+def test_what_a_text_is_for_chooses_the_prompt_of_a_fitting_name(prompts: list[str], purpose: Any, before: str):
+    traits = Traits(prompts={name: name for name in prompts})
+    assert expand(request("", purpose=purpose), traits) == (before,)
+
+
+def test_a_prompt_that_is_named_counts_before_what_a_text_is_for():
+    assert expand(request("a", prompt="passage", purpose="query"), PROMPTED) == ("passage: a",)
+
+
+@pytest.mark.parametrize(
+    ("values", "packed"),
+    [
+        ([1] * 8, [255]),
+        ([-1] * 8, [0]),
+        ([0, 1, -1, 2, 0, 0, 0, 1], [0b01010001]),
+        ([1, -1, 1], [0b10100000]),
+        ([], []),
+    ],
+)
+def test_signs_are_packed_from_the_highest_bit_on(values: list[float], packed: list[int]):
+    assert pack_signs(np.array(values, np.float32)) == packed
 
 
 @pytest.mark.parametrize(

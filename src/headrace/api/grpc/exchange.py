@@ -8,7 +8,7 @@ from urllib.parse import unquote
 
 import structlog
 from grpc import StatusCode
-from grpc.aio import AbortError, ServicerContext
+from grpc.aio import InternalError, ServicerContext
 
 from headrace.api.allowance import allowance_headers
 from headrace.api.asked import Asked, Circumstances
@@ -27,6 +27,10 @@ Rpc = ServicerContext[Any, Any]
 
 _REQUEST_ID: Final = "x-request-id"
 _DETAILS: Final = "grpc-status-details-bin"
+
+
+class CallerLeft(Exception):
+    """Nobody is there any more who would read an answer."""
 
 
 class Exchange:
@@ -96,6 +100,17 @@ class Exchange:
         structlog.get_logger().error("request.failed", exc_info=error)
         return refuse_unforeseen(self.request_id)
 
+    async def send(self, data: bytes) -> None:
+        """Send an answer of a stream.
+
+        Raises:
+            CallerLeft: Nobody reads it.
+        """
+        try:
+            await self.rpc.write(data)
+        except InternalError as error:
+            raise CallerLeft from error
+
     def succeed(self) -> None:
         """End the call with an answer."""
         self.rpc.set_trailing_metadata(self._all_trailing())
@@ -105,11 +120,11 @@ class Exchange:
         """End the call without one.
 
         Raises:
-            AbortError: Always, as gRPC has it; or what cancelled the call.
+            AbortError: Always, as gRPC has it; of a call whose caller has left, ``CancelledError``.
         """
-        if isinstance(error, asyncio.CancelledError | AbortError) or not isinstance(error, Exception):
+        if not isinstance(error, Exception) or isinstance(error, CallerLeft):
             self._end(StatusCode.CANCELLED)
-            raise error
+            raise asyncio.CancelledError from error
         refusal = self.refuse(error)
         self._end(refusal.status)
         await self.rpc.abort(refusal.status, refusal.message, (*self._all_trailing(), (_DETAILS, refusal.details)))

@@ -163,7 +163,7 @@ def _stream(
 
         async def send(message: Message) -> None:
             async with writing:
-                await rpc.write(message.SerializeToString())
+                await exchange.send(message.SerializeToString())
 
         try:
             if not declared.is_open:

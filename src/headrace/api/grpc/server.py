@@ -18,6 +18,9 @@ from headrace.settings import ServerSettings
 # Calls at once, streams included: each may hold a message of ``server.max_body_bytes``.
 _MAX_CALLS: Final = 2048
 _MAX_STREAMS: Final = 1024  # of one connection
+# Of a stream, that is taken in before it is read. Left to itself gRPC makes it as long as the line is fast: 4 MiB on
+# this machine's own, for each stream of a client that only sends.
+_LOOK_AHEAD: Final = 256 << 10
 _PING_MS: Final = 60_000  # after which a connection that says nothing is asked whether it is there
 _LEAST_PING_MS: Final = 10_000  # between pings of a client; gRPC would hang up on one that pings more than every 5 min
 _SERVED: Final[Declarations] = {**native.SERVICES, **open_inference.SERVICES, **tei.SERVICES}
@@ -54,6 +57,8 @@ class GrpcServer:
                 ("grpc.absolute_max_metadata_size", settings.max_header_bytes),
                 ("grpc.max_concurrent_streams", _MAX_STREAMS),
                 ("grpc.compression_enabled_algorithms_bitset", 1),  # none
+                ("grpc.http2.bdp_probe", 0),
+                ("grpc.http2.lookahead_bytes", _LOOK_AHEAD),
                 ("grpc.keepalive_time_ms", _PING_MS),
                 ("grpc.keepalive_permit_without_calls", 1),
                 ("grpc.http2.min_ping_interval_without_data_ms", _LEAST_PING_MS),

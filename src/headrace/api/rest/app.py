@@ -7,7 +7,23 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp
 
 from headrace.api.context import Context
-from headrace.api.rest import cacheable, huggingface, infinity, keys, native, oip, openai, rerank, system, tei, versions
+from headrace.api.rest import (
+    cacheable,
+    cohere,
+    huggingface,
+    infinity,
+    keys,
+    moderations,
+    native,
+    oip,
+    openai,
+    repository,
+    rerank,
+    statistics,
+    system,
+    tei,
+    versions,
+)
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.openapi import describe
 from headrace.api.rest.shed import Sheddable
@@ -16,8 +32,10 @@ from headrace.version import VERSION
 SHEDDABLE: Final[Mapping[str, Sheddable]] = {
     **native.SHEDDABLE,
     **openai.SHEDDABLE,
+    **moderations.SHEDDABLE,
     **tei.SHEDDABLE,
     **rerank.SHEDDABLE,
+    **cohere.SHEDDABLE,
     **infinity.SHEDDABLE,
     **huggingface.SHEDDABLE,
     **oip.SHEDDABLE,
@@ -29,19 +47,36 @@ _ROUTERS: Final = (
     versions.router,
     keys.router,
     openai.router,
+    moderations.router,
     tei.router,
     tei.probes,
     rerank.router,
+    cohere.router,
     huggingface.router,
     infinity.router,
     infinity.probes,
+    statistics.router,  # before the models: /v2/models/stats is none
     oip.router,
+    repository.router,
     oip.probes,
     system.probes,
     system.router,
     system.pages,
 )
-_DIALECTS: Final = (native, versions, keys, openai, tei, rerank, huggingface, infinity, oip)
+_DIALECTS: Final = (
+    native,
+    versions,
+    keys,
+    openai,
+    moderations,
+    tei,
+    rerank,
+    cohere,
+    huggingface,
+    infinity,
+    oip,
+    repository,
+)
 _SHAPES: Final = [shape for dialect in _DIALECTS for shape in dialect.SHAPES]
 
 

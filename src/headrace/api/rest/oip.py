@@ -30,7 +30,7 @@ from headrace.version import VERSION
 
 _JSON_SIZE: Final = "inference-header-content-length"
 _BINARY: Final = "application/octet-stream"
-_EXTENSIONS: Final = ("binary_tensor_data", *EXTENSIONS)
+_EXTENSIONS: Final = ("binary_tensor_data", "model_repository", *EXTENSIONS, "statistics")
 
 
 def _write_error(refusal: Refusal) -> bytes:
@@ -40,7 +40,9 @@ def _write_error(refusal: Refusal) -> bytes:
 ERRORS: Final = ErrorShape("application/json", _write_error, {422: 400})
 
 
-class _Route(DirectRoute):
+class OipRoute(DirectRoute):
+    """A route of this dialect."""
+
     errors: ClassVar[ErrorShape] = ERRORS
 
 
@@ -78,16 +80,17 @@ class InferError(BaseModel):
     error: str
 
 
-_DOCUMENTED: Final = error_responses(InferError, ERRORS.media_type)
+DOCUMENTED: Final = error_responses(InferError, ERRORS.media_type)
+"""Its errors, for the OpenAPI document."""
 router: Final = APIRouter(
-    prefix="/v2", dependencies=[Depends(identify)], tags=["inference"], responses=_DOCUMENTED, route_class=_Route
+    prefix="/v2", dependencies=[Depends(identify)], tags=["inference"], responses=DOCUMENTED, route_class=OipRoute
 )
 probes: Final = APIRouter(
     prefix="/v2/health",
     dependencies=[Depends(open_to_all)],
     tags=["inference"],
-    responses=_DOCUMENTED,
-    route_class=_Route,
+    responses=DOCUMENTED,
+    route_class=OipRoute,
 )
 SHEDDABLE: Final = {"/v2/models/{name}/infer": Sheddable(None, ERRORS)}  # versions are asked by who tries them out
 SHAPES: Final[tuple[type[BaseModel], ...]] = (InferRequest, InferError)
@@ -112,14 +115,6 @@ async def ready(request: Request) -> Response:
 async def describe_server(_request: Request) -> Response:
     """Say what is spoken here."""
     return json_response({"name": "headrace", "version": VERSION, "extensions": _EXTENSIONS})
-
-
-@router.post("/repository/index", summary="List the models")
-async def list_models(request: Request) -> Response:
-    """Return every version that is loaded; the body is not read."""
-    served = context_of(request).service.list_models(caller_of(request))
-    state = {"state": "READY", "reason": ""}
-    return json_response([{"name": each.manifest.name, "version": each.manifest.revision, **state} for each in served])
 
 
 @router.get("/models/{name}", summary="Describe a model")

@@ -4,7 +4,6 @@ Its client asks for base64 by itself, and takes no other shape of error apart: o
 alone. What other servers of this dialect read besides (``user``, ``priority``) is let through unread.
 """
 
-import base64
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Final, Literal, cast
@@ -21,14 +20,14 @@ from headrace.api.rest.context import caller_of, context_of, identify
 from headrace.api.rest.inference import Question, answering, holds_ids
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.refusals import ErrorShape, Refusal
-from headrace.api.rest.reply import json_response, spell_usage
+from headrace.api.rest.reply import json_response, spell_usage, write_base64
 from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.shed import Sheddable
 from headrace.api.rest.timeouts import PARAMETER
 from headrace.api.routing import ROUTING_PARAMETER
 from headrace.models.manifest import Manifest
 from headrace.options import Options, Truncate
-from headrace.types import Answer, Embedding, FloatArray
+from headrace.types import Answer, Embedding
 
 _TYPES: Final[Mapping[int, str]] = {
     401: "authentication_error",
@@ -118,12 +117,8 @@ class EmbeddingsRequest(Question):
     def spell(self, answer: Answer) -> list[dict[str, Any]]:
         """Return the embeddings as they are written."""
         vectors = [cast("Embedding", result).values for result in answer.results]
-        shown = map(_write_base64, vectors) if self.encoding_format == "base64" else vectors
+        shown = map(write_base64, vectors) if self.encoding_format == "base64" else vectors
         return [{"object": "embedding", "index": index, "embedding": vector} for index, vector in enumerate(shown)]
-
-
-def _write_base64(vector: FloatArray) -> str:
-    return base64.b64encode(vector.astype("<f4").tobytes()).decode()
 
 
 class EmbeddingObject(BaseModel):

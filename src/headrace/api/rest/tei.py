@@ -254,6 +254,19 @@ for _path, (_, _shape, _summary) in _QUESTIONS.items():
     add_question(router, _path, _shape, _summary)
 
 
+@router.post("/embed_sparse", summary="Refuse sparse embeddings")
+async def embed_sparse(_request: Request) -> Response:
+    """Refuse, as of a model that was not trained for them; the body is not read."""
+    raise TaskUnsupported("no model here gives sparse embeddings; /embed gives dense ones")
+
+
+@router.post(f"{BY_NAME}/embed_sparse", summary="Refuse sparse embeddings of a model")
+async def embed_sparse_by_name(request: Request, name: str) -> Response:
+    """Refuse, if the model is there; the body is not read."""
+    context_of(request).service.task_of(caller_of(request), name)
+    return await embed_sparse(request)
+
+
 @probes.get("/health", summary="Would a request be answered?")
 async def health(request: Request) -> Response:
     """Answer as ``/readyz`` does, where clients and what is deployed around them ask."""

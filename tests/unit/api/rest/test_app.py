@@ -31,14 +31,18 @@ V2 = (
     "/v2",
     "/v2/health/live",
     "/v2/health/ready",
+    "/v2/models/stats",
     "/v2/repository/index",
+    "/v2/repository/models/{name}/load",
+    "/v2/repository/models/{name}/unload",
     *(
         f"/v2/models/{{name}}{version}{rest}"
         for version in ("", "/versions/{version}")
-        for rest in ("", "/ready", "/infer")
+        for rest in ("", "/ready", "/infer", "/stats")
     ),
 )
-TEI = ("/embed", "/predict", "/similarity", "/info", "/rerank", "/v1/rerank", "/v2/rerank")
+COHERE = ("/v1/embed", "/v2/embed")
+TEI = ("/embed", "/embed_sparse", "/predict", "/similarity", "/info", "/rerank", "/v1/rerank", "/v2/rerank")
 
 
 @pytest.fixture
@@ -207,12 +211,14 @@ async def test_the_document_describes_every_route_and_resolves(client: httpx.Asy
         "/metrics",
         "/health",
         "/v1/embeddings",
+        "/v1/moderations",
         "/v1/models",
         "/v1/models/{name}",
         *V2,
         *(f"/infinity/{path}" for path in ("embeddings", "rerank", "classify", "models", "health")),
         *TEI,
-        *(f"/models/{{name}}{path}" for path in ("", *TEI)),
+        *COHERE,
+        *(f"/models/{{name}}{path}" for path in ("", *TEI, *COHERE)),
     }
     text = json.dumps(document)
     for reference in {part.split('"')[0] for part in text.split('"$ref": "')[1:]}:

@@ -50,6 +50,7 @@ ASKING: Final = [
     *(native(task, query="q") for task in ("answer", "rerank", "similarity")),
     native("zeroshot", labels=["b"]),
     openai("/v1/embeddings", input="a"),
+    openai("/v1/moderations", input="a"),
     openai("/infinity/embeddings", input="a"),
     openai("/infinity/classify", input=["a"]),
     openai("/infinity/rerank", query="q", documents=["a"]),
@@ -63,6 +64,7 @@ ASKING: Final = [
         for model in ("", "/models/fake")
         for path in ("/rerank", "/v1/rerank", "/v2/rerank")
     ),
+    *(tei(f"{model}{path}", texts=["a"]) for model in ("", "/models/fake") for path in ("/v1/embed", "/v2/embed")),
     tei("/models/fake", **TEXT),
     *(
         Asking(
@@ -107,7 +109,9 @@ def test_every_door_that_gives_answers_is_asked():
     }
     changing = {f"/api/v1/models/fake/{change}" for change in ("promote", "rollback")}
     changing |= {"/api/v1/keys", "/api/v1/keys/{key_id}/rotate"}
-    assert posts - changing - {"/v2/repository/index"} == {asking.path for asking in ASKING}
+    repository = {f"/v2/repository/{rest}" for rest in ("index", "models/fake/load", "models/fake/unload")}
+    refused = {"/embed_sparse", "/models/fake/embed_sparse"}
+    assert posts - changing - repository - refused == {asking.path for asking in ASKING}
 
 
 @pytest.mark.parametrize("asking", ASKING, ids=lambda asking: asking.path)

@@ -251,7 +251,12 @@ async def test_a_version_is_asked_by_its_name(door: Door):
 
 async def test_the_server_says_what_it_is_and_which_models_it_has(door: Door):
     for path in ("/v2", "/v2/"):
-        assert (await door.client.get(path)).json()["extensions"] == ["binary_tensor_data", "parameters"]
+        assert (await door.client.get(path)).json()["extensions"] == [
+            "binary_tensor_data",
+            "model_repository",
+            "parameters",
+            "statistics",
+        ]
     (model,) = (await door.client.post("/v2/repository/index")).json()
     assert (model["name"], model["state"]) == ("fake", "READY")
 

@@ -206,3 +206,21 @@ async def test_without_a_key_there_is_no_answer(door: Door, method: str, path: s
     response = await door.client.request(method, path, headers={"authorization": ""})
     assert (response.status_code, response.headers["www-authenticate"]) == (401, "Bearer")
     error_of(response)
+
+
+@pytest.mark.parametrize("path", ["/embed_sparse", "/models/fake/embed_sparse"])
+@pytest.mark.parametrize("content", [b'{"inputs": "a"}', b"", b"{", b"x" * 1000])
+async def test_sparse_embeddings_are_refused_as_those_of_another_model(door: Door, path: str, content: bytes):
+    response = await door.client.post(path, content=content)
+    error = TeiError.model_validate_json(response.content, strict=True)
+    assert (response.status_code, error.error_type) == (424, "Backend")
+    assert "/embed gives dense ones" in error.error
+
+
+async def test_a_model_that_is_not_there_gives_no_sparse_embeddings_either(door: Door):
+    assert (await door.post("/models/nothing/embed_sparse", inputs="a")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["/embed_sparse", "/models/fake/embed_sparse"])
+async def test_who_shows_no_key_hears_nothing_of_sparse_embeddings(door: Door, path: str):
+    assert (await door.client.post(path, headers={"authorization": ""})).status_code == 401
