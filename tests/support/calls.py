@@ -50,7 +50,7 @@ async def open_calls(
     keys: Sequence[str] = (), it: ServiceUnderTest | None = None, **server: Any
 ) -> AsyncIterator[Calls]:
     """Give a door; without keys this machine may call."""
-    settings = Settings(server=ServerSettings(grpc_port=0, **server))
+    settings = Settings(server=ServerSettings(grpc_port=0, **{"linger_s": 0, **server}))
     async with contextlib.AsyncExitStack() as stack:
         served = await stack.enter_async_context(service_under_test()) if it is None else it
         context, stop = served.context(keys, settings), asyncio.Event()

@@ -32,11 +32,16 @@ class Reply:
 
 @dataclass(slots=True)
 class RunningServer:
-    """A server process."""
+    """A server process.
+
+    Attributes:
+        grpc: Where it answers calls, if it does.
+    """
 
     process: subprocess.Popen[str]
     port: int
     log: Path
+    grpc: str = ""
 
     @property
     def url(self) -> str:
@@ -96,7 +101,9 @@ def running_server(home: Path, *models: str, python: str = sys.executable, **var
             cwd=home,
         )
     try:
-        yield RunningServer(process, _read_port(process, Path(log.name)), Path(log.name))
+        places = _read_places(process, Path(log.name))
+        port = int(places["api"].split(":")[2].split("/")[0])
+        yield RunningServer(process, port, Path(log.name), places.get("grpc", ""))
     finally:
         if process.poll() is None:
             process.terminate()
@@ -109,13 +116,13 @@ def running_server(home: Path, *models: str, python: str = sys.executable, **var
             process.stdout.close()
 
 
-def _read_port(process: subprocess.Popen[str], log: Path) -> int:
+def _read_places(process: subprocess.Popen[str], log: Path) -> Any:
     if process.stdout is None:
         raise ValueError("stdout must be a pipe")
     line = process.stdout.readline()
     if not line:
         raise RuntimeError(f"the server did not start: {log.read_text()}")
-    return int(json.loads(line)["api"].split(":")[2].split("/")[0])
+    return json.loads(line)
 
 
 def receive_all(connection: socket.socket) -> bytes:

@@ -44,6 +44,10 @@ _SHED_PERIOD_S: Final = 1.0
 # They bring handlers of their own, which would write every line a second time.
 _LIBRARIES: Final = ("asyncio", "huggingface_hub", "py.warnings", "uvicorn", "uvicorn.access", "uvicorn.error")
 
+# It logs each header that is no UTF-8 with its value, which may be a key with a wrong letter. What fails in a call of
+# ours we log ourselves.
+_SILENT: Final = "grpc"
+
 _ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 
 
@@ -93,6 +97,7 @@ def _route_libraries(handler: logging.Handler, level: int) -> None:
         library.handlers.clear()
         library.setLevel(logging.NOTSET)
         library.propagate = True
+    logging.getLogger(_SILENT).setLevel(logging.CRITICAL + 1)
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level)

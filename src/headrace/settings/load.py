@@ -29,6 +29,8 @@ _FOR_LIBRARIES: Final = {
     "OPENBLAS_NUM_THREADS": "1",
     # oneDNN, which OpenVINO computes with, keeps code for its last 1,024 primitives (docs/decisions/0008).
     "ONEDNN_PRIMITIVE_CACHE_CAPACITY": "64",
+    # Its core writes to standard error by itself, also bytes of headers as they came.
+    "GRPC_VERBOSITY": "NONE",
 }
 
 

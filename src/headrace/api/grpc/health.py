@@ -40,7 +40,6 @@ class Health:
         rpcs: Mapping[str, Declared] = {
             "Check": Unary(self._check, is_open=True),
             "Watch": Streamed(self._watch, is_open=True),
-            "List": Unary(self._list, is_open=True),
         }
         return {pb.DESCRIPTOR.services_by_name["Health"]: rpcs}
 
@@ -49,10 +48,6 @@ class Health:
         if status == _Status.SERVICE_UNKNOWN:
             raise RouteUnknown(f"no service here is called {message.service[:80]!r}; leave it out for the whole server")
         return _Status(status=status)
-
-    async def _list(self, exchange: Exchange, _message: Any) -> Any:
-        statuses = {name: _Status(status=self._status(exchange.context, name)) for name in {_LIVENESS, *self._known}}
-        return pb.HealthListResponse(statuses=statuses)
 
     async def _watch(self, exchange: Exchange, messages: AsyncIterator[pb.HealthCheckRequest], send: Send) -> None:
         if self._watchers >= _MAX_WATCHERS:

@@ -5,7 +5,7 @@ before anybody could say that the server is full, or that the caller is unknown.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
@@ -16,9 +16,10 @@ from google.protobuf.message_factory import GetMessageClass
 
 from headrace.api.context import Context
 from headrace.api.grpc.exchange import Exchange, Rpc
-from headrace.errors import RequestMalformed
+from headrace.errors import RequestMalformed, ServiceStopping
 
 M = TypeVar("M", bound=Message)
+T = TypeVar("T")
 Send = Callable[[Message], Awaitable[None]]
 
 # Requests of a stream that are worked on at the same time: two batches of single short texts keep a session busy while
@@ -58,6 +59,37 @@ Declared = Unary | Streamed
 Declarations = Mapping[ServiceDescriptor, Mapping[str, Declared]]
 
 
+class Gate:
+    """Whether calls come in. Single owner: the event loop."""
+
+    def __init__(self) -> None:
+        self._shut = asyncio.Event()
+
+    def shut(self) -> None:
+        """Turn away calls that come from now on, and read no further in streams."""
+        self._shut.set()
+
+    def require_open(self) -> None:
+        """Let a call in.
+
+        Raises:
+            ServiceStopping: It comes too late.
+        """
+        if self._shut.is_set():
+            raise ServiceStopping("the server stops; ask again, elsewhere or later", retry_after_s=1)
+
+    async def before_shut(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return what work returns; nothing if the gate is shut first."""
+        shutting, working = asyncio.ensure_future(self._shut.wait()), asyncio.ensure_future(work)
+        either: set[asyncio.Future[Any]] = {shutting, working}
+        try:
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+            return working.result() if working.done() else None
+        finally:
+            shutting.cancel()
+            working.cancel()
+
+
 class GuardedHandlers(grpc.GenericRpcHandler):
     """Everything that a server answers: each RPC of the services, and nothing else.
 
@@ -65,13 +97,17 @@ class GuardedHandlers(grpc.GenericRpcHandler):
         context: What the doors share.
         declared: The RPCs of each service by their names.
 
+    Attributes:
+        gate: Through which calls come.
+
     Raises:
         KeyError: A service has an RPC that nobody declared.
     """
 
     def __init__(self, context: Context, declared: Declarations) -> None:
+        self.gate = Gate()
         self._handlers = {
-            f"/{service.full_name}/{method.name}": _make_handler(context, method, rpcs[method.name])
+            f"/{service.full_name}/{method.name}": _Handler(context, self.gate, method).make(rpcs[method.name])
             for service, rpcs in declared.items()
             for method in service.methods
         }
@@ -126,62 +162,88 @@ def answer_each(
     return run
 
 
-def _make_handler(context: Context, method: MethodDescriptor, declared: Declared) -> "grpc.RpcMethodHandler[Any, Any]":
-    path = f"{method.containing_service.full_name}/{method.name}"
-    shape = GetMessageClass(method.input_type)
-    if isinstance(declared, Unary):
-        return grpc.unary_unary_rpc_method_handler(_unary(context, path, shape, declared))
-    if method.client_streaming:
-        return grpc.stream_stream_rpc_method_handler(_stream(context, path, shape, declared))
-    return grpc.unary_stream_rpc_method_handler(_stream(context, path, shape, declared))
+class _Handler:
+    """What gRPC calls for an RPC."""
+
+    def __init__(self, context: Context, gate: Gate, method: MethodDescriptor) -> None:
+        self._context = context
+        self._gate = gate
+        self._path = f"{method.containing_service.full_name}/{method.name}"
+        self._shape = GetMessageClass(method.input_type)
+        self._reads_many = method.client_streaming
+
+    def make(self, declared: Declared) -> "grpc.RpcMethodHandler[Any, Any]":
+        """Return it."""
+        if isinstance(declared, Unary):
+            return grpc.unary_unary_rpc_method_handler(self._unary(declared))
+        if self._reads_many:
+            return grpc.stream_stream_rpc_method_handler(self._stream(declared))
+        return grpc.unary_stream_rpc_method_handler(self._stream(declared))
+
+    def _unary(self, declared: Unary) -> Callable[[bytes, Rpc], Awaitable[bytes]]:
+        async def handle(data: bytes, rpc: Rpc) -> bytes:
+            exchange = Exchange(self._context, self._path, rpc)
+            try:
+                self._gate.require_open()
+                if declared.needs_engine:
+                    self._context.service.refuse_if_full(len(data))
+                if not declared.is_open:
+                    exchange.identify()
+                made = (await declared.answer(exchange, parse(self._shape, data))).SerializeToString()
+            except BaseException as error:  # noqa: BLE001 - the last line: a status for the client, the rest for the log
+                await exchange.fail(error)
+            exchange.succeed()
+            return made
+
+        return handle
+
+    def _stream(self, declared: Streamed) -> Callable[[object, Rpc], Awaitable[None]]:
+        async def handle(given: object, rpc: Rpc) -> None:
+            exchange, writing = Exchange(self._context, self._path, rpc), asyncio.Lock()
+            incoming = _Incoming(self._gate, self._shape, given, rpc)
+
+            async def send(message: Message) -> None:
+                async with writing:
+                    await exchange.send(message.SerializeToString())
+
+            try:
+                self._gate.require_open()
+                if not declared.is_open:
+                    exchange.identify()
+                await declared.run(exchange, incoming.read(), send)
+                if incoming.was_cut:
+                    self._gate.require_open()
+            except BaseException as error:  # noqa: BLE001 - as above
+                await exchange.fail(_first(error))
+            exchange.succeed()
+
+        return handle
 
 
-def _unary(
-    context: Context, path: str, shape: type[Message], declared: Unary
-) -> Callable[[bytes, Rpc], Awaitable[bytes]]:
-    async def handle(data: bytes, rpc: Rpc) -> bytes:
-        exchange = Exchange(context, path, rpc)
-        try:
-            if declared.needs_engine:
-                context.service.refuse_if_full(len(data))
-            if not declared.is_open:
-                exchange.identify()
-            made = (await declared.answer(exchange, parse(shape, data))).SerializeToString()
-        except BaseException as error:  # noqa: BLE001 - the last line: the client gets a status, the log gets the rest
-            await exchange.fail(error)
-        exchange.succeed()
-        return made
+class _Incoming:
+    """The messages of a call.
 
-    return handle
+    Attributes:
+        was_cut: Whether the gate was shut before there were no more.
+    """
 
+    def __init__(self, gate: Gate, shape: type[Message], given: object, rpc: Rpc) -> None:
+        self._gate = gate
+        self._shape = shape
+        self._given = given
+        self._rpc = rpc
+        self.was_cut = False
 
-def _stream(
-    context: Context, path: str, shape: type[Message], declared: Streamed
-) -> Callable[[bytes | AsyncIterator[bytes], Rpc], Awaitable[None]]:
-    async def handle(given: bytes | AsyncIterator[bytes], rpc: Rpc) -> None:
-        exchange, writing = Exchange(context, path, rpc), asyncio.Lock()
-
-        async def send(message: Message) -> None:
-            async with writing:
-                await exchange.send(message.SerializeToString())
-
-        try:
-            if not declared.is_open:
-                exchange.identify()
-            await declared.run(exchange, _read(shape, given), send)
-        except BaseException as error:  # noqa: BLE001 - as above
-            await exchange.fail(_first(error))
-        exchange.succeed()
-
-    return handle
-
-
-async def _read(shape: type[M], given: bytes | AsyncIterator[bytes]) -> AsyncIterator[M]:
-    if isinstance(given, bytes):
-        yield parse(shape, given)
-        return
-    async for data in given:
-        yield parse(shape, data)
+    async def read(self) -> AsyncIterator[Message]:
+        """Yield them, until there are no more, or no more are read."""
+        if isinstance(self._given, bytes):
+            yield parse(self._shape, self._given)
+            return
+        while (data := await self._gate.before_shut(self._rpc.read())) is not None:
+            if data is grpc.aio.EOF:
+                return
+            yield parse(self._shape, data)
+        self.was_cut = True
 
 
 def _first(error: BaseException) -> BaseException:

@@ -11,7 +11,7 @@ from headrace.api.context import Context
 from headrace.api.grpc import native, open_inference, tei
 from headrace.api.grpc.health import Health
 from headrace.api.grpc.reflection import reflect
-from headrace.api.grpc.rpcs import Declarations, GuardedHandlers
+from headrace.api.grpc.rpcs import Declarations, Gate, GuardedHandlers
 from headrace.errors import PortTaken
 from headrace.settings import ServerSettings
 
@@ -22,6 +22,7 @@ _MAX_STREAMS: Final = 1024  # of one connection
 # this machine's own, for each stream of a client that only sends.
 _LOOK_AHEAD: Final = 256 << 10
 _PING_MS: Final = 60_000  # after which a connection that says nothing is asked whether it is there
+_TOLD_S: Final = 0.2  # for which calls are turned away before the port is shut
 _LEAST_PING_MS: Final = 10_000  # between pings of a client; gRPC would hang up on one that pings more than every 5 min
 _SERVED: Final[Declarations] = {**native.SERVICES, **open_inference.SERVICES, **tei.SERVICES}
 
@@ -77,15 +78,23 @@ class GrpcServer:
     @contextlib.asynccontextmanager
     async def serving(self, context: Context, stop: asyncio.Event) -> AsyncIterator[None]:
         """Answer calls until ``stop`` is set, or the block ends; what was begun then is answered before it ends."""
-        self._server.add_generic_rpc_handlers((GuardedHandlers(context, declare()),))
+        handlers = GuardedHandlers(context, declare())
+        self._server.add_generic_rpc_handlers((handlers,))
         await self._server.start()
-        stopping = asyncio.create_task(self._stop_on(stop))
+        stopping = asyncio.create_task(self._stop_on(stop, handlers.gate))
         try:
             yield
         finally:
             stop.set()
             await stopping
 
-    async def _stop_on(self, stop: asyncio.Event) -> None:
+    async def _stop_on(self, stop: asyncio.Event, gate: Gate) -> None:
+        """Stop in steps: callers are answered until probes have told them, then told so, then shut out.
+
+        gRPC itself tells a call that comes while it stops ``CANCELLED``, which no client takes for a reason to ask again.
+        """
         await stop.wait()
+        await asyncio.sleep(self._settings.linger_s)
+        gate.shut()
+        await asyncio.sleep(min(self._settings.linger_s, _TOLD_S))
         await self._server.stop(self._settings.drain_timeout_s)

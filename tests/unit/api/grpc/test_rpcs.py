@@ -22,9 +22,9 @@ from headrace.types import Caller, Scope
 KEY = "a-key-of-24-characters-1"
 EMBED = "/headrace.v1.Inference/Embed"
 STREAM = "/headrace.v1.Inference/Stream"
+MODELS = "/headrace.v1.Models/ListModels"
 OPEN = {
     "grpc.health.v1.Health/Check",
-    "grpc.health.v1.Health/List",
     "grpc.health.v1.Health/Watch",
     "inference.GRPCInferenceService/ServerLive",
     "inference.GRPCInferenceService/ServerReady",
@@ -49,6 +49,14 @@ async def refusal(awaitable: Any) -> grpc.aio.AioRpcError:
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await awaitable
     return caught.value
+
+
+async def refusal_or_nothing(awaitable: Any) -> grpc.aio.AioRpcError | None:
+    try:
+        await awaitable
+    except grpc.aio.AioRpcError as error:
+        return error
+    return None
 
 
 async def call_any(calls: Calls, path: str, method: MethodDescriptor, **options: Any) -> grpc.StatusCode:
@@ -268,15 +276,35 @@ async def test_what_a_caller_may_still_send_is_told():
 
 
 async def test_a_stop_answers_what_was_begun():
-    async with service_under_test() as it, open_calls(it=it) as calls:
+    async with service_under_test() as it, open_calls(it=it, linger_s=0.3) as calls:
         it.backend.gate.clear()
         running = asyncio.ensure_future(calls.call(EMBED, HELLO, pb.EmbedResponse))
         while not it.backend.batches:
             await asyncio.sleep(0.01)
         calls.stop.set()
-        await asyncio.sleep(0.1)
+        while (error := await refusal_or_nothing(calls.call(MODELS, b"", pb.ListModelsResponse))) is None:
+            await asyncio.sleep(0.01)
+        assert told(error).code == "service.stopping"
         it.backend.gate.set()
         assert (await running).model == "fake"
+
+
+async def test_a_stop_answers_what_a_stream_has_sent_and_says_that_it_reads_no_more():
+    async def requests() -> AsyncIterator[pb.StreamRequest]:
+        for index in range(5):
+            yield pb.StreamRequest(id=str(index), embed=HELLO)
+        await asyncio.sleep(60)
+
+    async with service_under_test() as it, open_calls(it=it, linger_s=0.3) as calls:
+        it.backend.gate.clear()
+        stream = calls.stream(STREAM, requests(), pb.StreamResponse)
+        while not it.backend.batches:
+            await asyncio.sleep(0.01)
+        calls.stop.set()
+        await asyncio.sleep(0.35)
+        it.backend.gate.set()
+        assert {(await stream.read()).id for _ in range(5)} == set("01234")
+        assert told(await refusal(stream.read())).code == "service.stopping"
 
 
 async def test_a_stream_ends_when_its_key_does(guarded: Calls):
