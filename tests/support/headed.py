@@ -19,6 +19,7 @@ from headrace.api.rest.context import Context
 from headrace.app import open_service
 from headrace.auth.keys import KeyGuard, digest_of
 from headrace.auth.loopback import LoopbackGuard
+from headrace.events.memory import MemoryEvents
 from headrace.export.conversion import convert_here
 from headrace.export.importer import ImportRequest, import_model
 from headrace.export.pytorch import quiet_libraries
@@ -27,6 +28,7 @@ from headrace.models.store import LocalStore
 from headrace.observe.base import Observers
 from headrace.observe.metrics import Metrics
 from headrace.options import Options
+from headrace.readers import Readers
 from headrace.settings import LoadedSettings, load_settings
 from headrace.types import Answer, Caller, Request, Scope, TaskName
 
@@ -106,6 +108,7 @@ async def rest_client(home: Path) -> AsyncIterator[httpx.AsyncClient]:
         context = Context(
             service=service,
             keyring=Keyring(MemoryRecords(), KeyGuard(()), tuple, digest_of),
+            readers=Readers(MemoryEvents(16), Observers([]), 1),
             guard=LoopbackGuard(),
             settings=loaded.settings,
             observer=Observers([]),

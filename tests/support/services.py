@@ -18,10 +18,12 @@ from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
 from headrace.engine.plan import Plan
 from headrace.engine.registry import LoadedModel, Registry
+from headrace.events.memory import MemoryEvents
 from headrace.keyring import Keyring
 from headrace.limits.memory import MemoryLimiter
 from headrace.observe.metrics import Metrics
 from headrace.options import Options
+from headrace.readers import Readers
 from headrace.records.journal import Journal
 from headrace.rollout import Rollout
 from headrace.service import Service
@@ -30,6 +32,8 @@ from headrace.types import Caller, Embedding, FloatArray, Request, Result, Scope
 
 PLAN = Plan(runtime="onnxruntime", precision="fp32", threads=1, sessions=1, token_budget=1024)
 CALLER = Caller("tester", frozenset(Scope))
+KEPT_EVENTS = 100
+MOST_READERS = 16
 
 
 @dataclass
@@ -42,6 +46,7 @@ class ServiceUnderTest:
     cache: MemoryCache
     registry: Registry = field(repr=False)
     records: MemoryRecords = field(default_factory=MemoryRecords)
+    events: MemoryEvents = field(default_factory=lambda: MemoryEvents(KEPT_EVENTS))
 
     def context(self, keys: Sequence[str] = (), settings: Settings | None = None) -> Context:
         """Return what the routes share; without keys only this machine may call."""
@@ -49,6 +54,7 @@ class ServiceUnderTest:
         return Context(
             service=self.service,
             keyring=Keyring(self.records, guard, lambda: keys, digest_of),
+            readers=Readers(self.events, self.recorder, MOST_READERS),
             guard=guard,
             settings=settings or Settings(),
             observer=self.recorder,
@@ -64,7 +70,7 @@ async def service_under_test(
     backend, recorder, cache, records = FakeBackend(), Recorder(), MemoryCache(1 << 20), MemoryRecords()
     loaded = LoadedEngine("fake", lambda: FakeTokenizer(16), lambda: backend, engine or EngineSettings(), recorder)
     registry = Registry([LoadedModel(describe_model(name="fake", dimensions=8, normalize=normalize), loaded, PLAN)])
-    await registry.start()
+    await registry.start(recorder)
     backend.batches.clear()
     service = Service(
         models=registry,

@@ -6,7 +6,20 @@ from typing import Final
 from fastapi import FastAPI
 from starlette.types import ASGIApp
 
-from headrace.api.rest import cacheable, huggingface, infinity, keys, native, oip, openai, rerank, system, tei, versions
+from headrace.api.rest import (
+    cacheable,
+    events,
+    huggingface,
+    infinity,
+    keys,
+    native,
+    oip,
+    openai,
+    rerank,
+    system,
+    tei,
+    versions,
+)
 from headrace.api.rest.context import Context
 from headrace.api.rest.edge import Edge
 from headrace.api.rest.openapi import describe
@@ -28,6 +41,7 @@ _ROUTERS: Final = (
     cacheable.router,
     versions.router,
     keys.router,
+    events.router,
     openai.router,
     tei.router,
     tei.probes,

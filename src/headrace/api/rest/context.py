@@ -10,6 +10,7 @@ from headrace.auth.base import Credentials, Guard
 from headrace.errors import ServiceUnready
 from headrace.keyring import Keyring
 from headrace.observe.base import Observer
+from headrace.readers import Readers
 from headrace.service import Service
 from headrace.settings import Settings
 from headrace.types import Caller
@@ -33,6 +34,7 @@ class Context:
 
     service: Service
     keyring: Keyring
+    readers: Readers
     guard: Guard
     settings: Settings
     observer: Observer
@@ -52,10 +54,18 @@ async def identify(request: Request) -> None:
         CallerUnknown: No credentials, or wrong ones.
         ClientLeft: The client went away before it could be asked.
     """
+    request.scope["state"]["caller"] = context_of(request).guard.identify(credentials_of(request))
+
+
+def credentials_of(request: Request) -> Credentials:
+    """Return what is known of who is calling.
+
+    Raises:
+        ClientLeft: As of ``identify``.
+    """
     if request.client is None:  # the system knows no peer of a connection that was reset
         raise ClientLeft
-    caller = context_of(request).guard.identify(Credentials(peer=request.client.host, key=_shown_key(request)))
-    request.scope["state"]["caller"] = caller
+    return Credentials(peer=request.client.host, key=_shown_key(request))
 
 
 def caller_of(request: Request) -> Caller:
