@@ -18,6 +18,7 @@ from headrace.api.rest.refusals import STATUS
 from headrace.cli.failures import EXIT_CODES
 from headrace.cli.main import app
 from headrace.errors import error_classes
+from headrace.events.kinds import SUBJECTS, TOLD
 from headrace.observe.metrics import describe
 from headrace.settings import CONFIG_VARIABLE, DEFAULT_FILE, Option, Settings, options
 
@@ -147,6 +148,20 @@ def metrics_page() -> str:
     return "\n".join([*lines, "", *_table(["Name", "Type", "Labels", "Meaning"], rows)])
 
 
+def events_page() -> str:
+    """Describe every event."""
+    lines = [
+        "# Events",
+        "",
+        "`GET /api/v1/events` tells them; [events](../events.md) says how. Ask for these with `subject`:",
+    ]
+    lines += ["", *_table(["Subject", "Meaning"], [[f"`{name}`", meaning] for name, meaning in SUBJECTS.items()])]
+    lines += ["", "Whatever is asked for, a reader is told of its own reading:"]
+    return "\n".join(
+        [*lines, "", *_table(["Subject", "Meaning"], [[f"`{name}`", told] for name, told in TOLD.items()])]
+    )
+
+
 def api_page() -> str:
     """Describe every route and every body, as the OpenAPI document has them."""
     document = build_routes().openapi()
@@ -243,6 +258,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "api.md": api_page,
     "cli.md": cli_page,
     "errors.md": errors_page,
+    "events.md": events_page,
     "map.md": map_page,
     "metrics.md": metrics_page,
     "settings.md": settings_page,

@@ -5,6 +5,7 @@ What needs an extra, or takes long to load, is imported when it is chosen.
 
 import contextlib
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -14,6 +15,8 @@ from headrace.auth.loopback import LoopbackGuard
 from headrace.cache.base import Cache
 from headrace.cache.memory import MemoryCache
 from headrace.errors import DependencyMissing
+from headrace.events.base import Events
+from headrace.events.memory import MemoryEvents
 from headrace.keyring import Keyring
 from headrace.limits.base import Limiter
 from headrace.limits.memory import MemoryLimiter
@@ -106,17 +109,33 @@ def bind_grpc(settings: ServerSettings) -> "GrpcServer | None":
     return GrpcServer(settings)
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What is the same for all replicas, as far as there is something that they share."""
+
+    records: Records
+    limiter: Limiter
+    cache: Cache
+    events: Events
+
+
 @contextlib.asynccontextmanager
-async def open_shared(settings: Settings) -> AsyncIterator[tuple[Limiter, Cache]]:
-    """Give what counts and what remembers: in this process, and in Redis for all replicas if there is one."""
-    limits = settings.limits
+async def open_shared(settings: Settings) -> AsyncIterator[Shared]:
+    """Give what keeps, counts, remembers and tells: in this process, and in Redis for all replicas if there is one.
+
+    Raises:
+        DependencyMissing: There is to be Redis, and its client is not installed.
+        SettingInvalid: The address of Redis is none.
+    """
+    limits, records = settings.limits, open_records(settings)
     limiter = MemoryLimiter(limits.requests_per_s, limits.burst, limits.max_callers)
     cache = MemoryCache(settings.cache.max_bytes)
     if settings.redis.url is None:
-        yield limiter, cache
+        yield Shared(records, limiter, cache, MemoryEvents(settings.events.keep))
         return
     try:
         from headrace.cache.redis import RedisCache  # noqa: PLC0415 - of an extra
+        from headrace.events.redis import RedisEvents  # noqa: PLC0415 - as above
         from headrace.limits.redis import RedisLimiter  # noqa: PLC0415 - as above
         from headrace.redis import RedisLink  # noqa: PLC0415 - as above
     except ModuleNotFoundError as error:
@@ -125,9 +144,14 @@ async def open_shared(settings: Settings) -> AsyncIterator[tuple[Limiter, Cache]
         ) from error
     link = RedisLink(settings.redis.url.get_secret_value())
     shared = RedisCache(link, cache, settings.cache.ttl_s)
+    events = RedisEvents(link, settings.events.keep)
     rate = limits.requests_per_s
+    events.start()
     try:
-        yield (limiter if rate is None else RedisLimiter(link, rate, limits.burst, limiter)), shared
+        yield Shared(
+            records, limiter if rate is None else RedisLimiter(link, rate, limits.burst, limiter), shared, events
+        )
     finally:
+        await events.aclose()
         await shared.aclose()
         await link.aclose()

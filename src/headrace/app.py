@@ -19,7 +19,7 @@ from typing import Any, Final
 import structlog
 import uvloop
 
-from headrace.adapters import bind_grpc, make_key_guard, open_guard, open_keyring, open_records, open_shared
+from headrace.adapters import Shared, bind_grpc, make_key_guard, open_guard, open_keyring, open_shared
 from headrace.api.context import Context
 from headrace.api.rest.app import build_app
 from headrace.api.rest.server import RestServer, base_url, bind
@@ -32,6 +32,7 @@ from headrace.engine.registry import LoadedModel, Registry
 from headrace.engine.supervised import Patience, SupervisedEngine
 from headrace.engine.tune import SHORT, Effort, Step, runtime_plans, tune
 from headrace.errors import BindRefused, StoreUnusable
+from headrace.events.observer import EventObserver
 from headrace.machine import IDLE, NORMAL, read_machine
 from headrace.memory import settle_memory
 from headrace.models.folder import ModelFolder
@@ -40,7 +41,7 @@ from headrace.observe.base import Observer, Observers
 from headrace.observe.counts import OfVersion, VersionCounts
 from headrace.observe.logs import LogObserver
 from headrace.observe.metrics import Metrics
-from headrace.records.base import Records
+from headrace.readers import Readers
 from headrace.records.journal import Journal
 from headrace.rollout import Rollout
 from headrace.service import Service
@@ -64,7 +65,7 @@ async def open_service(
     models: Sequence[str],
     observer: Observer | None = None,
     *,
-    records: Records | None = None,
+    shared: Shared | None = None,
     may_tune: bool = False,
     follows: bool = False,
 ) -> AsyncIterator[Service]:
@@ -74,7 +75,7 @@ async def open_service(
         loaded: All options.
         models: Names in the store; the first is the default.
         observer: Hears what happens, if anybody does.
-        records: Where it is noted who changed what; by default as the options say.
+        shared: What counts, remembers, and notes who changed what; by default made as the options say.
         may_tune: Whether a model that was never measured here is measured first.
         follows: Whether versions are switched when the store says so.
 
@@ -87,24 +88,24 @@ async def open_service(
     store = open_store(settings)
     folders = [await asyncio.to_thread(store.open, name) for name in models]  # reads every byte of every file
     registry = Registry([await _load(each, settings, observer, may_tune=may_tune) for each in folders])
-    journal = Journal(records or open_records(settings))
-    rollout = Rollout(store, registry, partial(_load_version, settings, observer), observer, journal)
-    try:
-        await registry.start()
+    async with contextlib.AsyncExitStack() as stack:
+        if shared is None:
+            shared = await stack.enter_async_context(open_shared(settings))
+        journal = Journal(shared.records)
+        rollout = Rollout(store, registry, partial(_load_version, settings, observer), observer, journal)
+        stack.push_async_callback(_close, registry)
+        stack.push_async_callback(rollout.aclose)
+        await registry.start(observer)
         if follows and settings.store.follow_s:
             rollout.start_following(settings.store.follow_s)
-        async with open_shared(settings) as (limiter, cache):
-            yield Service(
-                models=registry,
-                rollout=rollout,
-                limiter=limiter,
-                cache=cache,
-                observer=observer,
-                bounds=settings.limits,
-            )
-    finally:
-        await rollout.aclose()
-        await _close(registry)
+        yield Service(
+            models=registry,
+            rollout=rollout,
+            limiter=shared.limiter,
+            cache=shared.cache,
+            observer=observer,
+            bounds=settings.limits,
+        )
 
 
 def for_one_caller(loaded: LoadedSettings) -> LoadedSettings:
@@ -140,17 +141,18 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
     """
     settings = loaded.settings
     metrics, counts = Metrics(), VersionCounts()
-    observer = Observers([metrics, counts, LogObserver()])
     stop = _stop_on_signals()
     async with contextlib.AsyncExitStack() as stack:
-        keys, records = make_key_guard(settings.auth), open_records(settings)
-        keyring = await stack.enter_async_context(open_keyring(settings, records, keys))
+        shared = await stack.enter_async_context(open_shared(settings))
+        observer = Observers([metrics, counts, LogObserver(), EventObserver(shared.events, metrics)])
+        keys = make_key_guard(settings.auth)
+        keyring = await stack.enter_async_context(open_keyring(settings, shared.records, keys))
         keyring.start_following(settings.records.follow_s)
         guard = await stack.enter_async_context(open_guard(settings.auth, keys))
         listener = stack.enter_context(contextlib.closing(bind(settings.server)))
         _refuse_public(listener, has_keys=not guard.is_local)
         calls = bind_grpc(settings.server)
-        opening_service = open_service(loaded, models, observer, records=records, may_tune=True, follows=True)
+        opening_service = open_service(loaded, models, observer, shared=shared, may_tune=True, follows=True)
         opening = asyncio.ensure_future(stack.enter_async_context(opening_service))
         service = await _unless(stop, opening)
         if service is None:
@@ -158,6 +160,7 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
         context = Context(
             service=service,
             keyring=keyring,
+            readers=Readers(shared.events, observer, settings.events.max_readers),
             guard=guard,
             settings=settings,
             observer=observer,

@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from headrace.auth.base import require
+from headrace.auth.base import is_over, require
 from headrace.errors import AccessDenied, HeadraceError, KeyEnded, KeyUnknown, RecordsUnusable, RequestInvalid
 from headrace.records.base import Change, Key, Records
 from headrace.records.journal import change_by
@@ -228,7 +228,7 @@ class Keyring:
     async def _visible(self, caller: Caller) -> list[Key]:
         require(caller, Scope.KEYS)
         keys = await asyncio.to_thread(self._records.list_keys)
-        return [key for key in keys if _is_over(caller, key.tenant)]
+        return [key for key in keys if is_over(caller, key.tenant)]
 
     async def _write(
         self, change: Change, *, added: Sequence[Key] = (), ended: Sequence[tuple[str, datetime]] = ()
@@ -301,15 +301,10 @@ def _require_within(caller: Caller, key: Key) -> None:
         return
     if missing := sorted(key.scopes - caller.scopes):
         raise AccessDenied(f"{caller.name!r} may not give {missing[0]!r}, which it has not", field="scopes")
-    if not _is_over(caller, key.tenant):
+    if not is_over(caller, key.tenant):
         raise AccessDenied(f"{caller.name!r} may make keys for its own tenant only", field="tenant")
     if caller.models is not None and (key.models is None or not key.models <= caller.models):
         raise AccessDenied(f"{caller.name!r} may give only the models that it has", field="models")
-
-
-def _is_over(caller: Caller, tenant: str) -> bool:
-    """Whether a caller has to do with what is a tenant's: its own, or as an admin of no tenant everybody's."""
-    return tenant == caller.tenant or (not caller.tenant and Scope.ADMIN in caller.scopes)
 
 
 def _find(keys: Iterable[Key], key_id: str) -> Key:

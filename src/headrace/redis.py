@@ -72,8 +72,12 @@ class RedisLink:
         self._failures = 0
         self._rests_until = 0.0
 
-    async def call(self, command: Callable[[Redis], Awaitable[R]]) -> R:
+    async def call(self, command: Callable[[Redis], Awaitable[R]], within_s: float | None = None) -> R:
         """Return what a command returns.
+
+        Args:
+            command: What is asked.
+            within_s: How long it is waited for, if no request does: then it may take longer, up to 0.5 s.
 
         Raises:
             RedisAway: It did not answer in time, or with an error, or is not asked at present.
@@ -95,7 +99,7 @@ class RedisLink:
         self._running.add(task)
         task.add_done_callback(self._finished)
         try:
-            done, _ = await asyncio.wait({task}, timeout=self._budget_s)
+            done, _ = await asyncio.wait({task}, timeout=self._budget_s if within_s is None else within_s)
         finally:
             if not has_begun:
                 task.cancel()  # no connection holds anything of it

@@ -304,10 +304,18 @@ class Rollout:
         *ways, last = await asyncio.to_thread(partial(self._load, folder, champion, stands_back=stands_back))
         for model in ways:
             try:
-                return await _started(model)
+                return await self._started(model)
             except (PrecisionUnfit, RuntimeUnfit):
                 continue  # what suits the champion does not suit every version
-        return await _started(last)
+        return await self._started(last)
+
+    async def _started(self, model: LoadedModel) -> LoadedModel:
+        try:
+            await start_model(model, self._observer)
+        except BaseException:
+            await model.engine.aclose()
+            raise
+        return model
 
 
 @contextlib.contextmanager
@@ -321,12 +329,3 @@ def _unfit(name: str, revision: str) -> Iterator[None]:
         raise VersionUnfit(
             f"{name}@{revision[:12]} cannot answer ({error.code}): {error.message}", field="revision"
         ) from error
-
-
-async def _started(model: LoadedModel) -> LoadedModel:
-    try:
-        await start_model(model)
-    except BaseException:
-        await model.engine.aclose()
-        raise
-    return model

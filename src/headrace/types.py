@@ -63,6 +63,7 @@ class Scope(enum.StrEnum):
     MODELS_READ = "models:read"
     MODELS_WRITE = "models:write"
     METRICS_READ = "metrics:read"
+    EVENTS_READ = "events:read"
     KEYS = "keys"
     ADMIN = "admin"
 

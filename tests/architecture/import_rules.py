@@ -9,6 +9,7 @@ from tests.architecture.graph import PACKAGE, Import, Tree, cycles, imports, mod
 # The package itself holds the version and the base error, nothing else.
 _ZERO: Final = (PACKAGE, "allowance", "errors", "options", "types", "settings", "machine", "memory", "version")
 _PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base", "records.base")
+_FOLLOWED: Final = ("events.base", "events.kinds")
 
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
     PACKAGE: ("errors", "version"),
@@ -28,10 +29,13 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "auth": (*_ZERO, "auth.base", "auth.issuer", "auth.loopback", "records.base"),
     "limits": (*_ZERO, "limits.base", "limits.rate", "redis"),
     "cache": (*_ZERO, "cache.base", "redis"),
+    # Events are made of facts; what keeps them for readers is the same wherever they come from.
+    "events": (*_ZERO, *_FOLLOWED, "events.ring", "observe.base", "redis"),
     # What several adapters ask of one server.
     "redis": (*_ZERO,),
     "observe": (*_ZERO, "observe.base"),
     "records": (*_ZERO, "records"),
+    "readers": (*_ZERO, *_FOLLOWED, "auth.base", "observe.base"),
     "keyring": (*_ZERO, "auth.base", "records.base", "records.journal"),
     "shadow": (*_ZERO, "tasks", "engine", "observe.base"),
     "rollout": (*_ZERO, "models", "engine", "shadow", "observe.base", "records.journal"),
@@ -41,6 +45,8 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "api",
         "service",
         "keyring",
+        "readers",
+        *_FOLLOWED,
         "tasks",
         "models.manifest",
         "models.roles",
@@ -49,7 +55,17 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "observe.counts",
         "records.base",
     ),
-    "adapters": (*_ZERO, "api.grpc.server", "auth", "limits", "cache", "redis", "records", "keyring"),
+    "adapters": (
+        *_ZERO,
+        "api.grpc.server",
+        "auth",
+        "limits",
+        "cache",
+        "events",
+        "redis",
+        "records",
+        "keyring",
+    ),
     "app": (
         *_ZERO,
         "adapters",
@@ -57,8 +73,9 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "models",
         "engine",
         "auth.loopback",
+        "events.observer",
         "observe",
-        "records.base",
+        "readers",
         "records.journal",
         "rollout",
         "service",
@@ -163,6 +180,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/models/sources/*",
         "headrace/models/remote/*",
         "headrace/auth/issuer.py",
+        "headrace/events/redis.py",
         "headrace/keyring.py",
         "headrace/redis.py",
         "headrace/rollout.py",

@@ -10,7 +10,7 @@ from tests.docs.snippets import Shell, Snippet, matches, read_snippets
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SHOWN_ADDRESS = "127.0.0.1:8000"
-PAGES = ("getting-started", "clients", "training")
+PAGES = ("getting-started", "events", "clients", "training")
 LAST = "access"
 
 PAGE = """Text.

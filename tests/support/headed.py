@@ -19,6 +19,7 @@ from headrace.api.rest.app import build_app
 from headrace.app import open_service
 from headrace.auth.keys import KeyGuard, digest_of
 from headrace.auth.loopback import LoopbackGuard
+from headrace.events.memory import MemoryEvents
 from headrace.export.conversion import convert_here
 from headrace.export.importer import ImportRequest, import_model
 from headrace.export.pytorch import quiet_libraries
@@ -28,6 +29,7 @@ from headrace.observe.base import Observers
 from headrace.observe.counts import VersionCounts
 from headrace.observe.metrics import Metrics
 from headrace.options import Options
+from headrace.readers import Readers
 from headrace.settings import LoadedSettings, load_settings
 from headrace.types import Answer, Caller, Request, Scope, TaskName
 
@@ -107,6 +109,7 @@ async def rest_client(home: Path) -> AsyncIterator[httpx.AsyncClient]:
         context = Context(
             service=service,
             keyring=Keyring(MemoryRecords(), KeyGuard(()), tuple, digest_of),
+            readers=Readers(MemoryEvents(16), Observers([]), 1),
             guard=LoopbackGuard(),
             settings=loaded.settings,
             observer=Observers([]),

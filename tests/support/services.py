@@ -18,12 +18,14 @@ from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
 from headrace.engine.plan import Plan
 from headrace.engine.registry import LoadedModel, Registry
+from headrace.events.memory import MemoryEvents
 from headrace.keyring import Keyring
 from headrace.limits.memory import MemoryLimiter
 from headrace.observe.base import Observers
 from headrace.observe.counts import OfVersion, VersionCounts
 from headrace.observe.metrics import Metrics
 from headrace.options import Options
+from headrace.readers import Readers
 from headrace.records.journal import Journal
 from headrace.rollout import Rollout
 from headrace.service import Service
@@ -32,6 +34,8 @@ from headrace.types import Caller, Embedding, FloatArray, Request, Result, Scope
 
 PLAN = Plan(runtime="onnxruntime", precision="fp32", threads=1, sessions=1, token_budget=1024)
 CALLER = Caller("tester", frozenset(Scope))
+KEPT_EVENTS = 100
+MOST_READERS = 16
 
 
 @dataclass
@@ -45,6 +49,7 @@ class ServiceUnderTest:
     registry: Registry = field(repr=False)
     records: MemoryRecords = field(default_factory=MemoryRecords)
     counts: VersionCounts = field(default_factory=VersionCounts)
+    events: MemoryEvents = field(default_factory=lambda: MemoryEvents(KEPT_EVENTS))
 
     def context(self, keys: Sequence[str] = (), settings: Settings | None = None) -> Context:
         """Return what the routes share; without keys only this machine may call."""
@@ -52,6 +57,7 @@ class ServiceUnderTest:
         return Context(
             service=self.service,
             keyring=Keyring(self.records, guard, lambda: keys, digest_of),
+            readers=Readers(self.events, self.recorder, MOST_READERS),
             guard=guard,
             settings=settings or Settings(),
             observer=self.recorder,
@@ -72,7 +78,7 @@ async def service_under_test(
     told = OfVersion(manifest.revision, observer)
     loaded = LoadedEngine("fake", lambda: FakeTokenizer(16), lambda: backend, engine or EngineSettings(), told)
     registry = Registry([LoadedModel(manifest, loaded, PLAN)])
-    await registry.start()
+    await registry.start(recorder)
     backend.batches.clear()
     service = Service(
         models=registry,

@@ -14,7 +14,7 @@ PROVIDER = AuthSettings(issuer="https://login.example.com", audience="headrace")
 
 async def test_redis_without_its_client_is_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("HEADRACE_REDIS__URL", "redis://127.0.0.1:1")
-    for name in ("headrace.cache.redis", "headrace.limits.redis", "headrace.redis"):
+    for name in ("headrace.cache.redis", "headrace.events.redis", "headrace.limits.redis", "headrace.redis"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "redis.asyncio", None)
     with pytest.raises(DependencyMissing, match=r"headrace\[redis\]"):
@@ -26,11 +26,11 @@ async def test_with_redis_all_replicas_count_and_remember_together(monkeypatch: 
     monkeypatch.setenv("HEADRACE_REDIS__URL", "redis://127.0.0.1:1")  # nobody is there: each goes on alone
     for rate, kind in (("", MemoryLimiter), ("5", RedisLimiter)):
         monkeypatch.setenv("HEADRACE_LIMITS__REQUESTS_PER_S", rate)
-        async with adapters.open_shared(load_settings().settings) as (limiter, cache):
-            assert isinstance(limiter, kind)
-            await limiter.acquire("ada")
-            await cache.put_many({b"a": b"1"})
-            assert await cache.get_many([b"a", b"b"]) == [b"1", None]
+        async with adapters.open_shared(load_settings().settings) as shared:
+            assert isinstance(shared.limiter, kind)
+            await shared.limiter.acquire("ada")
+            await shared.cache.put_many({b"a": b"1"})
+            assert await shared.cache.get_many([b"a", b"b"]) == [b"1", None]
 
 
 async def test_tokens_without_what_reads_them_are_told(monkeypatch: pytest.MonkeyPatch):

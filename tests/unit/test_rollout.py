@@ -124,7 +124,7 @@ class World:
 @contextlib.asynccontextmanager
 async def running() -> AsyncIterator[World]:
     world = World()
-    await world.registry.start()
+    await world.registry.start(world.recorder)
     try:
         yield world
     finally:

@@ -8,6 +8,7 @@ from headrace.errors import ServiceUnready
 from headrace.keyring import Keyring
 from headrace.observe.base import Observer
 from headrace.observe.counts import VersionCounts
+from headrace.readers import Readers
 from headrace.service import Service
 from headrace.settings import Settings
 
@@ -30,6 +31,7 @@ class Context:
 
     service: Service
     keyring: Keyring
+    readers: Readers
     guard: Guard
     settings: Settings
     observer: Observer

@@ -42,6 +42,11 @@ def may_use(caller: Caller, name: str) -> bool:
     return caller.models is None or name in caller.models
 
 
+def is_over(caller: Caller, tenant: str) -> bool:
+    """Whether a caller has to do with what is a tenant's: its own, or as an admin of no tenant everybody's."""
+    return tenant == caller.tenant or (not caller.tenant and Scope.ADMIN in caller.scopes)
+
+
 def require_model(caller: Caller, name: str) -> None:
     """Let a caller pass that may use the model.
 

@@ -17,6 +17,7 @@ from headrace.engine.vocabulary import OUTPUTS
 from headrace.errors import HeadraceError, ModelCorrupt, ModelUnknown, PrecisionUnfit
 from headrace.models.manifest import Manifest
 from headrace.models.roles import Candidate, CandidateKind
+from headrace.observe.base import ModelLoaded, Observer
 from headrace.types import ModelTask
 
 CHAMPION: Final = "champion"
@@ -213,14 +214,17 @@ class Registry:
         await model.engine.aclose()
         self._leaving = [each for each in self._leaving if each is not model]
 
-    async def start(self) -> None:
+    async def start(self, observer: Observer) -> None:
         """Start every model.
+
+        Args:
+            observer: Hears of each.
 
         Raises:
             HeadraceError: As of ``start_model``.
         """
         for model in self:
-            await start_model(model)
+            await start_model(model, observer)
         self._is_ready = True
 
     async def aclose(self) -> None:
@@ -230,19 +234,21 @@ class Registry:
         await asyncio.gather(*(model.engine.aclose() for model in (*deployed, *self._leaving)))
 
 
-async def start_model(model: LoadedModel) -> None:
-    """Load a model, let it answer a probe, and compare what it gives with what its manifest says.
+async def start_model(model: LoadedModel, observer: Observer) -> None:
+    """Load a model, let it answer a probe, compare what it gives with what its manifest says, and state that as a fact.
 
     Raises:
         HeadraceError: It does not answer.
         ModelCorrupt: It answers something else than its manifest says.
         PrecisionUnfit: Its answers are too far from the original model's.
     """
+    started = time.monotonic()
     await model.engine.start()
     await model.engine.probe()
     await _hold_to_manifest(model)
     if model.reference is not None:
         await _hold_to_reference(model, model.reference)
+    observer.observe(ModelLoaded(model=model.name, revision=model.revision, took_s=time.monotonic() - started))
 
 
 async def _hold_to_manifest(model: LoadedModel) -> None:

@@ -7,6 +7,7 @@ HeadraceError
 ├── CapacityError                  asking again later helps
 │   ├── LimitExceeded              limit.exceeded         the caller used up its rate
 │   ├── QueueFull                  queue.full             more work is waiting than is worth accepting
+│   ├── ReadersFull                readers.full           as many follow the events as may
 │   ├── DeadlineExceeded           deadline.exceeded      the answer would come too late
 │   ├── TimeoutElapsed             timeout.elapsed        the time is over that the caller gave for it
 │   ├── ServiceStopping            service.stopping       the process is shutting down
@@ -76,6 +77,7 @@ from headrace.errors.capacity import (
     DeadlineExceeded,
     LimitExceeded,
     QueueFull,
+    ReadersFull,
     ServiceStopping,
     ServiceUnready,
     TimeoutElapsed,
@@ -162,6 +164,7 @@ __all__ = [
     "PortTaken",
     "PrecisionUnfit",
     "QueueFull",
+    "ReadersFull",
     "RecordsError",
     "RecordsUnusable",
     "RequestError",

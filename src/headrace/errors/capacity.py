@@ -27,6 +27,12 @@ class QueueFull(CapacityError):
     code = "queue.full"
 
 
+class ReadersFull(CapacityError):
+    """As many follow the events as may."""
+
+    code = "readers.full"
+
+
 class DeadlineExceeded(CapacityError):
     """The answer would come too late to be of use."""
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol, Self
 import structlog
 
 from headrace.errors import HeadraceError
-from headrace.types import Answer, Request, Timings
+from headrace.types import Answer, Caller, Request, Timings
 
 REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 """The id of the request that is being answered, which every line written meanwhile has."""
@@ -25,11 +25,13 @@ class RequestFinished:
     """A request left the service.
 
     Attributes:
+        caller: Who sent it; no label, since there may be any number of them.
         model: Name of a model that exists, or ``""``: never what a caller made up, so labels stay bounded.
         outcome: ``ok`` or the error's code.
         revision: Of the version that was to answer, or ``""`` as of the model.
     """
 
+    caller: Caller
     task: str
     model: str
     outcome: str
@@ -101,6 +103,7 @@ class ResponseSent:
     """An HTTP response was sent, or its client left (``status`` 499).
 
     Attributes:
+        duration_s: Time from the request's head until its answer began, or its client left.
         route: The route's template (``/api/v1/models/{name}``), or ``""`` for a path that is no route.
     """
 
@@ -144,6 +147,19 @@ class RequestsShed:
     method: str
     status: int
     count: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelLoaded:
+    """A version of a model is in memory, answers a probe and does what its manifest says.
+
+    Attributes:
+        took_s: Time from the begin of loading.
+    """
+
+    model: str
+    revision: str
+    took_s: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +209,38 @@ class ShadowCompared:
     total_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventPublished:
+    """An event was told to whoever follows them.
+
+    Attributes:
+        subject: What happened; there is a bounded number of them.
+    """
+
+    subject: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderJoined:
+    """Somebody follows the events from now on."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReaderLeft:
+    """Somebody follows the events no more.
+
+    Attributes:
+        reason: ``client.left``, or why it was dropped.
+        events: How many it was told.
+        stayed_s: How long it followed.
+    """
+
+    caller: str
+    reason: str
+    events: int
+    stayed_s: float
+
+
 Fact = (
     RequestFinished
     | BatchFinished
@@ -202,9 +250,13 @@ Fact = (
     | ResponseSent
     | CallEnded
     | RequestsShed
+    | ModelLoaded
     | VersionSwitched
     | VersionRefused
     | ShadowCompared
+    | EventPublished
+    | ReaderJoined
+    | ReaderLeft
 )
 
 
@@ -254,6 +306,7 @@ class Watched:
         answer = self.answer
         self._observer.observe(
             RequestFinished(
+                caller=self._request.caller,
                 task=self._request.task,
                 model=self.model,
                 outcome=_outcome(error),

@@ -21,6 +21,8 @@ from headrace.observe.base import (
     CallEnded,
     EngineRestarted,
     Fact,
+    ModelLoaded,
+    ReaderLeft,
     RequestsShed,
     ResponseSent,
     TextQuarantined,
@@ -153,6 +155,8 @@ class LogObserver:
             BatchFinished: self._batch,
             EngineRestarted: self._restart,
             TextQuarantined: self._quarantine,
+            ModelLoaded: self._load,
+            ReaderLeft: self._leave,
             VersionSwitched: self._switch,
             VersionRefused: self._refuse_version,
         }
@@ -182,6 +186,18 @@ class LogObserver:
 
     def _quarantine(self, fact: TextQuarantined) -> None:
         self._log.error("text.quarantined", model=fact.model, sha256=fact.digest)
+
+    def _load(self, fact: ModelLoaded) -> None:
+        self._log.info("model.loaded", model=fact.model, revision=fact.revision, took_ms=round(fact.took_s * 1000))
+
+    def _leave(self, fact: ReaderLeft) -> None:
+        self._log.info(
+            "reader.left",
+            caller=fact.caller,
+            reason=fact.reason,
+            events=fact.events,
+            stayed_s=round(fact.stayed_s, 3),
+        )
 
     def _switch(self, fact: VersionSwitched) -> None:
         self._log.info("version.switched", model=fact.model, revision=fact.revision, role=fact.role)

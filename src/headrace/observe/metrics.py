@@ -18,8 +18,12 @@ from headrace.observe.base import (
     BatchFinished,
     CallEnded,
     EngineRestarted,
+    EventPublished,
     Fact,
+    ModelLoaded,
     QueueChanged,
+    ReaderJoined,
+    ReaderLeft,
     RequestFinished,
     RequestsShed,
     ResponseSent,
@@ -59,7 +63,8 @@ class _Series(dict[str | tuple[str, ...], M], Generic[M]):
         self._metric = metric
 
     def __missing__(self, values: str | tuple[str, ...]) -> M:
-        series = self._metric.labels(values) if isinstance(values, str) else self._metric.labels(*values)
+        labels = (values,) if isinstance(values, str) else values
+        series = self._metric.labels(*labels) if labels else self._metric
         self[values] = series
         return series
 
@@ -109,6 +114,7 @@ class Metrics:
         self._make_version_metrics()
         self._make_http_metrics()
         self._make_grpc_metrics()
+        self._make_event_metrics()
         self._gauge("headrace_build_info", "Always 1; the label says which version runs.", "version")[VERSION].set(1)
         self._counters: Mapping[type[Fact], Callable[[Any], None]] = {
             RequestFinished: self._request,
@@ -119,9 +125,13 @@ class Metrics:
             ResponseSent: self._response,
             CallEnded: self._call,
             RequestsShed: self._shed,
+            ModelLoaded: self._load,
             VersionSwitched: self._switch,
             VersionRefused: self._refuse_version,
             ShadowCompared: self._compare,
+            EventPublished: self._publish,
+            ReaderJoined: self._join,
+            ReaderLeft: self._leave,
         }
         ProcessCollector(registry=self._registry)  # CPU, memory, open files, under their customary names
 
@@ -157,6 +167,19 @@ class Metrics:
         """Count refusals in no histogram: some thousand of them would hide how long an answer takes."""
         self._requests.add((fact.task, "", fact.outcome), fact.count)
         self._responses.add((fact.route, fact.method, str(fact.status)), fact.count)
+
+    def _load(self, fact: ModelLoaded) -> None:
+        self._load_seconds[fact.model].set(fact.took_s)
+
+    def _publish(self, fact: EventPublished) -> None:
+        self._events.add(fact.subject)
+
+    def _join(self, _fact: ReaderJoined) -> None:
+        self._readers[()].inc()
+
+    def _leave(self, fact: ReaderLeft) -> None:
+        self._readers[()].dec()
+        self._readers_left.add(fact.reason)
 
     def _switch(self, fact: VersionSwitched) -> None:
         self._switches.add((fact.model, fact.role))
@@ -215,6 +238,9 @@ class Metrics:
         )
 
     def _make_version_metrics(self) -> None:
+        self._load_seconds = self._gauge(
+            "headrace_model_load_seconds", "Time that the version took to load that was loaded last.", "model"
+        )
         self._switches = self._counter(
             "headrace_version_switches_total", "Versions that got a role: champion, canary or shadow.", "model", "role"
         )
@@ -256,6 +282,13 @@ class Metrics:
         self._calls = self._counter("headrace_grpc_calls_total", "gRPC calls that ended.", "method", "status")
         self._call_seconds = self._histogram(
             "headrace_grpc_call_duration_seconds", "Time of a gRPC call, streams included.", _SECONDS, "method"
+        )
+
+    def _make_event_metrics(self) -> None:
+        self._events = self._counter("headrace_events_total", "Events that this process told.", "subject")
+        self._readers = self._gauge("headrace_event_readers", "Readers that follow the events now.")
+        self._readers_left = self._counter(
+            "headrace_event_left_readers_total", "Readers that follow them no more, and why.", "reason"
         )
 
     def _request(self, fact: RequestFinished) -> None:

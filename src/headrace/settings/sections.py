@@ -206,8 +206,15 @@ class RecordSettings(Section):
     follow_s: float = option(1.0, "Seconds between looks for keys that others made or revoked.", gt=0, le=3600)
 
 
+class EventSettings(Section):
+    """What is told, while it happens, to whoever follows it."""
+
+    keep: int = option(1000, "Events that are kept for readers that come back, or are slow.", ge=16, le=10_000)
+    max_readers: int = option(256, "Readers at once; one caller has the fourth part at most.", ge=1, le=10_000)
+
+
 class RedisSettings(Section):
-    """What replicas share while they run: how much callers used, and what was answered."""
+    """What replicas share while they run: how much callers used, what was answered, and what happens."""
 
     url: SecretStr | None = option(
         None, "Server that replicas share: redis://[USER:PASSWORD@]HOST:PORT; default: each counts and remembers alone."
@@ -243,5 +250,6 @@ class Settings(BaseSettings):
     limits: LimitSettings = Field(default_factory=LimitSettings)
     auth: AuthSettings = Field(default_factory=AuthSettings)
     records: RecordSettings = Field(default_factory=RecordSettings)
+    events: EventSettings = Field(default_factory=EventSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
     log: LogSettings = Field(default_factory=LogSettings)

@@ -132,7 +132,7 @@ async def _start(tmp_path: Path, reference: Reference) -> None:
     engine = load_engine(stored.path, stored.manifest, EngineSettings(threads=1), Observers([]))
     registry = Registry([LoadedModel(stored.manifest, engine, PLAN, reference)])
     try:
-        await registry.start()
+        await registry.start(Observers([]))
         assert registry.is_ready
     finally:
         await registry.aclose()

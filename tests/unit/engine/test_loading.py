@@ -16,6 +16,7 @@ from headrace.engine.registry import LoadedModel, Registry
 from headrace.engine.tokenizer import FastTokenizer
 from headrace.errors import ModelCorrupt, ModelUnknown
 from headrace.models.store import LocalStore
+from headrace.observe.base import Observers
 from headrace.settings import EngineSettings
 
 
@@ -63,7 +64,7 @@ async def test_a_registry_serves_several_models_and_the_first_by_default(tmp_pat
         ]
     )
     assert not registry.is_ready
-    await registry.start()
+    await registry.start(Observers([]))
     assert registry.is_ready
     assert registry.choose(None, "embed").name == registry.choose(None, "classify").name == "one"
     assert registry.choose("two", "embed").name == registry.deployment("two").champion.name == "two"
@@ -89,6 +90,6 @@ async def test_a_model_that_is_not_as_its_manifest_says_is_not_served(tmp_path: 
     engine = load_engine(tmp_path, manifest, EngineSettings(threads=1), Recorder())
     registry = Registry([LoadedModel(manifest, engine, PLAN)])
     with pytest.raises(ModelCorrupt, match="its manifest promises"):
-        await registry.start()
+        await registry.start(Observers([]))
     assert not registry.is_ready
     await registry.aclose()

@@ -3,6 +3,7 @@ from dataclasses import replace
 
 import pytest
 from tests.support.facts import Recorder
+from tests.support.services import CALLER
 
 from headrace.observe.base import BatchFinished, QueueChanged, RequestFinished
 from headrace.observe.counts import Counts, OfVersion, Times, VersionCounts
@@ -10,7 +11,15 @@ from headrace.types import Timings
 
 TIMINGS = Timings(queue_s=0.001, tokenize_s=0.002, run_s=0.004, total_s=0.008)
 REQUEST = RequestFinished(
-    task="embed", model="minilm", outcome="ok", inputs=3, cached=1, tokens=9, timings=TIMINGS, revision="r1"
+    caller=CALLER,
+    task="embed",
+    model="minilm",
+    outcome="ok",
+    inputs=3,
+    cached=1,
+    tokens=9,
+    timings=TIMINGS,
+    revision="r1",
 )
 BATCH = BatchFinished(model="minilm", texts=4, tokens=12, padded_tokens=16, failed=0, run_s=0.5, revision="r1")
 

@@ -17,7 +17,9 @@ from headrace.observe.base import (
     BatchFinished,
     CallEnded,
     EngineRestarted,
+    ModelLoaded,
     QueueChanged,
+    ReaderLeft,
     RequestFinished,
     RequestsShed,
     ResponseSent,
@@ -26,7 +28,7 @@ from headrace.observe.base import (
 )
 from headrace.observe.logs import LEVELS, LogObserver, configure_logs, escape
 from headrace.settings import LogSettings
-from headrace.types import Timings
+from headrace.types import Caller, Timings
 
 TIMESTAMP = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z")
 RESPONSE = ResponseSent(
@@ -301,13 +303,40 @@ def test_an_engine_that_died_and_a_text_that_did_it_are_lines() -> None:
     assert quarantined == {"event": "text.quarantined", "level": "error", "model": "minilm", "sha256": "0123456789ab"}
 
 
+def test_models_that_are_loaded_and_readers_that_left_are_lines() -> None:
+    stream = start()
+    observer = LogObserver()
+    observer.observe(ModelLoaded(model="minilm", revision="r", took_s=1.25))
+    observer.observe(ReaderLeft(caller="ada", reason="reader.slow", events=3, stayed_s=9.0004))
+    loaded, left = lines(stream)
+    del loaded["timestamp"], left["timestamp"]
+    assert loaded == {"event": "model.loaded", "level": "info", "model": "minilm", "revision": "r", "took_ms": 1250}
+    assert left == {
+        "event": "reader.left",
+        "level": "info",
+        "caller": "ada",
+        "reason": "reader.slow",
+        "events": 3,
+        "stayed_s": 9.0,
+    }
+
+
 def test_what_went_well_needs_no_line() -> None:
     stream = start(level="debug")
     observer = LogObserver()
     observer.observe(BatchFinished(model="minilm", texts=4, tokens=60, padded_tokens=64, failed=0, run_s=0.01))
     observer.observe(QueueChanged(model="minilm", waiting=3))
     observer.observe(
-        RequestFinished(task="embed", model="minilm", outcome="ok", inputs=1, cached=0, tokens=3, timings=Timings())
+        RequestFinished(
+            caller=Caller("ada", frozenset()),
+            task="embed",
+            model="minilm",
+            outcome="ok",
+            inputs=1,
+            cached=0,
+            tokens=3,
+            timings=Timings(),
+        )
     )
     assert stream.getvalue() == ""
 

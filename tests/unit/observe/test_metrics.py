@@ -8,8 +8,12 @@ from headrace.observe.base import (
     BatchFinished,
     CallEnded,
     EngineRestarted,
+    EventPublished,
     Fact,
+    ModelLoaded,
     QueueChanged,
+    ReaderJoined,
+    ReaderLeft,
     RequestFinished,
     RequestsShed,
     ResponseSent,
@@ -19,16 +23,21 @@ from headrace.observe.base import (
     VersionSwitched,
 )
 from headrace.observe.metrics import CONTENT_TYPE, Metrics, describe
-from headrace.types import Timings
+from headrace.types import Caller, Timings
 
+CALLER = Caller("ada", frozenset())
 TIMINGS = Timings(queue_s=0.002, tokenize_s=0.0004, run_s=0.02, total_s=0.03)
-REQUEST = RequestFinished(task="embed", model="minilm", outcome="ok", inputs=3, cached=1, tokens=30, timings=TIMINGS)
+REQUEST = RequestFinished(
+    caller=CALLER, task="embed", model="minilm", outcome="ok", inputs=3, cached=1, tokens=30, timings=TIMINGS
+)
 BATCH = BatchFinished(model="minilm", texts=4, tokens=60, padded_tokens=64, failed=1, run_s=0.01)
 RESTART = EngineRestarted(model="minilm", reason="SIGSEGV", suspects=2, down_s=0.5)
 QUARANTINE = TextQuarantined(model="minilm", digest="0123456789ab")
 SWITCH = VersionSwitched(model="minilm", revision="0" * 64, role="canary")
 CALL = CallEnded(method="headrace.v1.Inference/Embed", status="OK", request_id="r", caller="c", duration_s=0.002)
 COMPARED = ShadowCompared(model="minilm", outcome="compared", texts=2, agreements=(1.0, 0.5), total_s=0.25)
+LOADED = ModelLoaded(model="minilm", revision="0" * 64, took_s=1.5)
+LEFT = ReaderLeft(caller="ada", reason="reader.slow", events=3, stayed_s=9.0)
 REFUSAL = VersionRefused(model="minilm", revision="0" * 64, code="model.corrupt", reason="it is broken")
 
 Samples = dict[tuple[str, tuple[tuple[str, str], ...]], float]
@@ -62,7 +71,14 @@ def response(route: str = "/api/v1/embed", method: str = "POST", status: int = 2
 
 def test_a_request_is_counted_by_task_model_and_outcome() -> None:
     failed = RequestFinished(
-        task="embed", model="minilm", outcome="queue.full", inputs=5, cached=0, tokens=0, timings=Timings(total_s=0.001)
+        caller=CALLER,
+        task="embed",
+        model="minilm",
+        outcome="queue.full",
+        inputs=5,
+        cached=0,
+        tokens=0,
+        timings=Timings(total_s=0.001),
     )
     samples = scrape(REQUEST, REQUEST, failed)
     labels = {"task": "embed", "model": "minilm"}
@@ -74,7 +90,14 @@ def test_a_request_is_counted_by_task_model_and_outcome() -> None:
 
 def test_texts_and_tokens_are_those_of_answered_requests() -> None:
     failed = RequestFinished(
-        task="embed", model="minilm", outcome="engine.failed", inputs=5, cached=2, tokens=9, timings=Timings()
+        caller=CALLER,
+        task="embed",
+        model="minilm",
+        outcome="engine.failed",
+        inputs=5,
+        cached=2,
+        tokens=9,
+        timings=Timings(),
     )
     samples = scrape(REQUEST, failed)
     assert value(samples, "headrace_texts_total", model="minilm") == 3
@@ -84,7 +107,14 @@ def test_texts_and_tokens_are_those_of_answered_requests() -> None:
 
 def test_the_parts_of_a_request_are_timed_only_where_the_engine_ran() -> None:
     cached = RequestFinished(
-        task="embed", model="minilm", outcome="ok", inputs=1, cached=1, tokens=9, timings=Timings(total_s=0.0002)
+        caller=CALLER,
+        task="embed",
+        model="minilm",
+        outcome="ok",
+        inputs=1,
+        cached=1,
+        tokens=9,
+        timings=Timings(total_s=0.0002),
     )
     samples = scrape(REQUEST, cached)
     for part, seconds in (("queue", 0.002), ("tokenize", 0.0004), ("run", 0.02)):
@@ -183,6 +213,14 @@ def test_the_page_is_in_the_text_format_and_no_longer_than_needed() -> None:
     assert b"_created" not in metrics.render()
 
 
+def test_events_and_their_readers_are_counted() -> None:
+    samples = scrape(EventPublished(subject="limit.exceeded"), ReaderJoined(), ReaderJoined(), LEFT, LOADED)
+    assert value(samples, "headrace_events_total", subject="limit.exceeded") == 1
+    assert value(samples, "headrace_event_readers") == 1
+    assert value(samples, "headrace_event_left_readers_total", reason="reader.slow") == 1
+    assert value(samples, "headrace_model_load_seconds", model="minilm") == 1.5
+
+
 def test_every_metric_is_described_as_it_is() -> None:
     metrics = Metrics()
     for fact in (
@@ -194,6 +232,9 @@ def test_every_metric_is_described_as_it_is() -> None:
         SWITCH,
         REFUSAL,
         COMPARED,
+        LOADED,
+        EventPublished(subject="version.switched"),
+        LEFT,
         response(),
         CALL,
     ):
@@ -219,12 +260,23 @@ def test_a_call_is_counted_by_its_method_and_status() -> None:
 
 
 def test_names_and_labels_keep_the_pattern() -> None:
-    units = "seconds|texts|tokens|requests|responses|restarts|calls|switches|refusals|ratio|info"
+    units = "seconds|texts|tokens|requests|responses|restarts|calls|switches|refusals|ratio|events|readers|info"
     for one in describe():
         assert re.fullmatch(rf"headrace_([a-z]+_)*({units})(_total)?", one.name)
         assert one.name.endswith("_total") == (one.type == "counter")
         assert one.help.endswith(".")
-        assert set(one.labels) <= {"task", "model", "outcome", "reason", "route", "method", "status", "version", "role"}
+        assert set(one.labels) <= {
+            "task",
+            "model",
+            "outcome",
+            "reason",
+            "route",
+            "method",
+            "status",
+            "version",
+            "role",
+            "subject",
+        }
 
 
 def test_the_time_buckets_reach_from_a_cached_answer_to_the_default_timeout() -> None:

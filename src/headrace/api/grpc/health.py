@@ -13,7 +13,7 @@ from grpc_health.v1 import health_pb2 as pb
 from headrace.api.context import Context
 from headrace.api.grpc.exchange import Exchange
 from headrace.api.grpc.rpcs import Declarations, Declared, Send, Streamed, Unary
-from headrace.errors import QueueFull, RouteUnknown, ServiceUnready
+from headrace.errors import ReadersFull, RouteUnknown, ServiceUnready
 
 _LOOK_S: Final = 0.5
 # A watcher holds one of the calls that the server takes at once, and nobody who may call has to be known for it.
@@ -51,7 +51,7 @@ class Health:
 
     async def _watch(self, exchange: Exchange, messages: AsyncIterator[pb.HealthCheckRequest], send: Send) -> None:
         if self._watchers >= _MAX_WATCHERS:
-            raise QueueFull(f"{_MAX_WATCHERS} watch already; call Check now and then", retry_after_s=1)
+            raise ReadersFull(f"{_MAX_WATCHERS} watch already; call Check now and then", retry_after_s=1)
         self._watchers += 1
         try:
             async for message in messages:

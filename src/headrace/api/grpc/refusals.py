@@ -24,6 +24,7 @@ STATUS: Final[Mapping[type[HeadraceError], StatusCode]] = {
     errors.AccessDenied: StatusCode.PERMISSION_DENIED,
     errors.LimitExceeded: StatusCode.RESOURCE_EXHAUSTED,
     errors.QueueFull: StatusCode.RESOURCE_EXHAUSTED,
+    errors.ReadersFull: StatusCode.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded: StatusCode.DEADLINE_EXCEEDED,
     errors.TimeoutElapsed: StatusCode.DEADLINE_EXCEEDED,
     errors.ServiceStopping: StatusCode.UNAVAILABLE,

@@ -91,7 +91,7 @@ class GrpcServer:
     async def _stop_on(self, stop: asyncio.Event, gate: Gate) -> None:
         """Stop in steps: callers are answered until probes have told them, then told so, then shut out.
 
-        gRPC itself tells a call that comes while it stops ``CANCELLED``, which no client takes for a reason to ask again.
+        gRPC itself tells a call that comes while it stops ``CANCELLED``, which no client takes as a hint to ask again.
         """
         await stop.wait()
         await asyncio.sleep(self._settings.linger_s)

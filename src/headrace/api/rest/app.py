@@ -10,6 +10,7 @@ from headrace.api.context import Context
 from headrace.api.rest import (
     cacheable,
     cohere,
+    events,
     huggingface,
     infinity,
     keys,
@@ -46,6 +47,7 @@ _ROUTERS: Final = (
     cacheable.router,
     versions.router,
     keys.router,
+    events.router,
     openai.router,
     moderations.router,
     tei.router,

@@ -23,11 +23,19 @@ async def identify(request: Request) -> None:
         CallerUnknown: No credentials, or wrong ones.
         ClientLeft: The client went away before it could be asked.
     """
+    request.scope["state"]["caller"] = context_of(request).guard.identify(credentials_of(request))
+
+
+def credentials_of(request: Request) -> Credentials:
+    """Return what is known of who is calling.
+
+    Raises:
+        ClientLeft: As of ``identify``.
+    """
     if request.client is None:  # the system knows no peer of a connection that was reset
         raise ClientLeft
     key = shown_key(request.headers.get("authorization"), request.headers.get("x-api-key"))
-    caller = context_of(request).guard.identify(Credentials(peer=request.client.host, key=key))
-    request.scope["state"]["caller"] = caller
+    return Credentials(peer=request.client.host, key=key)
 
 
 def caller_of(request: Request) -> Caller:

@@ -115,7 +115,7 @@ class _Exchange:
         self._scope = scope
         self._send = send
         self._started = time.monotonic()
-        self._is_answered = False
+        self._answered: float | None = None
         self.status = 0
         self.request_id = request_id
         scope.setdefault("state", {}).update(request_id=request_id, context=context)
@@ -123,7 +123,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         """Pass a part of the response on; the first part gets the headers that every response has."""
         if message["type"] == "http.response.start":
-            self._is_answered = True
+            self._answered = time.monotonic()
             self.status = message["status"]
             headers = [header for header in message["headers"] if header[0] != b"x-request-id"]
             headers.append((b"x-request-id", self.request_id.encode()))
@@ -136,7 +136,7 @@ class _Exchange:
 
     async def answer(self, response: Response) -> None:
         """Send a whole response, unless one has begun."""
-        if not self._is_answered:
+        if self._answered is None:
             await response(self._scope, _nothing, self.send)
 
     def finish(self) -> None:
@@ -151,7 +151,8 @@ class _Exchange:
                 status=self.status,
                 request_id=self.request_id,
                 caller=caller.name if caller else "",
-                duration_s=time.monotonic() - self._started,
+                # An answer may go on for hours, as that which tells what happens: its time is that of its begin.
+                duration_s=(self._answered or time.monotonic()) - self._started,
             )
         )
 

@@ -118,7 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Start the clock: a connection that says nothing costs a file descriptor."""
         super().connection_made(transport)
-        self._disconnect = Disconnect()
+        self._disconnect = Disconnect(transport.abort)
         self._expect_headers()
 
     def connection_lost(self, exc: Exception | None) -> None:

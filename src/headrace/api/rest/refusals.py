@@ -36,6 +36,7 @@ STATUS: Final[Mapping[type[HeadraceError], int]] = {
     errors.RecordsUnusable: 503,
     errors.LimitExceeded: 429,
     errors.QueueFull: 429,  # a client can fill the queue, and what a client can cause is no 5xx
+    errors.ReadersFull: 429,
     errors.DeadlineExceeded: 504,
     errors.TimeoutElapsed: 408,  # the caller chose the time, and what a client can cause is no 5xx
     errors.ServiceStopping: 503,

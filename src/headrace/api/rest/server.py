@@ -67,7 +67,8 @@ class RestServer(uvicorn.Server):
 
     Stopping: the listener is closed; requests that run are answered, each answer closing its connection; idle
     connections stay open for a moment, so that a request already on its way is still answered; then the rest
-    is closed, and what runs longer than the drain limit is cancelled with a 503.
+    is closed, and what runs longer than the drain limit is cancelled with a 503. Who follows the events is told, and
+    waited for no longer than a second or two.
     """
 
     def __init__(self, app: ASGIApp, context: Context) -> None:
@@ -130,4 +131,5 @@ class RestServer(uvicorn.Server):
     async def _exit_on(self, stop: asyncio.Event) -> None:
         await stop.wait()
         self._context.is_draining = True
+        self._context.readers.stop()
         self.should_exit = True

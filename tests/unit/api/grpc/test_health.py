@@ -73,7 +73,7 @@ async def test_watchers_are_bounded_and_their_places_come_back(calls: Calls, mon
         await each.read()
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await watch(calls, "").read()
-    assert told(caught.value).code == "queue.full"
+    assert told(caught.value).code == "readers.full"
     watching[0].cancel()
     await asyncio.sleep(0.2)
     assert (await watch(calls, "").read()).status == SERVING

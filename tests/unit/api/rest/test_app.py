@@ -206,6 +206,7 @@ async def test_the_document_describes_every_route_and_resolves(client: httpx.Asy
         "/api/v1/keys/{key_id}",
         "/api/v1/keys/{key_id}/rotate",
         "/api/v1/changes",
+        "/api/v1/events",
         "/livez",
         "/readyz",
         "/metrics",

@@ -9,6 +9,10 @@ from tests.support.services import ServiceUnderTest, ask, service_under_test
 from headrace.api.rest.disconnect import DISCONNECT_KEY, ClientLeft, Disconnect, while_connected
 
 
+def nothing() -> None:
+    raise AssertionError("must not be called")
+
+
 def request_of(disconnect: Disconnect | None) -> Request:
     return Request({"type": "http", "state": {} if disconnect is None else {DISCONNECT_KEY: disconnect}})
 
@@ -23,7 +27,7 @@ async def leave_in_the_queue(it: ServiceUnderTest) -> None:
     blocking = asyncio.create_task(it.service.run(ask("a")))
     while not it.backend.batches:
         await asyncio.sleep(0.001)
-    disconnect = Disconnect()
+    disconnect = Disconnect(nothing)
     asyncio.get_running_loop().call_later(0.01, disconnect.happen)
     with pytest.raises(ClientLeft):
         await while_connected(request_of(disconnect), it.service.run(ask("b b b b")))
@@ -38,7 +42,7 @@ async def test_work_for_a_client_that_has_left_is_not_begun():
     async def work() -> None:
         begun.append(True)
 
-    disconnect = Disconnect()
+    disconnect = Disconnect(nothing)
     disconnect.happen()
     with pytest.raises(ClientLeft):
         await while_connected(request_of(disconnect), work())
@@ -54,7 +58,7 @@ async def test_work_ends_with_its_request():
         finally:
             ended.set()
 
-    request = asyncio.create_task(while_connected(request_of(Disconnect()), work()))
+    request = asyncio.create_task(while_connected(request_of(Disconnect(nothing)), work()))
     await asyncio.sleep(0.01)
     request.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -67,11 +71,11 @@ async def test_work_that_runs_out_of_time_did_not_lose_its_client():
         raise TimeoutError("its own")
 
     with pytest.raises(TimeoutError, match="its own"):
-        await while_connected(request_of(Disconnect()), work())
+        await while_connected(request_of(Disconnect(nothing)), work())
 
 
 async def test_a_client_may_leave_in_the_moment_in_which_the_work_is_done():
-    disconnect, done = Disconnect(), asyncio.Event()
+    disconnect, done = Disconnect(nothing), asyncio.Event()
 
     def both() -> None:
         done.set()
@@ -84,7 +88,7 @@ async def test_a_client_may_leave_in_the_moment_in_which_the_work_is_done():
 
 
 async def test_the_task_goes_on_when_the_client_has_left():
-    disconnect = Disconnect()
+    disconnect = Disconnect(nothing)
     asyncio.get_running_loop().call_soon(disconnect.happen)
     with pytest.raises(ClientLeft):
         await while_connected(request_of(disconnect), asyncio.sleep(60))
@@ -92,7 +96,7 @@ async def test_the_task_goes_on_when_the_client_has_left():
 
 
 async def test_a_client_that_leaves_between_two_requests_ends_nothing():
-    disconnect = Disconnect()
+    disconnect = Disconnect(nothing)
     assert await while_connected(request_of(disconnect), asyncio.sleep(0, "done")) == "done"
     disconnect.happen()
     await still_runs()

@@ -1,0 +1,1 @@
+"""Events: others are told what happens while it does, best effort."""
