@@ -1,3 +1,4 @@
+import contextlib
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -51,14 +52,25 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         folder = tmp_path_factory.mktemp(name)
         checkpoint = write_headed(folder, head, dict(enumerate(labels)), tokenizer=tokenizer, seed=1, **config)
         import_model(ImportRequest(source=str(checkpoint), name=name), store, Silent(), convert_here)
-    with running_server(home, *BODIES, HEADRACE_AUTH__KEYS=KEY) as running:
+    with running_server(home, *BODIES, HEADRACE_AUTH__KEYS=KEY, HEADRACE_SERVER__GRPC_PORT="0") as running:
         yield running
 
 
 @pytest.fixture(scope="session")
-def expected(server: RunningServer, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def open_grpc(server: RunningServer) -> Iterator[dict[str, str]]:
+    """Where servers without keys answer calls, each for one model."""
+    with contextlib.ExitStack() as stack:
+        homes = server.log.parent
+        yield {
+            model: stack.enter_context(running_server(homes, model, HEADRACE_SERVER__GRPC_PORT="0")).grpc
+            for model in ("tiny", "judge", "ranker")
+        }
+
+
+@pytest.fixture(scope="session")
+def expected(server: RunningServer, open_grpc: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with what the native dialect answers, by model, and what it was asked."""
-    answers: dict[str, Any] = {"texts": TEXTS, "query": QUERY, "topics": TOPICS}
+    answers: dict[str, Any] = {"texts": TEXTS, "query": QUERY, "topics": TOPICS, "open_grpc": open_grpc}
     for model, (task, body) in BODIES.items():
         headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
         reply = server.request("POST", f"/api/v1/{task}", json.dumps({"model": model, **body}).encode(), headers)

@@ -21,6 +21,10 @@ CLIENTS = {
     "cohere_client": "cohere",
     "huggingface_client": "huggingface",
     "triton_client": "triton",
+    "triton_grpc_client": "triton",
+    "tei_grpc_client": "tei",
+    "kserve_grpc_client": "kserve",
+    "buf_client": "buf",
     "kserve_client": "kserve",
     "infinity_rest_client": "infinity",
 }
@@ -33,6 +37,6 @@ def test_every_program_is_run():
 @pytest.mark.parametrize("program", CLIENTS)
 def test_a_client_gets_what_the_native_dialect_answers(program: str, server: RunningServer, expected: Path):
     python = str(environment(CLIENTS[program], "client").python)
-    command = [python, str(PROGRAMS / f"{program}.py"), server.url, KEY, str(expected)]
+    command = [python, str(PROGRAMS / f"{program}.py"), server.url, KEY, str(expected), server.grpc]
     done = subprocess.run(command, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 0, done.stderr

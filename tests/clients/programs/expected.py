@@ -1,4 +1,7 @@
-"""What the native dialect answered, for the programs beside this one. Each is called with: URL KEY EXPECTED_FILE."""
+"""What the native dialect answered, for the programs beside this one.
+
+Each is called with: URL KEY EXPECTED_FILE GRPC_ADDRESS.
+"""
 
 import json
 import sys
@@ -9,7 +12,10 @@ from typing import Any, Final, TypeVar
 
 URL: Final = sys.argv[1]
 KEY: Final = sys.argv[2]
+GRPC: Final = sys.argv[4]
 _ANSWERS: Final[dict[str, Any]] = json.loads(Path(sys.argv[3]).read_text())
+OPEN_GRPC: Final[dict[str, str]] = _ANSWERS["open_grpc"]
+"""Where a server without keys answers, for clients that can send none: one for each model."""
 TEXTS: Final[list[str]] = _ANSWERS["texts"]
 QUERY: Final[str] = _ANSWERS["query"]
 TOPICS: Final[list[str]] = _ANSWERS["topics"]
