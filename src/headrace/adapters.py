@@ -23,6 +23,7 @@ from headrace.limits.memory import MemoryLimiter
 from headrace.records.base import Records
 from headrace.records.late import LateRecords
 from headrace.settings import AuthSettings, ServerSettings, Settings
+from headrace.tls import Tls
 
 if TYPE_CHECKING:
     from headrace.api.grpc.server import GrpcServer
@@ -91,7 +92,7 @@ async def open_keyring(settings: Settings, records: Records, guard: KeyGuard) ->
         await keyring.aclose()
 
 
-def bind_grpc(settings: ServerSettings) -> "GrpcServer | None":
+def bind_grpc(settings: ServerSettings, tls: Tls | None) -> "GrpcServer | None":
     """Bind the port for gRPC, if there is to be one.
 
     Raises:
@@ -106,7 +107,7 @@ def bind_grpc(settings: ServerSettings) -> "GrpcServer | None":
         raise DependencyMissing(
             "server.grpc_port is set and what speaks gRPC is not installed; install it: pip install 'headrace[grpc]'"
         ) from error
-    return GrpcServer(settings)
+    return GrpcServer(settings, tls)
 
 
 @dataclass(frozen=True, slots=True)

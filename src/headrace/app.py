@@ -46,6 +46,7 @@ from headrace.records.journal import Journal
 from headrace.rollout import Rollout
 from headrace.service import Service
 from headrace.settings import EngineSettings, LoadedSettings, RedisSettings, Settings
+from headrace.tls import open_tls
 
 Announce = Callable[[str, str | None], None]
 
@@ -151,7 +152,8 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
         guard = await stack.enter_async_context(open_guard(settings.auth, keys))
         listener = stack.enter_context(contextlib.closing(bind(settings.server)))
         _refuse_public(listener, has_keys=not guard.is_local)
-        calls = bind_grpc(settings.server)
+        tls = open_tls(settings.server)
+        calls = bind_grpc(settings.server, tls)
         opening_service = open_service(loaded, models, observer, shared=shared, may_tune=True, follows=True)
         opening = asyncio.ensure_future(stack.enter_async_context(opening_service))
         service = await _unless(stop, opening)
@@ -167,11 +169,12 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
             metrics=metrics,
             counts=counts,
         )
-        server = RestServer(build_app(context), context)
+        server = RestServer(build_app(context), context, tls)
         settle_memory()
         if calls is not None:
             await stack.enter_async_context(calls.serving(context, stop))
-        await server.run_on(listener, stop, lambda: announce(base_url(listener), calls.address if calls else None))
+        url = base_url(listener, is_safe=tls is not None)
+        await server.run_on(listener, stop, lambda: announce(url, calls.address if calls else None))
         structlog.get_logger().info("server.stopped")
 
 

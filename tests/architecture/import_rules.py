@@ -7,7 +7,18 @@ from typing import Final
 from tests.architecture.graph import PACKAGE, Import, Tree, cycles, imports, module_name
 
 # The package itself holds the version and the base error, nothing else.
-_ZERO: Final = (PACKAGE, "allowance", "errors", "options", "types", "settings", "machine", "memory", "version")
+_ZERO: Final = (
+    PACKAGE,
+    "allowance",
+    "errors",
+    "options",
+    "types",
+    "settings",
+    "machine",
+    "memory",
+    "tls",
+    "version",
+)
 _PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base", "records.base")
 _FOLLOWED: Final = ("events.base", "events.kinds")
 
@@ -20,6 +31,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "settings": ("errors", "settings"),
     "machine": (),
     "memory": (),
+    "tls": ("errors", "settings"),
     "version": (),
     "tasks": (*_ZERO, "tasks"),
     "models": (*_ZERO, "models"),
@@ -183,6 +195,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/events/redis.py",
         "headrace/keyring.py",
         "headrace/redis.py",
+        "headrace/tls.py",
         "headrace/rollout.py",
         "headrace/service.py",
         "headrace/api/*",

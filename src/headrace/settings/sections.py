@@ -80,6 +80,21 @@ class ServerSettings(Section):
     linger_s: float = option(1.0, "How long idle connections stay open after shutdown began.", ge=0, le=60)
     max_body_bytes: int = option(2 << 20, "Largest request body, after decompression.", ge=1024, le=1 << 30)
     max_header_bytes: int = option(16 << 10, "Largest request line and headers.", ge=1024, le=1 << 20)
+    tls_certificate: Path | None = option(
+        None, "File with a certificate and its chain (PEM); with it, TLS is spoken at every port, and nothing else."
+    )
+    tls_key: Path | None = option(None, "File with the certificate's key (PEM), without a password.")
+    tls_clients: Path | None = option(
+        None, "File with authorities (PEM); only clients that have a certificate of one of them may connect."
+    )
+
+    @model_validator(mode="after")
+    def _require_whole(self) -> Self:
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ValueError("tls_certificate and tls_key are needed together")
+        if self.tls_clients is not None and self.tls_certificate is None:
+            raise ValueError("tls_clients needs tls_certificate")
+        return self
 
 
 class EngineSettings(Section):

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Final
+from typing import Any, Final, cast
 
 import grpc
 
@@ -14,6 +14,7 @@ from headrace.api.grpc.reflection import reflect
 from headrace.api.grpc.rpcs import Declarations, Gate, GuardedHandlers
 from headrace.errors import PortTaken
 from headrace.settings import ServerSettings
+from headrace.tls import Pems, Tls
 
 # Calls at once, streams included: each may hold a message of ``server.max_body_bytes``.
 _MAX_CALLS: Final = 2048
@@ -34,6 +35,10 @@ def declare() -> Declarations:
     return {**_SERVED, **health, **reflect([*names, *(service.full_name for service in health)])}
 
 
+def _configure(pems: Pems) -> grpc.ServerCertificateConfiguration:
+    return grpc.ssl_server_certificate_configuration([(pems.key, pems.certificate)], root_certificates=pems.clients)
+
+
 class GrpcServer:
     """Answers calls on a port.
 
@@ -46,7 +51,7 @@ class GrpcServer:
         PortTaken: Another process listens there.
     """
 
-    def __init__(self, settings: ServerSettings) -> None:
+    def __init__(self, settings: ServerSettings, tls: Tls | None = None) -> None:
         self._settings = settings
         self._server = grpc.aio.server(
             maximum_concurrent_rpcs=_MAX_CALLS,
@@ -67,13 +72,32 @@ class GrpcServer:
         )
         where = f"[{settings.host}]" if ":" in settings.host else settings.host
         try:
-            self.port = self._server.add_insecure_port(f"{where}:{settings.grpc_port}")
+            self.port = self._bind(f"{where}:{settings.grpc_port}", tls)
         except RuntimeError as error:
             raise PortTaken(
                 f"cannot listen on {where}:{settings.grpc_port} for gRPC; stop what listens there, or choose another"
                 " --grpc-port"
             ) from error
         self.address = f"{where}:{self.port}"
+
+    def _bind(self, address: str, tls: Tls | None) -> int:
+        if tls is None:
+            return self._server.add_insecure_port(address)
+
+        given = tls.current()
+
+        def renew() -> grpc.ServerCertificateConfiguration | None:
+            """Return what a connection that begins is to have, if that is something new; on a thread of gRPC's."""
+            nonlocal given
+            before, given = given, tls.current()
+            return None if given is before else _configure(given)
+
+        credentials = grpc.dynamic_ssl_server_credentials(
+            _configure(given),
+            cast("Any", renew),  # whose stub knows no answer but a new one
+            require_client_authentication=given.clients is not None,
+        )
+        return self._server.add_secure_port(address, credentials)
 
     @contextlib.asynccontextmanager
     async def serving(self, context: Context, stop: asyncio.Event) -> AsyncIterator[None]:

@@ -332,7 +332,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unset_keepalive_if_required()
         self._stop_clock()
         self.flow.resume_reading()
-        self.transport.write_eof()
+        if self.transport.can_write_eof():  # TLS has no half of a connection
+            self.transport.write_eof()
         self._timer = self.loop.call_later(_LINGER_S, self.transport.close)
 
     def _discard(self, data: bytes) -> None:

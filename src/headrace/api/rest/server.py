@@ -17,6 +17,7 @@ from headrace.api.rest.protocol import BoundedProtocol
 from headrace.api.rest.shed import Shedder
 from headrace.errors import PortTaken, SettingInvalid
 from headrace.settings import ServerSettings
+from headrace.tls import Tls
 
 # Connections that wait to be accepted; the kernel drops what is over it, and its caller tries again after 1, 3 and 7 s.
 _BACKLOG: Final = 4096  # Linux allows no more unless net.core.somaxconn is raised
@@ -55,11 +56,12 @@ def _explain(error: OSError | UnicodeError, settings: ServerSettings) -> PortTak
     return SettingInvalid(f"cannot listen on {where!r}: {error.strerror}; choose another --host or --port")
 
 
-def base_url(listener: socket.socket) -> str:
+def base_url(listener: socket.socket, *, is_safe: bool = False) -> str:
     """Return the URL of a bound socket; an address that means all of them is shown as this machine's own."""
     host, port = listener.getsockname()[:2]
     host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - shown, not bound
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    scheme = "https" if is_safe else "http"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 class RestServer(uvicorn.Server):
@@ -71,7 +73,7 @@ class RestServer(uvicorn.Server):
     waited for no longer than a second or two.
     """
 
-    def __init__(self, app: ASGIApp, context: Context) -> None:
+    def __init__(self, app: ASGIApp, context: Context, tls: Tls | None = None) -> None:
         settings = context.settings.server
         filled_in = {
             "max_header_bytes": settings.max_header_bytes,
@@ -91,6 +93,7 @@ class RestServer(uvicorn.Server):
                 backlog=_BACKLOG,
                 timeout_keep_alive=_KEEP_ALIVE_S,
                 timeout_graceful_shutdown=max(1, round(settings.drain_timeout_s)),
+                ssl_context_factory=None if tls is None else lambda _config, _default: tls.context(),
             )
         )
         self._context = context

@@ -25,14 +25,14 @@ async def test_an_address_of_the_other_kind():
 
 
 def test_without_a_port_there_is_no_door():
-    assert adapters.bind_grpc(ServerSettings()) is None
+    assert adapters.bind_grpc(ServerSettings(), None) is None
 
 
 def test_without_what_speaks_it_that_is_told(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delitem(sys.modules, "headrace.api.grpc.server", raising=False)
     monkeypatch.setitem(sys.modules, "grpc", None)
     with pytest.raises(DependencyMissing, match=r"headrace\[grpc\]"):
-        adapters.bind_grpc(ServerSettings(grpc_port=0))
+        adapters.bind_grpc(ServerSettings(grpc_port=0), None)
 
 
 def test_the_messages_are_those_of_the_contracts():
