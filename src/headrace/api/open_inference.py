@@ -18,7 +18,7 @@ from headrace.models.manifest import Manifest
 from headrace.options import Options, Truncate
 from headrace.types import Answer, ModelTask, Ranking
 
-EXTENSIONS: Final = ("parameters",)
+EXTENSIONS: Final = ("parameters", "statistics")
 """Those of Triton's that are spoken at every door."""
 
 # What a tensor may be called: our word first, then those of MLServer's and Triton's models.

@@ -42,6 +42,10 @@ assert [[name.decode() for name in row] for row in judged.as_numpy("labels")] ==
 ranked = client.infer("ranker", [tensor("query", [QUERY]), tensor("text", TEXTS)], headers=HEADERS)
 assert np.allclose(ranked.as_numpy("scores"), [score for _, score in sorted(RANKING)])
 
+stats = client.get_inference_statistics("tiny", headers=HEADERS).model_stats
+assert [each.name for each in stats] == ["tiny"]
+assert stats[0].inference_stats.success.count >= 2
+
 found: "queue.Queue[tuple[triton.InferResult | None, Exception | None]]" = queue.Queue()
 client.start_stream(partial(lambda results, result, error: results.put((result, error)), found), headers=HEADERS)
 for index, text in enumerate(TEXTS):

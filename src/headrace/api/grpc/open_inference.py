@@ -20,6 +20,7 @@ from headrace.api.open_inference import (
     describe,
     make_tensors,
 )
+from headrace.api.statistics import describe_counts
 from headrace.api.tensors import BINARY_SIZE, InputTensor, OutputTensor, read_texts
 from headrace.api.validation import validate
 from headrace.errors import HeadraceError, RequestInvalid, ServiceUnready
@@ -57,6 +58,17 @@ async def _repository_index(exchange: Exchange, _message: pb.RepositoryIndexRequ
     served = exchange.context.service.list_models(exchange.identify())
     models = [{"name": each.manifest.name, "version": each.manifest.revision, "state": "READY"} for each in served]
     return pb.RepositoryIndexResponse(models=models)
+
+
+async def _statistics(exchange: Exchange, message: pb.ModelStatisticsRequest) -> Message:
+    service, caller = exchange.context.service, exchange.identify()
+    if message.version:
+        served = [_find(exchange, message.name, message.version)]
+    else:
+        only = _find(exchange, message.name, "").manifest.name if message.name else None
+        served = [each for each in service.list_models(caller) if only in {None, each.manifest.name}]
+    stats = [describe_counts(exchange.context.counts, each) for each in served]
+    return pb.ModelStatisticsResponse(model_stats=stats)
 
 
 async def _infer(exchange: Exchange, message: pb.ModelInferRequest) -> pb.ModelInferResponse:
@@ -148,5 +160,6 @@ SERVICES: Final[Declarations] = {
         "ModelInfer": Unary(_infer, needs_engine=True),
         "ModelStreamInfer": Streamed(answer_each(_infer_in_stream, in_order=True)),
         "RepositoryIndex": Unary(_repository_index),
+        "ModelStatistics": Unary(_statistics),
     }
 }

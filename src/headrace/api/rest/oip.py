@@ -30,7 +30,7 @@ from headrace.version import VERSION
 
 _JSON_SIZE: Final = "inference-header-content-length"
 _BINARY: Final = "application/octet-stream"
-_EXTENSIONS: Final = ("binary_tensor_data", "model_repository", *EXTENSIONS, "statistics")
+_EXTENSIONS: Final = ("binary_tensor_data", "model_repository", *EXTENSIONS)
 
 
 def _write_error(refusal: Refusal) -> bytes:

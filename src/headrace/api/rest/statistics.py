@@ -1,18 +1,7 @@
-"""Triton's statistics of models under ``/v2``: what each version has done, as perf_analyzer and Triton's client ask.
-
-What its words mean here:
-
-- ``success`` and ``fail`` are requests, with all their time in the service; of ``cache_hit`` every text was remembered.
-- ``queue``, ``compute_input`` (tokenizing) and ``compute_infer`` are requests of which texts were computed, with the
-  longest of each time: the texts of a request run in several batches at once. ``compute_output`` and ``cache_miss``
-  take no time that is measured, and stay 0.
-- ``inference_count`` are texts and ``execution_count`` batches, those of probes and of trials as well.
-
-Requests that are refused unread, since the server is overloaded, are of no version and not in it.
-"""
+"""Triton's statistics of models under ``/v2``: what each version has done, as perf_analyzer and Triton's client ask."""
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 from fastapi import APIRouter, Depends
 from pydantic import BaseModel, Field
@@ -22,7 +11,7 @@ from starlette.responses import Response
 from headrace.api.rest.context import caller_of, context_of, identify
 from headrace.api.rest.oip import DOCUMENTED, OipRoute
 from headrace.api.rest.reply import json_response
-from headrace.observe.counts import NEVER, Times
+from headrace.api.statistics import describe_counts
 from headrace.service import ServedModel
 
 
@@ -103,32 +92,4 @@ async def count_version(request: Request, name: str, version: str) -> Response:
 
 
 def _respond(request: Request, served: Sequence[ServedModel]) -> Response:
-    return json_response({"model_stats": [_describe(request, each) for each in served]})
-
-
-def _describe(request: Request, served: ServedModel) -> dict[str, Any]:
-    name, revision = served.manifest.name, served.manifest.revision
-    counts = context_of(request).counts.read(name, revision)
-    stats = {
-        "success": counts.succeeded,
-        "fail": counts.failed,
-        "queue": counts.queued,
-        "compute_input": counts.tokenized,
-        "compute_infer": counts.computed,
-        "compute_output": NEVER,
-        "cache_hit": counts.remembered,
-        "cache_miss": NEVER,
-    }
-    return {
-        "name": name,
-        "version": revision,
-        "last_inference": counts.last_ms,
-        "inference_count": counts.texts,
-        "execution_count": counts.batches,
-        "inference_stats": stats,
-        "batch_stats": [_describe_batches(size, times) for size, times in sorted(counts.sizes.items())],
-    }
-
-
-def _describe_batches(size: int, times: Times) -> dict[str, Any]:
-    return {"batch_size": size, "compute_input": NEVER, "compute_infer": times, "compute_output": NEVER}
+    return json_response({"model_stats": [describe_counts(context_of(request).counts, each) for each in served]})

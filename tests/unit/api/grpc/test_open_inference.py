@@ -161,3 +161,24 @@ async def test_readiness_is_that_of_the_probe(calls: Calls):
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await calls.call(f"{SERVICE}/ModelReady", asked, pb.ModelReadyResponse)
     assert told(caught.value).code == "service.unready"
+
+
+async def test_what_was_done_is_counted(calls: Calls):
+    async def count(name: str = "", version: str = "") -> list[Any]:
+        asked = pb.ModelStatisticsRequest(name=name, version=version)
+        return list((await calls.call(f"{SERVICE}/ModelStatistics", asked, pb.ModelStatisticsResponse)).model_stats)
+
+    [before] = await count()
+    await infer(calls, by_raw("a", "b"))
+    await infer(calls, by_raw("a", "b"))
+    with pytest.raises(grpc.aio.AioRpcError):
+        await infer(calls, by_raw("w " * 30, parameters={"truncate": {"string_param": "error"}}))
+    [one] = await count("fake")
+    assert [one] == await count() == await count("fake", one.version)
+    stats = one.inference_stats
+    assert (stats.success.count, stats.fail.count, stats.cache_hit.count) == (2, 1, 1)
+    assert stats.success.ns > 0
+    assert one.inference_count - before.inference_count == 2
+    with pytest.raises(grpc.aio.AioRpcError) as caught:
+        await count("none")
+    assert told(caught.value).code == "model.unknown"
