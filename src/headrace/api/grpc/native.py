@@ -1,8 +1,7 @@
 """Our own API over gRPC, as ``proto/headrace.proto`` has it."""
 
-import asyncio
-import time
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from google.protobuf.message import Message
@@ -15,8 +14,9 @@ from headrace.api.grpc.rpcs import Declarations, Declared, Streamed, Unary, answ
 from headrace.api.native import ask_task, spell_answer
 from headrace.api.responses import Model
 from headrace.api.schemas import INPUTS
+from headrace.api.streams import ask_patiently
 from headrace.api.validation import validate
-from headrace.errors import HeadraceError, QueueFull, RequestInvalid
+from headrace.errors import HeadraceError, RequestInvalid
 from headrace.service import ServedModel
 from headrace.tasks import TASKS
 from headrace.types import Answer, FloatArray, TaskName
@@ -64,30 +64,15 @@ async def _answer_one(exchange: Exchange, message: pb.StreamRequest) -> pb.Strea
         task = message.WhichOneof("request")
         if task is None:
             raise RequestInvalid("the message has no request; send one of those of StreamRequest", field="request")
-        answer = await _ask_patiently(exchange, _read(task, getattr(message, task)))
+        asked = _read(task, getattr(message, task))
+        limit_s = exchange.context.settings.server.request_timeout_s
+        answer = await ask_patiently(partial(exchange.ask, asked), limit_s)
     except HeadraceError as error:
         told = pb.Error(code=error.code, message=error.message, retryable=error.retryable, field=error.field or "")
         return pb.StreamResponse(id=message.id, error=told)
     response = pb.StreamResponse(id=message.id)
     getattr(response, task).MergeFrom(_write(answer))
     return response
-
-
-async def _ask_patiently(exchange: Exchange, asked: Asked) -> Answer:
-    """Ask again while the queue is full: the stream is not read meanwhile, so its sender waits with it.
-
-    Raises:
-        HeadraceError: Why there is no answer; it is still full when a request may no longer take.
-    """
-    until = time.monotonic() + exchange.context.settings.server.request_timeout_s
-    while True:
-        try:
-            return await exchange.ask(asked)
-        except QueueFull as error:
-            later_s = error.retry_after_s or 0
-            if time.monotonic() + later_s > until:
-                raise
-            await asyncio.sleep(later_s)
 
 
 async def _list_models(exchange: Exchange, _message: pb.ListModelsRequest) -> Message:

@@ -7,7 +7,7 @@ before anybody could say that the server is full, or that the caller is unknown.
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import grpc
 from google.protobuf.descriptor import MethodDescriptor, ServiceDescriptor
@@ -16,15 +16,12 @@ from google.protobuf.message_factory import GetMessageClass
 
 from headrace.api.context import Context
 from headrace.api.grpc.exchange import Exchange, Rpc
+from headrace.api.streams import work_through
 from headrace.errors import RequestMalformed, ServiceStopping
 
 M = TypeVar("M", bound=Message)
 T = TypeVar("T")
 Send = Callable[[Message], Awaitable[None]]
-
-# Requests of a stream that are worked on at the same time: two batches of single short texts keep a session busy while
-# the next are read, and 16 of the largest are 32 MiB.
-_WINDOW: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,24 +137,20 @@ def answer_each(
     """
 
     async def run(exchange: Exchange, messages: AsyncIterator[Any], send: Send) -> None:
-        places = asyncio.Semaphore(_WINDOW)
+        last: asyncio.Future[None] | None = None
 
-        async def work(message: Any, before: asyncio.Task[None] | None) -> None:
-            try:
-                exchange.identify()  # a key may have ended since the last message
-                made = await answer(exchange, message)
-                if before is not None:
-                    await before
-                await send(made)
-            finally:
-                places.release()
+        async def work(message: Any) -> None:
+            nonlocal last
+            before, mine = last, asyncio.get_running_loop().create_future()
+            last = mine
+            exchange.identify()  # a key may have ended since the last message
+            made = await answer(exchange, message)
+            if in_order and before is not None:
+                await before
+            await send(made)
+            mine.set_result(None)
 
-        async with asyncio.TaskGroup() as tasks:
-            last: asyncio.Task[None] | None = None
-            await places.acquire()
-            async for message in messages:
-                last = tasks.create_task(work(message, last if in_order else None))
-                await places.acquire()
+        await work_through(messages, work)
 
     return run
 
