@@ -19,7 +19,15 @@ from typing import Any, Final
 import structlog
 import uvloop
 
-from headrace.adapters import bind_grpc, make_key_guard, open_guard, open_keyring, open_records, open_shared
+from headrace.adapters import (
+    bind_grpc,
+    make_key_guard,
+    open_guard,
+    open_keyring,
+    open_records,
+    open_shared,
+    open_traces,
+)
 from headrace.api.context import Context
 from headrace.api.rest.app import build_app
 from headrace.api.rest.server import RestServer, base_url, bind
@@ -140,9 +148,11 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
     """
     settings = loaded.settings
     metrics, counts = Metrics(), VersionCounts()
-    observer = Observers([metrics, counts, LogObserver()])
+    own = (metrics, counts, LogObserver())
     stop = _stop_on_signals()
     async with contextlib.AsyncExitStack() as stack:
+        tracer, spans = await stack.enter_async_context(open_traces(settings.traces, Observers(own)))
+        observer = Observers([*own, *spans])
         keys, records = make_key_guard(settings.auth), open_records(settings)
         keyring = await stack.enter_async_context(open_keyring(settings, records, keys))
         keyring.start_following(settings.records.follow_s)
@@ -163,6 +173,7 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
             observer=observer,
             metrics=metrics,
             counts=counts,
+            tracer=tracer,
         )
         server = RestServer(build_app(context), context)
         settle_memory()

@@ -8,7 +8,7 @@ from tests.architecture.graph import PACKAGE, Import, Tree, cycles, imports, mod
 
 # The package itself holds the version and the base error, nothing else.
 _ZERO: Final = (PACKAGE, "allowance", "errors", "options", "types", "settings", "machine", "memory", "version")
-_PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base", "records.base")
+_PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base", "observe.watched", "records.base")
 
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
     PACKAGE: ("errors", "version"),
@@ -30,7 +30,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "cache": (*_ZERO, "cache.base", "redis"),
     # What several adapters ask of one server.
     "redis": (*_ZERO,),
-    "observe": (*_ZERO, "observe.base"),
+    "observe": (*_ZERO, "observe.base", "observe.traces"),
     "records": (*_ZERO, "records"),
     "keyring": (*_ZERO, "auth.base", "records.base", "records.journal"),
     "shadow": (*_ZERO, "tasks", "engine", "observe.base"),
@@ -47,9 +47,22 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "auth.base",
         "observe.base",
         "observe.counts",
+        "observe.traces",
         "records.base",
     ),
-    "adapters": (*_ZERO, "api.grpc.server", "auth", "limits", "cache", "redis", "records", "keyring"),
+    "adapters": (
+        *_ZERO,
+        "api.grpc.server",
+        "auth",
+        "limits",
+        "cache",
+        "observe.base",
+        "observe.otel",
+        "observe.traces",
+        "redis",
+        "records",
+        "keyring",
+    ),
     "app": (
         *_ZERO,
         "adapters",
@@ -137,6 +150,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "onnx": ("headrace/export/*", "headrace/optimize/*"),
     # A graph that was shipped is its own original, and runs by itself when it is compared.
     "onnxruntime": ("headrace/engine/onnx.py", "headrace/export/shipped.py", "headrace/optimize/quantize.py"),
+    "opentelemetry": ("headrace/observe/otel.py",),
     "openvino": ("headrace/engine/openvino.py",),
     "orjson": ("headrace/api/*", "headrace/cli/*", "headrace/engine/wire.py"),
     "prometheus_client": ("headrace/observe/metrics.py",),
@@ -151,6 +165,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "pydantic_settings": ("headrace/settings/*",),
     "redis": ("headrace/redis.py",),
+    "requests": ("headrace/observe/otel.py",),
     "rich": ("headrace/cli/*",),
     "safetensors": ("headrace/training/checkpoint.py",),
     "sqlalchemy": ("headrace/records/sql.py", "headrace/records/tables.py", "headrace/records/migrations/*"),
@@ -195,6 +210,8 @@ COMES_WITH: Final = {
     "grpc_health": "grpcio_health_checking",
     "grpc_reflection": "grpcio_reflection",
     "jwt": "pyjwt",
+    "opentelemetry": "opentelemetry_sdk",
+    "requests": "opentelemetry_exporter_otlp_proto_http",
     "starlette": "fastapi",
 }
 """Libraries that are called otherwise than what is asked for, or come with what is written for them."""

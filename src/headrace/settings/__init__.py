@@ -20,6 +20,7 @@ from headrace.settings.sections import (
     ServerSettings,
     Settings,
     StoreSettings,
+    TraceSettings,
     default_home,
 )
 
@@ -38,6 +39,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "StoreSettings",
+    "TraceSettings",
     "default_home",
     "instruct_libraries",
     "load_settings",

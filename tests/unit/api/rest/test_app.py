@@ -22,7 +22,7 @@ from headrace.api.rest.refusals import STATUS
 from headrace.auth.base import Credentials
 from headrace.errors import error_classes
 from headrace.observe.base import REQUEST_ID, ResponseSent
-from headrace.observe.logs import add_request_id
+from headrace.observe.logs import add_request
 from headrace.settings import Settings
 from headrace.types import Caller
 from headrace.types import Scope as CallerScope
@@ -350,7 +350,7 @@ async def test_what_nobody_foresaw_is_in_the_log_with_the_request_it_happened_to
 ):
     failure = ZeroDivisionError("secret")
     monkeypatch.setattr(type(context.service), "list_models", Mock(side_effect=failure))
-    with structlog.testing.capture_logs(processors=[add_request_id]) as lines:
+    with structlog.testing.capture_logs(processors=[add_request]) as lines:
         await client.get("/api/v1/models", headers={"x-request-id": "abc"})
     assert lines == [{"event": "request.failed", "log_level": "error", "exc_info": failure, "request_id": "abc"}]
     assert REQUEST_ID.get() is None
