@@ -79,4 +79,4 @@ def running_collector(port: int = 0) -> Iterator[Collector]:
 
 def attributes_of(span: Span) -> dict[str, Any]:
     """Return the attributes of a span."""
-    return {each.key: getattr(each.value, str(each.value.WhichOneof("value"))) for each in span.attributes}
+    return {each.key: getattr(each.value, each.value.WhichOneof("value") or "") for each in span.attributes}

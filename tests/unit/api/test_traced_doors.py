@@ -100,7 +100,7 @@ async def test_a_request_over_rest_has_a_span_for_each_step_in_the_trace_of_its_
     assert ids(spans) == {TRACE_ID}
     door, request, *steps = spans
     assert (door.parent and f"{door.parent.span_id:016x}") == PARENT_ID
-    assert response.headers["traceparent"] == f"00-{TRACE_ID}-{door.context.span_id:016x}-01"  # type: ignore[union-attr]
+    assert response.headers["traceparent"] == f"00-{TRACE_ID}-{door.context.span_id:016x}-01"
     assert (request.parent and request.parent.span_id) == (door.context and door.context.span_id)
     assert {step.parent and step.parent.span_id for step in steps} == {request.context and request.context.span_id}
     assert_nested(spans)
@@ -115,7 +115,7 @@ async def test_a_call_over_grpc_has_the_same(traced: Traced):
     spans = await traced.spans()
     assert sorted(names(spans)) == sorted(["headrace.v1.Inference/Embed", "embed", *RAN])
     assert ids(spans) == {TRACE_ID}
-    assert trailing["traceparent"] == f"00-{TRACE_ID}-{spans[0].context.span_id:016x}-01"  # type: ignore[union-attr]
+    assert trailing["traceparent"] == f"00-{TRACE_ID}-{spans[0].context.span_id:016x}-01"
     assert_nested(spans)
 
 

@@ -180,8 +180,9 @@ async def test_a_request_that_failed_says_so_and_in_which_step():
 
 
 async def test_of_probes_of_other_facts_and_of_what_is_not_sampled_there_are_no_spans():
-    unsampled = replace(TRACE, is_sampled=False)
-    facts = [replace(fact, trace=trace) for fact in (RESPONSE, CALL, REQUEST) for trace in (None, unsampled)]
+    facts: list[Fact] = []
+    for trace in (None, replace(TRACE, is_sampled=False)):
+        facts += [replace(RESPONSE, trace=trace), replace(CALL, trace=trace), replace(REQUEST, trace=trace)]
     probes = [replace(RESPONSE, route="/readyz"), replace(CALL, method="grpc.health.v1.Health/Check")]
     assert await spans_of(*facts, *probes, QueueChanged(model="minilm", waiting=1)) == []
 
