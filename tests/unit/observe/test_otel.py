@@ -11,12 +11,14 @@ from opentelemetry.sdk.trace import ReadableSpan
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind
+from tests.support.collector import running_collector
 from tests.support.facts import Recorder
 
 from headrace.observe import otel
 from headrace.observe.base import CallEnded, Fact, QueueChanged, RequestFinished, ResponseSent, SpansLost
-from headrace.observe.otel import MAX_QUEUED, SpanObserver
+from headrace.observe.otel import MAX_QUEUED, SpanObserver, make_exporter
 from headrace.observe.traces import Step, Trace
+from headrace.settings import TraceSettings
 from headrace.types import Timings
 
 TRACE = Trace(trace_id="a" * 32, span_id="b" * 16, parent_id="c" * 16, is_sampled=True, state="x=1")
@@ -255,3 +257,18 @@ async def test_while_spans_are_made_the_loop_waits_for_its_turn_no_longer_than_i
     assert sys.getswitchinterval() == pytest.approx(0.0005)
     await observer.aclose()
     assert sys.getswitchinterval() == before
+
+
+async def test_what_a_collector_says_beside_its_status_is_not_read():
+    with running_collector() as collector:
+        collector.answer = b"HTTP/1.1 200 OK\r\ncontent-length: 1000000000000\r\n\r\n and so on"
+        settings = TraceSettings(endpoint=collector.url, headers="x-key=a=b,x-other=c d")
+        recorder = Recorder()
+        observer = SpanObserver(make_exporter(settings), "here", recorder)
+        observer.observe(REQUEST)
+        await observer.aclose()
+        await asyncio.sleep(0)
+    assert recorder.facts == []
+    assert [span.name for span in collector.spans] == ["embed", "authorise", "lookup"]
+    (head,) = collector.heads
+    assert (head["x-key"], head["x-other"], head[":path"]) == ("a=b", "c d", "/v1/traces")

@@ -89,6 +89,8 @@ def test_what_is_no_trace_is_as_if_it_had_not_been_sent(parents: list[str]) -> N
         ([",".join(f"k{number}=1" for number in range(33))], ""),
         ([",".join(f"k{number}=1" for number in range(32))], ",".join(f"k{number}=1" for number in range(32))),
         (["a=1," * 100_000], ""),
+        ([f"{key}={'1' * 200}" for key in "ab"], f"a={'1' * 200},b={'1' * 200}"),
+        ([f"{key}={'1' * 200}" for key in "abc"], ""),
     ],
 )
 def test_what_was_added_on_the_way_is_kept_whole_or_not_at_all(states: list[str], kept: str) -> None:
