@@ -20,9 +20,11 @@ from headrace.events.memory import MemoryEvents
 from headrace.keyring import Keyring
 from headrace.limits.base import Limiter
 from headrace.limits.memory import MemoryLimiter
+from headrace.observe.base import Observer
+from headrace.observe.traces import SampledTracer, Tracer, Untraced
 from headrace.records.base import Records
 from headrace.records.late import LateRecords
-from headrace.settings import AuthSettings, ServerSettings, Settings
+from headrace.settings import AuthSettings, ServerSettings, Settings, TraceSettings
 from headrace.tls import Tls
 
 if TYPE_CHECKING:
@@ -90,6 +92,35 @@ async def open_keyring(settings: Settings, records: Records, guard: KeyGuard) ->
         yield keyring
     finally:
         await keyring.aclose()
+
+
+@contextlib.asynccontextmanager
+async def open_traces(
+    settings: TraceSettings, observer: Observer
+) -> AsyncIterator[tuple[Tracer, tuple[Observer, ...]]]:
+    """Give what says which trace a request is part of, and who makes spans of facts, if anybody is to be told.
+
+    Args:
+        settings: Who is.
+        observer: Hears of spans that were lost.
+
+    Raises:
+        DependencyMissing: What speaks OpenTelemetry's protocol is not installed.
+    """
+    if settings.endpoint is None:
+        yield Untraced(), ()
+        return
+    try:
+        from headrace.observe.otel import SpanObserver, make_exporter  # noqa: PLC0415 - of an extra
+    except ModuleNotFoundError as error:
+        raise DependencyMissing(
+            "traces.endpoint is set and OpenTelemetry is not installed; install it: pip install 'headrace[otel]'"
+        ) from error
+    spans = SpanObserver(make_exporter(settings), settings.service, observer)
+    try:
+        yield SampledTracer(settings.sample), (spans,)
+    finally:
+        await spans.aclose()
 
 
 def bind_grpc(settings: ServerSettings, tls: Tls | None) -> "GrpcServer | None":

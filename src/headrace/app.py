@@ -19,7 +19,15 @@ from typing import Any, Final
 import structlog
 import uvloop
 
-from headrace.adapters import Shared, bind_grpc, make_key_guard, open_guard, open_keyring, open_shared
+from headrace.adapters import (
+    Shared,
+    bind_grpc,
+    make_key_guard,
+    open_guard,
+    open_keyring,
+    open_shared,
+    open_traces,
+)
 from headrace.api.context import Context
 from headrace.api.rest.app import build_app
 from headrace.api.rest.server import RestServer, base_url, bind
@@ -142,10 +150,12 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
     """
     settings = loaded.settings
     metrics, counts = Metrics(), VersionCounts()
+    own = (metrics, counts, LogObserver())
     stop = _stop_on_signals()
     async with contextlib.AsyncExitStack() as stack:
+        tracer, spans = await stack.enter_async_context(open_traces(settings.traces, Observers(own)))
         shared = await stack.enter_async_context(open_shared(settings))
-        observer = Observers([metrics, counts, LogObserver(), EventObserver(shared.events, metrics)])
+        observer = Observers([*own, *spans, EventObserver(shared.events, metrics)])
         keys = make_key_guard(settings.auth)
         keyring = await stack.enter_async_context(open_keyring(settings, shared.records, keys))
         keyring.start_following(settings.records.follow_s)
@@ -168,6 +178,7 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
             observer=observer,
             metrics=metrics,
             counts=counts,
+            tracer=tracer,
         )
         server = RestServer(build_app(context), context, tls)
         settle_memory()

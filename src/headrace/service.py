@@ -27,7 +27,8 @@ from headrace.errors import (
 from headrace.limits.base import Limiter
 from headrace.models.manifest import Manifest
 from headrace.models.roles import Candidate, Roles
-from headrace.observe.base import Observer, Watched
+from headrace.observe.base import Observer
+from headrace.observe.watched import Watched
 from headrace.options import Options
 from headrace.rollout import Rollout
 from headrace.settings import LimitSettings
@@ -59,6 +60,7 @@ class _Work:
     Attributes:
         options: As the caller chose them, and the model's own where the caller did not.
         texts: What the model has to read.
+        seen: Told what is done.
     """
 
     request: Request
@@ -67,6 +69,7 @@ class _Work:
     task: Task
     options: Options
     texts: tuple[Text, ...]
+    seen: Watched
 
 
 class Service:
@@ -105,22 +108,25 @@ class Service:
         started = time.monotonic()
         self._arrivals.arrive()
         with Watched(self._observer, request, started) as seen:
-            require(request.caller, Scope.INFER)  # authorise
+            require(request.caller, Scope.INFER)  # authorise; each step is told where ``seen`` enters it
             allowance = await self._limiter.acquire(request.caller.name)  # limit
             key = request.routing_key or request.request_id
             model = self._models.choose(request.model, TASKS[request.task].model, key)  # look up the model
             require_model(request.caller, model.name)
             seen.model, seen.revision = model.name, model.revision
             with self._models.hold(model):
-                answer = await self._answer(request, model, started, key)
+                answer = await self._answer(request, model, seen, key)
                 seen.answer = answer if allowance is None else replace(answer, allowance=allowance)
             return seen.answer  # observe: on leaving the block
 
-    async def _answer(self, request: Request, model: LoadedModel, started: float, key: str) -> Answer:
-        work = self._prepare(request, model)  # prepare
+    async def _answer(self, request: Request, model: LoadedModel, seen: Watched, key: str) -> Answer:
+        seen.enter("prepare")
+        work = self._prepare(request, model, seen)  # prepare
         keys = _keys(work)
+        seen.enter("lookup")
         known = await self._recall(keys, work.task)  # look up what is remembered
         fresh, runs = await self._compute(work, keys, known)  # run, finish and store
+        seen.enter("finish")
         found = {**known, **fresh}
         results = [found[each] for each in keys]
         self._repeat(work, results, key)
@@ -129,7 +135,7 @@ class Service:
             revision=model.revision,
             task=request.task,
             results=work.task.combine(results, request),
-            timings=_longest(runs, time.monotonic() - started),
+            timings=_longest(runs, time.monotonic() - seen.started),
             tokens=sum([result.tokens for result in results]),
             cached=sum(each in known for each in keys),
         )
@@ -250,7 +256,7 @@ class Service:
         async with self._rollout.journal.noted(caller, action, f"{name}@{revision}" if revision else name):
             yield
 
-    def _prepare(self, request: Request, model: LoadedModel) -> _Work:
+    def _prepare(self, request: Request, model: LoadedModel, seen: Watched) -> _Work:
         """Check what every door must check alike, and settle what the caller left open."""
         task = TASKS[request.task]
         if model.manifest.task != task.model:
@@ -278,7 +284,7 @@ class Service:
         traits = model.manifest.traits
         texts = task.expand(request, traits)  # checks the options
         options = request.options.resolved(normalize=model.manifest.normalize)
-        return _Work(request, model, traits, task, options, texts)
+        return _Work(request, model, traits, task, options, texts, seen)
 
     async def _recall(self, keys: list[bytes], task: Task) -> dict[bytes, Result]:
         entries = await self._cache.get_many(keys)
@@ -295,6 +301,8 @@ class Service:
         of the texts that ran for this request; waiting for another's shows in the total alone.
         """
         missing = {key: text for key, text in zip(keys, work.texts, strict=True) if key not in known}
+        if missing:
+            work.seen.enter("wait")  # for the engine, or for another request
         runs: list[Timings] = []
 
         async def compute(led: Sequence[bytes]) -> dict[bytes, Result | HeadraceError]:
@@ -318,6 +326,7 @@ class Service:
         """Run texts, finish their results and remember them."""
         job = Job(texts=tuple(texts.values()), truncate=work.options.truncate, deadline=work.request.deadline)
         result = await _run_until(work.request.deadline, work.model, job)
+        work.seen.ran(result.timings)
         items = dict(zip(texts, result.items, strict=True))
         found = {key: _finish(work, texts[key], item) for key, item in items.items()}
         values = {key: value for key, value in found.items() if isinstance(value, Result)}

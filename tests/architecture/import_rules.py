@@ -19,7 +19,7 @@ _ZERO: Final = (
     "tls",
     "version",
 )
-_PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base", "records.base")
+_PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base", "observe.watched", "records.base")
 _FOLLOWED: Final = ("events.base", "events.kinds")
 
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
@@ -45,7 +45,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "events": (*_ZERO, *_FOLLOWED, "events.ring", "observe.base", "redis"),
     # What several adapters ask of one server.
     "redis": (*_ZERO,),
-    "observe": (*_ZERO, "observe.base"),
+    "observe": (*_ZERO, "observe.base", "observe.traces"),
     "records": (*_ZERO, "records"),
     "readers": (*_ZERO, *_FOLLOWED, "auth.base", "observe.base"),
     "keyring": (*_ZERO, "auth.base", "records.base", "records.journal"),
@@ -65,6 +65,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "auth.base",
         "observe.base",
         "observe.counts",
+        "observe.traces",
         "records.base",
     ),
     "adapters": (
@@ -74,6 +75,9 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "limits",
         "cache",
         "events",
+        "observe.base",
+        "observe.otel",
+        "observe.traces",
         "redis",
         "records",
         "keyring",
@@ -166,6 +170,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "onnx": ("headrace/export/*", "headrace/optimize/*"),
     # A graph that was shipped is its own original, and runs by itself when it is compared.
     "onnxruntime": ("headrace/engine/onnx.py", "headrace/export/shipped.py", "headrace/optimize/quantize.py"),
+    "opentelemetry": ("headrace/observe/otel.py",),
     "openvino": ("headrace/engine/openvino.py",),
     "orjson": ("headrace/api/*", "headrace/cli/*", "headrace/engine/wire.py"),
     "prometheus_client": ("headrace/observe/metrics.py",),
@@ -180,6 +185,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     ),
     "pydantic_settings": ("headrace/settings/*",),
     "redis": ("headrace/redis.py",),
+    "requests": ("headrace/observe/otel.py",),
     "rich": ("headrace/cli/*",),
     "safetensors": ("headrace/training/checkpoint.py",),
     "sqlalchemy": ("headrace/records/sql.py", "headrace/records/tables.py", "headrace/records/migrations/*"),
@@ -226,6 +232,8 @@ COMES_WITH: Final = {
     "grpc_health": "grpcio_health_checking",
     "grpc_reflection": "grpcio_reflection",
     "jwt": "pyjwt",
+    "opentelemetry": "opentelemetry_sdk",
+    "requests": "opentelemetry_exporter_otlp_proto_http",
     "starlette": "fastapi",
 }
 """Libraries that are called otherwise than what is asked for, or come with what is written for them."""

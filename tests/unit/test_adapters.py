@@ -7,7 +7,9 @@ from headrace.auth.base import Credentials
 from headrace.errors import CallerUnknown, DependencyMissing, SettingInvalid
 from headrace.limits.memory import MemoryLimiter
 from headrace.limits.redis import RedisLimiter
-from headrace.settings import AuthSettings, load_settings
+from headrace.observe.base import Observers
+from headrace.observe.traces import SampledTracer, Untraced
+from headrace.settings import AuthSettings, TraceSettings, load_settings
 
 PROVIDER = AuthSettings(issuer="https://login.example.com", audience="headrace")
 
@@ -52,3 +54,22 @@ def test_with_a_provider_this_machine_is_asked_too():
 def test_a_provider_needs_an_audience_and_an_audience_a_provider(name: str):
     with pytest.raises(SettingInvalid, match="needed together"):
         load_settings({f"auth.{name}": "https://login.example.com"})
+
+
+async def test_without_a_collector_no_traces_are_kept():
+    async with adapters.open_traces(TraceSettings(), Observers([])) as (tracer, observers):
+        assert (type(tracer), observers) == (Untraced, ())
+
+
+async def test_with_a_collector_spans_are_made(monkeypatch: pytest.MonkeyPatch):
+    settings = TraceSettings(endpoint="http://127.0.0.1:1")  # nobody is there, and nothing is sent
+    async with adapters.open_traces(settings, Observers([])) as (tracer, observers):
+        assert (type(tracer), len(observers)) == (SampledTracer, 1)
+
+
+async def test_a_collector_without_what_speaks_to_it_is_told(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.delitem(sys.modules, "headrace.observe.otel", raising=False)
+    monkeypatch.setitem(sys.modules, "opentelemetry.sdk.resources", None)
+    with pytest.raises(DependencyMissing, match=r"headrace\[otel\]"):
+        async with adapters.open_traces(TraceSettings(endpoint="http://127.0.0.1:1"), Observers([])):
+            raise AssertionError("must not be reached")

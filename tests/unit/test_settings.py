@@ -153,8 +153,8 @@ def test_every_option_has_one_name_on_each_surface_and_a_sentence() -> None:
 
 def test_a_secret_has_no_flag() -> None:
     secrets = [option for option in options() if option.is_secret]
-    assert [option.key for option in secrets] == ["auth.keys", "records.url", "redis.url"]
-    assert [option.flag for option in secrets] == [None, None, None]
+    assert [option.key for option in secrets] == ["auth.keys", "records.url", "redis.url", "traces.headers"]
+    assert [option.flag for option in secrets] == [None] * 4
 
 
 @pytest.mark.parametrize(
@@ -217,3 +217,56 @@ def test_a_file_that_may_not_be_looked_at_is_none_unless_it_was_named(
 
 def test_a_home_may_start_with_a_tilde() -> None:
     assert load_settings({"store.home": "~/here"}).settings.store.models == Path.home() / "here/models"
+
+
+@pytest.mark.parametrize(
+    ("given", "endpoint"),
+    [
+        ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
+        ("https://collector/", "https://collector/v1/traces"),
+        ("https://collector/otlp/v1/traces", "https://collector/otlp/v1/traces"),
+    ],
+)
+def test_a_collector_gets_traces_where_its_protocol_says(given: str, endpoint: str) -> None:
+    assert load_settings({"traces.endpoint": given}).settings.traces.endpoint == endpoint
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    [
+        "",
+        "collector:4318",
+        "grpc://collector",
+        "http://",
+        "http://[",
+        "http://a:b",
+        "http://a:0",
+        "http://u:p@a",
+        "http://a/?b",
+    ],
+)
+def test_what_is_no_collector_is_refused(endpoint: str) -> None:
+    with pytest.raises(SettingInvalid) as refused:
+        load_settings({"traces.endpoint": endpoint})
+    assert refused.value.field == "traces.endpoint"
+
+
+@pytest.mark.parametrize(
+    "headers", [KEY, f"={KEY}", f"a b={KEY}", f"a={KEY},", f"a={KEY}\r\nb: c", f"a={KEY},,b=c", "a=é"]
+)
+def test_headers_for_a_collector_that_are_none_are_refused_without_being_shown(
+    headers: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HEADRACE_TRACES__HEADERS", headers)
+    with pytest.raises(SettingInvalid) as refused:
+        load_settings()
+    assert refused.value.field == "traces.headers"
+    assert KEY not in "".join(traceback.format_exception(refused.value))
+
+
+@pytest.mark.parametrize(
+    "values", [{"sample": -0.1}, {"sample": 1.1}, {"sample": "nan"}, {"service": "a b"}, {"service": ""}]
+)
+def test_traces_are_named_and_sampled_within_bounds(values: dict[str, object]) -> None:
+    with pytest.raises(SettingInvalid):
+        load_settings({f"traces.{name}": value for name, value in values.items()})

@@ -1,6 +1,6 @@
 """What the doors share: the service, the guard, the settings and who is told."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from headrace.auth.base import Guard
@@ -8,6 +8,7 @@ from headrace.errors import ServiceUnready
 from headrace.keyring import Keyring
 from headrace.observe.base import Observer
 from headrace.observe.counts import VersionCounts
+from headrace.observe.traces import Tracer, Untraced
 from headrace.readers import Readers
 from headrace.service import Service
 from headrace.settings import Settings
@@ -16,8 +17,11 @@ from headrace.settings import Settings
 class MetricsSource(Protocol):
     """Something that can show the metrics."""
 
-    def render(self) -> bytes:
-        """Return the metrics in Prometheus' text format, version 0.0.4."""
+    def render(self, *, as_openmetrics: bool = False) -> bytes:
+        """Return the metrics in Prometheus' text format, version 0.0.4, or in that of OpenMetrics, version 1.0.0.
+
+        The latter has exemplars: a trace for each range of a histogram.
+        """
         ...
 
 
@@ -37,6 +41,7 @@ class Context:
     observer: Observer
     metrics: MetricsSource
     counts: VersionCounts
+    tracer: Tracer = field(default_factory=Untraced)
     is_draining: bool = False
 
     def require_ready(self) -> None:

@@ -4,17 +4,15 @@ Business code states facts and counts nothing; a metric or a log line is made of
 that fails is reported once and never fails a request.
 """
 
-import asyncio
-import time
 from collections.abc import Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Final, Protocol, Self
+from typing import Final, Protocol
 
 import structlog
 
-from headrace.errors import HeadraceError
-from headrace.types import Answer, Caller, Request, Timings
+from headrace.observe.traces import Step, Trace
+from headrace.types import Caller, Timings
 
 REQUEST_ID: Final[ContextVar[str | None]] = ContextVar("request_id", default=None)
 """The id of the request that is being answered, which every line written meanwhile has."""
@@ -29,6 +27,8 @@ class RequestFinished:
         model: Name of a model that exists, or ``""``: never what a caller made up, so labels stay bounded.
         outcome: ``ok`` or the error's code.
         revision: Of the version that was to answer, or ``""`` as of the model.
+        trace: What it is part of, where traces are kept.
+        steps: Where its time went, if spans are kept of it, in order; the last one was not finished if it failed.
     """
 
     caller: Caller
@@ -40,6 +40,8 @@ class RequestFinished:
     tokens: int
     timings: Timings
     revision: str = ""
+    trace: Trace | None = None
+    steps: tuple[Step, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,6 +116,7 @@ class ResponseSent:
     request_id: str
     caller: str
     duration_s: float
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,6 +133,7 @@ class CallEnded:
     request_id: str
     caller: str
     duration_s: float
+    trace: Trace | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -241,6 +245,33 @@ class ReaderLeft:
     stayed_s: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpansLost:
+    """Spans of traces were not sent; told together.
+
+    Attributes:
+        reason: ``queue_full`` or ``export_failed``.
+        count: How many since the last such fact.
+    """
+
+    reason: str
+    count: int
+
+
+METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
+"""Methods that there are; others were made up by whoever asked."""
+# Asked every few seconds by what watches the server.
+_QUIET_ROUTES: Final = frozenset({"/livez", "/readyz", "/metrics"})
+_QUIET_CALLS: Final = "grpc.health."
+
+
+def is_probe(fact: ResponseSent | CallEnded) -> bool:
+    """Tell whether something was asked by what watches the server, which would be most of what is told."""
+    if isinstance(fact, ResponseSent):
+        return fact.route in _QUIET_ROUTES
+    return fact.method.startswith(_QUIET_CALLS)
+
+
 Fact = (
     RequestFinished
     | BatchFinished
@@ -257,6 +288,7 @@ Fact = (
     | EventPublished
     | ReaderJoined
     | ReaderLeft
+    | SpansLost
 )
 
 
@@ -285,46 +317,3 @@ class Observers:
                 if name not in self._failed:
                     self._failed.add(name)
                     structlog.get_logger().exception("observer.failed", observer=name)
-
-
-class Watched:
-    """What an observer is told of a request when it ends, as far as it came."""
-
-    __slots__ = ("_observer", "_request", "_started", "answer", "model", "revision")
-
-    def __init__(self, observer: Observer, request: Request, started: float) -> None:
-        self._observer = observer
-        self._request = request
-        self._started = started
-        self.model = self.revision = ""
-        self.answer: Answer | None = None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
-        answer = self.answer
-        self._observer.observe(
-            RequestFinished(
-                caller=self._request.caller,
-                task=self._request.task,
-                model=self.model,
-                outcome=_outcome(error),
-                inputs=len(self._request.inputs),
-                cached=answer.cached if answer else 0,
-                tokens=answer.tokens if answer else 0,
-                timings=answer.timings if answer else Timings(total_s=time.monotonic() - self._started),
-                revision=self.revision,
-            )
-        )
-
-
-def _outcome(error: BaseException | None) -> str:
-    match error:
-        case None:
-            return "ok"
-        case HeadraceError():
-            return error.code
-        case asyncio.CancelledError():
-            return "caller.left"
-    return "internal.error"

@@ -25,10 +25,13 @@ from headrace.observe.base import (
     ReaderLeft,
     RequestsShed,
     ResponseSent,
+    SpansLost,
     TextQuarantined,
     VersionRefused,
     VersionSwitched,
+    is_probe,
 )
+from headrace.observe.traces import TRACE
 from headrace.settings import LogSettings
 
 LEVELS: Final[Mapping[str, int]] = {
@@ -37,9 +40,6 @@ LEVELS: Final[Mapping[str, int]] = {
     "warning": logging.WARNING,
     "error": logging.ERROR,
 }
-# Asked every few seconds by what watches the server: at info they would be most of the log.
-QUIET_ROUTES: Final = frozenset({"/livez", "/readyz", "/metrics"})
-_QUIET_CALLS: Final = "grpc.health."
 # A path that is no route may be as long as a request line, and an access line needs no more to be recognised.
 _MAX_PATH_CHARS: Final = 256
 _SHED_PERIOD_S: Final = 1.0
@@ -65,7 +65,7 @@ def configure_logs(settings: LogSettings, stream: TextIO) -> None:
     """
     is_console = settings.format == "console" or (settings.format == "auto" and stream.isatty())
     before: list[Processor] = [
-        add_request_id,
+        add_request,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -86,9 +86,11 @@ def configure_logs(settings: LogSettings, stream: TextIO) -> None:
     _route_libraries(handler, max(LEVELS[settings.level], logging.WARNING))
 
 
-def add_request_id(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
-    """Let a line say which request it is about, where one is being answered."""
-    request_id = REQUEST_ID.get()
+def add_request(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Let a line say which request it is about, where one is being answered, and which trace."""
+    request_id, trace = REQUEST_ID.get(), TRACE.get()
+    if trace is not None:
+        event = {"trace_id": trace.trace_id, **event}
     return event if request_id is None else {"request_id": request_id, **event}
 
 
@@ -159,6 +161,7 @@ class LogObserver:
             ReaderLeft: self._leave,
             VersionSwitched: self._switch,
             VersionRefused: self._refuse_version,
+            SpansLost: self._lose,
         }
 
     def observe(self, fact: Fact) -> None:
@@ -205,24 +208,25 @@ class LogObserver:
     def _refuse_version(self, fact: VersionRefused) -> None:
         self._log.error("version.refused", model=fact.model, revision=fact.revision, code=fact.code, reason=fact.reason)
 
+    def _lose(self, fact: SpansLost) -> None:
+        self._log.warning("spans.lost", reason=fact.reason, count=fact.count)
+
     def _response(self, fact: ResponseSent) -> None:
         self._access(
             "response.sent",
             fact,
-            is_quiet=fact.route in QUIET_ROUTES,
             method=fact.method,
             path=fact.path[:_MAX_PATH_CHARS],
             status=fact.status,
         )
 
     def _call(self, fact: CallEnded) -> None:
-        is_quiet = fact.method.startswith(_QUIET_CALLS)
-        self._access("call.ended", fact, is_quiet=is_quiet, method=fact.method, status=fact.status)
+        self._access("call.ended", fact, method=fact.method, status=fact.status)
 
-    def _access(self, event: str, fact: ResponseSent | CallEnded, *, is_quiet: bool, **what: Any) -> None:
+    def _access(self, event: str, fact: ResponseSent | CallEnded, **what: Any) -> None:
         if self._shed:
             self._tell_shed()
-        level = logging.DEBUG if is_quiet else logging.INFO
+        level = logging.DEBUG if is_probe(fact) else logging.INFO
         if not self._log.is_enabled_for(level):
             return
         self._log.log(

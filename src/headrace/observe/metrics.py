@@ -12,9 +12,11 @@ from typing import Any, Final, Generic, Literal, TypeVar
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Metric, ProcessCollector
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.metrics import MetricWrapperBase
+from prometheus_client.openmetrics import exposition as openmetrics
 from prometheus_client.registry import Collector
 
 from headrace.observe.base import (
+    METHODS,
     BatchFinished,
     CallEnded,
     EngineRestarted,
@@ -28,9 +30,11 @@ from headrace.observe.base import (
     RequestsShed,
     ResponseSent,
     ShadowCompared,
+    SpansLost,
     TextQuarantined,
     VersionRefused,
     VersionSwitched,
+    is_probe,
 )
 from headrace.version import VERSION
 
@@ -43,7 +47,6 @@ _SECONDS: Final = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0
 _BATCH_TEXTS: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256)
 _BATCH_TOKENS: Final = (16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384)
 _AGREEMENTS: Final = (0.0, 0.5, 0.8, 0.9, 0.95, 0.99, 0.995, 0.999, 0.9999, 1.0)
-_METHODS: Final = frozenset({"CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT", "TRACE"})
 _OTHER: Final = "other"
 # Facts that are counted together, in 0.25 ms: 4 us each. When 100 MB were read since, as by a model that ran, the two
 # that an answer or a refusal waits for took 55 to 75 us.
@@ -115,6 +118,7 @@ class Metrics:
         self._make_http_metrics()
         self._make_grpc_metrics()
         self._make_event_metrics()
+        self._make_trace_metrics()
         self._gauge("headrace_build_info", "Always 1; the label says which version runs.", "version")[VERSION].set(1)
         self._counters: Mapping[type[Fact], Callable[[Any], None]] = {
             RequestFinished: self._request,
@@ -132,6 +136,7 @@ class Metrics:
             EventPublished: self._publish,
             ReaderJoined: self._join,
             ReaderLeft: self._leave,
+            SpansLost: self._lose,
         }
         ProcessCollector(registry=self._registry)  # CPU, memory, open files, under their customary names
 
@@ -141,10 +146,14 @@ class Metrics:
         if len(self._held) >= _MAX_HELD:
             self._count_held()
 
-    def render(self) -> bytes:
-        """Return all metrics as they are now; its media type is ``CONTENT_TYPE``."""
+    def render(self, *, as_openmetrics: bool = False) -> bytes:
+        """Return all metrics as they are now; the media type is ``CONTENT_TYPE``, or that of OpenMetrics 1.0.0.
+
+        The latter has exemplars, which the other format has no place for.
+        """
         self._count_held()
-        return generate_latest(_WithoutCreated(self._registry))
+        write = openmetrics.generate_latest if as_openmetrics else generate_latest
+        return write(_WithoutCreated(self._registry))
 
     def _count_held(self) -> None:
         while self._held:
@@ -183,6 +192,9 @@ class Metrics:
 
     def _switch(self, fact: VersionSwitched) -> None:
         self._switches.add((fact.model, fact.role))
+
+    def _lose(self, fact: SpansLost) -> None:
+        self._lost_spans.add(fact.reason, fact.count)
 
     def _refuse_version(self, fact: VersionRefused) -> None:
         self._refused_versions.add((fact.model, fact.code))
@@ -270,6 +282,13 @@ class Metrics:
             "model",
         )
 
+    def _make_trace_metrics(self) -> None:
+        self._lost_spans = self._counter(
+            "headrace_lost_spans_total",
+            "Spans of traces that were not sent; the reason is queue_full or export_failed.",
+            "reason",
+        )
+
     def _make_http_metrics(self) -> None:
         self._responses = self._counter(
             "headrace_http_responses_total", "Responses; 499: the client left first.", "route", "method", "status"
@@ -293,15 +312,16 @@ class Metrics:
 
     def _request(self, fact: RequestFinished) -> None:
         self._requests.add((fact.task, fact.model, fact.outcome))
-        self._request_seconds[fact.task, fact.model].observe(fact.timings.total_s)
+        exemplar = _exemplar(fact)
+        self._request_seconds[fact.task, fact.model].observe(fact.timings.total_s, exemplar)
         if fact.outcome == "ok":
             self._texts.add(fact.model, fact.inputs)
             self._cached.add(fact.model, fact.cached)
             self._tokens.add(fact.model, fact.tokens)
         if fact.timings.run_s > 0:  # an answer from the cache waited for no batch: its zeros would hide the others
-            self._queue_seconds[fact.model].observe(fact.timings.queue_s)
-            self._tokenize_seconds[fact.model].observe(fact.timings.tokenize_s)
-            self._run_seconds[fact.model].observe(fact.timings.run_s)
+            self._queue_seconds[fact.model].observe(fact.timings.queue_s, exemplar)
+            self._tokenize_seconds[fact.model].observe(fact.timings.tokenize_s, exemplar)
+            self._run_seconds[fact.model].observe(fact.timings.run_s, exemplar)
 
     def _batch(self, fact: BatchFinished) -> None:
         self._batch_texts[fact.model].observe(fact.texts)
@@ -319,13 +339,13 @@ class Metrics:
 
     def _response(self, fact: ResponseSent) -> None:
         route = fact.route or _OTHER
-        method = fact.method if fact.method in _METHODS else _OTHER
+        method = fact.method if fact.method in METHODS else _OTHER
         self._responses.add((route, method, str(fact.status)))
-        self._response_seconds[route].observe(fact.duration_s)
+        self._response_seconds[route].observe(fact.duration_s, _exemplar(fact))
 
     def _call(self, fact: CallEnded) -> None:
         self._calls.add((fact.method, fact.status))
-        self._call_seconds[fact.method].observe(fact.duration_s)
+        self._call_seconds[fact.method].observe(fact.duration_s, _exemplar(fact))
 
     def _counter(self, name: str, help_text: str, *labels: str) -> _Counts:
         self.descriptions.append(MetricDescription(name, "counter", labels, help_text))
@@ -345,6 +365,14 @@ class Metrics:
 def describe() -> Iterator[MetricDescription]:
     """Yield every metric of our own, in the order they are made."""
     yield from Metrics().descriptions
+
+
+def _exemplar(fact: RequestFinished | ResponseSent | CallEnded) -> dict[str, str] | None:
+    """Return what a value is an example of, if spans are kept of it: others would be looked for in vain."""
+    trace = fact.trace
+    if trace is None or not trace.is_sampled or (not isinstance(fact, RequestFinished) and is_probe(fact)):
+        return None
+    return {"trace_id": trace.trace_id}
 
 
 class _WithoutCreated(Collector):

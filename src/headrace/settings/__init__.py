@@ -21,6 +21,7 @@ from headrace.settings.sections import (
     ServerSettings,
     Settings,
     StoreSettings,
+    TraceSettings,
     default_home,
 )
 
@@ -40,6 +41,7 @@ __all__ = [
     "ServerSettings",
     "Settings",
     "StoreSettings",
+    "TraceSettings",
     "default_home",
     "instruct_libraries",
     "load_settings",

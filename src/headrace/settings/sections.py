@@ -7,8 +7,10 @@ the reference page, and ``headrace config``.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -16,6 +18,8 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 from headrace.errors import SettingInvalid
 
 PREFIX: Final = "HEADRACE_"
+_HEADER: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+=[\x20-\x2b\x2d-\x7e]+"
+_HEADERS: Final = re.compile(rf"{_HEADER}(?:,{_HEADER})*")
 
 
 def option(
@@ -236,6 +240,37 @@ class RedisSettings(Section):
     )
 
 
+class TraceSettings(Section):
+    """What is told of single requests, to a collector of OpenTelemetry."""
+
+    endpoint: str | None = option(
+        None, "Collector for OTLP over HTTP, such as http://127.0.0.1:4318; default: no traces are kept."
+    )
+    headers: SecretStr | None = option(None, "Headers that the collector wants, such as a key: NAME=VALUE,NAME=VALUE.")
+    sample: float = option(1.0, "Share of requests that are told of, where the caller has not decided.", ge=0, le=1)
+    service: str = option(
+        "headrace", "Name of this server among others that tell of theirs.", pattern=r"^[\w.-]{1,64}$"
+    )
+
+    @field_validator("endpoint")
+    @classmethod
+    def _check_endpoint(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        is_plain = parts.port != 0 and parts.username is None and not parts.query and not parts.fragment
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not is_plain:
+            raise ValueError("it must be http://HOST:PORT or https://HOST:PORT, perhaps with a path, and nothing else")
+        return value.rstrip("/") + ("" if parts.path.strip("/") else "/v1/traces")
+
+    @field_validator("headers")
+    @classmethod
+    def _check_headers(cls, value: SecretStr | None) -> SecretStr | None:
+        if value is not None and not _HEADERS.fullmatch(value.get_secret_value()):
+            raise ValueError("it must be NAME=VALUE, with commas between several")
+        return value
+
+
 class LogSettings(Section):
     """What is written to standard error."""
 
@@ -268,3 +303,4 @@ class Settings(BaseSettings):
     events: EventSettings = Field(default_factory=EventSettings)
     redis: RedisSettings = Field(default_factory=RedisSettings)
     log: LogSettings = Field(default_factory=LogSettings)
+    traces: TraceSettings = Field(default_factory=TraceSettings)

@@ -23,6 +23,7 @@ from headrace.observe.base import (
     RequestFinished,
     RequestsShed,
     ResponseSent,
+    SpansLost,
     TextQuarantined,
     VersionSwitched,
 )
@@ -370,3 +371,10 @@ def test_refusals_for_overload_share_a_line_a_second() -> None:
         ("requests.shed", "warning", 1),
     ]
     assert [event for event, *_ in told[3:]] == ["response.sent"] * 2
+
+
+def test_spans_that_were_lost_have_a_line_with_the_reason() -> None:
+    stream = start(format="json")
+    LogObserver().observe(SpansLost(reason="queue_full", count=7))
+    (line,) = lines(stream)
+    assert (line["event"], line["level"], line["reason"], line["count"]) == ("spans.lost", "warning", "queue_full", 7)

@@ -1,6 +1,8 @@
 import re
+from dataclasses import replace
 
 import pytest
+from prometheus_client.openmetrics import parser as openmetrics
 from prometheus_client.parser import text_string_to_metric_families
 
 from headrace import __version__
@@ -18,11 +20,13 @@ from headrace.observe.base import (
     RequestsShed,
     ResponseSent,
     ShadowCompared,
+    SpansLost,
     TextQuarantined,
     VersionRefused,
     VersionSwitched,
 )
 from headrace.observe.metrics import CONTENT_TYPE, Metrics, describe
+from headrace.observe.traces import Trace
 from headrace.types import Caller, Timings
 
 CALLER = Caller("ada", frozenset())
@@ -235,6 +239,7 @@ def test_every_metric_is_described_as_it_is() -> None:
         LOADED,
         EventPublished(subject="version.switched"),
         LEFT,
+        SpansLost(reason="queue_full", count=7),
         response(),
         CALL,
     ):
@@ -260,7 +265,7 @@ def test_a_call_is_counted_by_its_method_and_status() -> None:
 
 
 def test_names_and_labels_keep_the_pattern() -> None:
-    units = "seconds|texts|tokens|requests|responses|restarts|calls|switches|refusals|ratio|events|readers|info"
+    units = "seconds|texts|tokens|requests|responses|restarts|calls|switches|refusals|spans|ratio|events|readers|info"
     for one in describe():
         assert re.fullmatch(rf"headrace_([a-z]+_)*({units})(_total)?", one.name)
         assert one.name.endswith("_total") == (one.type == "counter")
@@ -284,3 +289,56 @@ def test_the_time_buckets_reach_from_a_cached_answer_to_the_default_timeout() ->
     buckets = [float(dict(labels)["le"]) for name, labels in samples if name == "headrace_request_run_seconds_bucket"]
     assert buckets[0] == 0.0005
     assert buckets[-2:] == [30.0, float("inf")]
+
+
+def exemplars(*facts: Fact) -> dict[str, str]:
+    """Return the trace that each histogram shows for one of its values."""
+    metrics = Metrics()
+    for fact in facts:
+        metrics.observe(fact)
+    return {
+        family.name: sample.exemplar.labels["trace_id"]
+        for family in openmetrics.text_string_to_metric_families(metrics.render(as_openmetrics=True).decode())
+        for sample in family.samples
+        if sample.exemplar
+    }
+
+
+def test_a_latency_has_a_trace_for_an_example_where_spans_are_kept() -> None:
+    traces = [Trace(trace_id=digit * 32, span_id="1" * 16, is_sampled=True) for digit in "abc"]
+    facts = replace(REQUEST, trace=traces[0]), replace(response(), trace=traces[1]), replace(CALL, trace=traces[2])
+    assert exemplars(*facts) == {
+        "headrace_request_duration_seconds": "a" * 32,
+        "headrace_request_queue_seconds": "a" * 32,
+        "headrace_request_tokenize_seconds": "a" * 32,
+        "headrace_request_run_seconds": "a" * 32,
+        "headrace_http_response_duration_seconds": "b" * 32,
+        "headrace_grpc_call_duration_seconds": "c" * 32,
+    }
+
+
+def test_what_no_spans_are_kept_of_is_no_example() -> None:
+    unsampled = Trace(trace_id="a" * 32, span_id="1" * 16, is_sampled=False)
+    sampled = replace(unsampled, is_sampled=True)
+    facts = [replace(fact, trace=unsampled) for fact in (REQUEST, response(), CALL)]
+    assert exemplars(*facts, REQUEST, replace(response("/livez"), trace=sampled)) == {}
+
+
+def test_the_text_format_has_no_examples_and_the_same_numbers() -> None:
+    metrics = Metrics()
+    metrics.observe(replace(REQUEST, trace=Trace(trace_id="a" * 32, span_id="1" * 16, is_sampled=True)))
+    assert b"trace_id" not in metrics.render()
+    page = metrics.render(as_openmetrics=True).decode()
+    assert page.endswith("# EOF\n")
+    assert "_created" not in page
+    families = openmetrics.text_string_to_metric_families(page)
+    found = {(each.name, tuple(sorted(each.labels.items()))): each.value for one in families for each in one.samples}
+    assert {key: value for key, value in found.items() if key[0].startswith("headrace_")} == {
+        key: value for key, value in read(metrics).items() if key[0].startswith("headrace_")
+    }
+
+
+def test_lost_spans_are_counted_by_the_reason() -> None:
+    samples = scrape(*[SpansLost(reason="queue_full", count=7), SpansLost(reason="export_failed", count=2)] * 2)
+    assert value(samples, "headrace_lost_spans_total", reason="queue_full") == 14
+    assert value(samples, "headrace_lost_spans_total", reason="export_failed") == 4

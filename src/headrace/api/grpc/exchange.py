@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from typing import Any, Final, NoReturn, cast
 from urllib.parse import unquote
 
@@ -21,6 +22,7 @@ from headrace.api.routing import check_routing_key
 from headrace.auth.base import Credentials
 from headrace.errors import CallerUnknown, HeadraceError, LimitExceeded
 from headrace.observe.base import REQUEST_ID, CallEnded
+from headrace.observe.traces import PARENT, TRACE
 from headrace.types import Answer, Caller, Request
 
 Rpc = ServicerContext[Any, Any]
@@ -51,12 +53,17 @@ class Exchange:
         self._metadata = _read_metadata(rpc)
         self._trailing: list[tuple[str, str | bytes]] = []
         self.request_id = choose_request_id(self.header(_REQUEST_ID))
+        self._trace = context.tracer.begin(self._values)
         REQUEST_ID.set(self.request_id)  # each call is a task of its own, and so is its context
+        TRACE.set(self._trace)
 
     def header(self, name: str) -> str | None:
         """Return the first value of a key of the metadata."""
-        values = self._metadata.get(name)
+        values = self._values(name)
         return values[0] if values else None
+
+    def _values(self, name: str) -> Sequence[str]:
+        return self._metadata.get(name, ())
 
     def identify(self) -> Caller:
         """Ask the guard who is calling.
@@ -64,7 +71,7 @@ class Exchange:
         Raises:
             CallerUnknown: No credentials, wrong ones, or several.
         """
-        if len(self._metadata.get("authorization", ())) > 1:
+        if len(self._values("authorization")) > 1:
             raise CallerUnknown("there are several authorizations; send exactly one")
         key = shown_key(self.header("authorization"), self.header("x-api-key"))
         self.caller = self.context.guard.identify(Credentials(peer=peer_host(self.rpc.peer()), key=key))
@@ -130,7 +137,8 @@ class Exchange:
         await self.rpc.abort(refusal.status, refusal.message, (*self._all_trailing(), (_DETAILS, refusal.details)))
 
     def _all_trailing(self) -> tuple[tuple[str, str | bytes], ...]:
-        return (*self._trailing, (_REQUEST_ID, self.request_id))
+        told = [(PARENT, self._trace.traceparent)] if self._trace is not None else []
+        return (*self._trailing, *told, (_REQUEST_ID, self.request_id))
 
     def _end(self, status: StatusCode) -> None:
         """State the fact."""
@@ -141,6 +149,7 @@ class Exchange:
                 request_id=self.request_id,
                 caller=self.caller.name if self.caller else "",
                 duration_s=time.monotonic() - self._started,
+                trace=self._trace,
             )
         )
 

@@ -38,6 +38,7 @@ from headrace.errors import (
     ServiceStopping,
 )
 from headrace.observe.base import REQUEST_ID, ResponseSent
+from headrace.observe.traces import PARENT, TRACE, Trace
 
 _CLIENT_LEFT: Final = 499  # nginx's number for the same
 _HOST: Final = re.compile(r"(\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9](?:[A-Za-z0-9._-]{0,252}))(?::[0-9]{0,5})?")
@@ -61,8 +62,9 @@ class Edge:
         if scope["type"] != "http":
             return  # no WebSocket is spoken here; the server closes the connection
         headers = headers_of(scope)
-        exchange = _Exchange(self._context, scope, send, choose_request_id(headers.get("x-request-id")))
-        before = REQUEST_ID.set(exchange.request_id)
+        trace = self._context.tracer.begin(headers.getlist)
+        exchange = _Exchange(self._context, scope, send, choose_request_id(headers.get("x-request-id")), trace)
+        before, traced_before = REQUEST_ID.set(exchange.request_id), TRACE.set(trace)
         try:
             check_host(headers.getlist("host"), local_only=self._context.guard.is_local)
             scope["app"] = self._routes
@@ -78,6 +80,7 @@ class Edge:
         finally:
             exchange.finish()
             REQUEST_ID.reset(before)
+            TRACE.reset(traced_before)
 
 
 def _errors(scope: Scope) -> ErrorShape:
@@ -110,7 +113,7 @@ def _explain(error: Exception, scope: Scope, request_id: str) -> Response:
 class _Exchange:
     """One request and its response."""
 
-    def __init__(self, context: Context, scope: Scope, send: Send, request_id: str) -> None:
+    def __init__(self, context: Context, scope: Scope, send: Send, request_id: str, trace: Trace | None) -> None:
         self._context = context
         self._scope = scope
         self._send = send
@@ -118,6 +121,7 @@ class _Exchange:
         self._answered: float | None = None
         self.status = 0
         self.request_id = request_id
+        self._trace = trace
         scope.setdefault("state", {}).update(request_id=request_id, context=context)
 
     async def send(self, message: Message) -> None:
@@ -127,6 +131,8 @@ class _Exchange:
             self.status = message["status"]
             headers = [header for header in message["headers"] if header[0] != b"x-request-id"]
             headers.append((b"x-request-id", self.request_id.encode()))
+            if self._trace is not None:
+                headers.append((PARENT.encode(), self._trace.traceparent.encode()))
             if self._context.is_draining:
                 headers.append((b"connection", b"close"))
             if (allowance := self._scope["state"].get(ALLOWANCE)) is not None:
@@ -153,6 +159,7 @@ class _Exchange:
                 caller=caller.name if caller else "",
                 # An answer may go on for hours, as that which tells what happens: its time is that of its begin.
                 duration_s=(self._answered or time.monotonic()) - self._started,
+                trace=self._trace,
             )
         )
 

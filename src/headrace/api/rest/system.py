@@ -9,6 +9,7 @@ from starlette.responses import HTMLResponse, Response
 
 from headrace.api.responses import Probe
 from headrace.api.rest.context import caller_of, context_of, identify, open_to_all
+from headrace.api.rest.media import choose_media
 from headrace.api.rest.openapi import PROBLEMS
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.route import DirectRoute
@@ -24,7 +25,9 @@ router: Final = APIRouter(
     dependencies=[Depends(identify)], tags=["operation"], responses=PROBLEMS, route_class=DirectRoute
 )
 
-_METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+# Their media types, with what is said of them in the answer; the first is for whoever names neither.
+_TEXT: Final = "text/plain"
+_METRICS: Final = {_TEXT: "; version=0.0.4", "application/openmetrics-text": "; version=1.0.0"}
 _ASSETS: Final = {
     "swagger-ui-bundle.js": "text/javascript",
     "swagger-ui.css": "text/css",
@@ -83,9 +86,11 @@ async def readyz(request: Request) -> Response:
 
 @router.get("/metrics", summary="Metrics for Prometheus", response_class=Response)
 async def metrics(request: Request) -> Response:
-    """Return the metrics in Prometheus' text format."""
+    """Return the metrics in Prometheus' text format, or in that of OpenMetrics for whoever prefers it."""
     require(caller_of(request), Scope.METRICS_READ)
-    return Response(context_of(request).metrics.render(), headers={"content-type": _METRICS_TYPE})
+    media = choose_media(request, tuple(_METRICS))
+    content = context_of(request).metrics.render(as_openmetrics=media != _TEXT)
+    return Response(content, headers={"content-type": f"{media}{_METRICS[media]}; charset=utf-8"})
 
 
 @router.get("/openapi.json", include_in_schema=False)

@@ -22,7 +22,7 @@ from headrace.api.rest.refusals import STATUS
 from headrace.auth.base import Credentials
 from headrace.errors import error_classes
 from headrace.observe.base import REQUEST_ID, ResponseSent
-from headrace.observe.logs import add_request_id
+from headrace.observe.logs import add_request
 from headrace.settings import Settings
 from headrace.types import Caller
 from headrace.types import Scope as CallerScope
@@ -194,6 +194,7 @@ async def test_the_document_describes_every_route_and_resolves(client: httpx.Asy
         "/api/v1/models",
         "/api/v1/regress",
         "/api/v1/rerank",
+        "/api/v1/stream",
         "/api/v1/similarity",
         "/api/v1/answer",
         "/api/v1/zeroshot",
@@ -251,6 +252,29 @@ async def test_metrics_are_shown(client: httpx.AsyncClient):
     response = await client.get("/metrics")
     assert response.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert b"headrace_build_info" in response.content
+
+
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
+
+@pytest.mark.parametrize(
+    ("accept", "media"),
+    [
+        ("*/*", TEXT),
+        ("text/html", TEXT),
+        ("application/openmetrics-text", OPENMETRICS),
+        ("application/openmetrics-text;version=1.0.0,text/plain;version=0.0.4;q=0.5,*/*;q=0.1", OPENMETRICS),
+        ("application/openmetrics-text;q=0.1,text/plain", TEXT),
+        ("application/openmetrics-text;q=0", TEXT),
+        ("application/openmetrics-text;version=\xff.x;escaping=dots\x0b", OPENMETRICS),
+        ("," * 5000, TEXT),
+    ],
+)
+async def test_metrics_are_in_the_format_that_is_preferred(client: httpx.AsyncClient, accept: str, media: str):
+    response = await client.get("/metrics", headers={b"accept": accept.encode("latin-1")})
+    assert (response.status_code, response.headers["content-type"]) == (200, media)
+    assert response.content.endswith(b"# EOF\n") == (media == OPENMETRICS)
 
 
 async def test_what_nobody_foresaw_is_a_500_without_details(
@@ -351,7 +375,7 @@ async def test_what_nobody_foresaw_is_in_the_log_with_the_request_it_happened_to
 ):
     failure = ZeroDivisionError("secret")
     monkeypatch.setattr(type(context.service), "list_models", Mock(side_effect=failure))
-    with structlog.testing.capture_logs(processors=[add_request_id]) as lines:
+    with structlog.testing.capture_logs(processors=[add_request]) as lines:
         await client.get("/api/v1/models", headers={"x-request-id": "abc"})
     assert lines == [{"event": "request.failed", "log_level": "error", "exc_info": failure, "request_id": "abc"}]
     assert REQUEST_ID.get() is None
