@@ -53,7 +53,8 @@ class Background:
                 return
             self._is_closed = True
             ending = asyncio.run_coroutine_threadsafe(self._end(last), self._loop)
-            ending.add_done_callback(lambda _: self._loop.stop())  # on the loop's thread, once the result is told
+            # Once the result is told, on whichever thread that finds it told.
+            ending.add_done_callback(lambda _: self._loop.call_soon_threadsafe(self._loop.stop))
         if threading.current_thread() is not self._thread:  # which it is if the garbage is collected there
             self._thread.join()
             ending.result()

@@ -133,7 +133,8 @@ class Asking:
         except TimeoutError as error:
             raise elapsed(call.within_s or 0.0) from error
         except BaseExceptionGroup as group:
-            raise group.exceptions[0] from None
+            first = group.exceptions[0]
+            raise first from first.__cause__
         found.sort(key=lambda each: each[0])
         _check_revisions([part for _, part in found])
         return found

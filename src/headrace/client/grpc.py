@@ -133,7 +133,7 @@ class GrpcTransport:
         status = error.code()
         if status is grpc.StatusCode.RESOURCE_EXHAUSTED:
             # Of a message that is too long nobody says more than whose it was.
-            if (error.details() or "").startswith("CLIENT:"):
+            if "CLIENT: " in (error.details() or ""):
                 return AnswerInvalid(f"the server's answer is over {MOST_BYTES >> 20} MiB; is it a Headrace?")
             return RequestTooLarge("the request is a longer message than the server reads; send less at once")
         kind = _BY_STATUS.get(status, ServerFailed)

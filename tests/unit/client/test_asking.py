@@ -158,7 +158,7 @@ async def test_two_versions_are_not_mixed():
 async def test_a_call_waits_no_longer_than_it_said():
     server = Scripted()
 
-    async def never(_question: Question, _timeout_s: float) -> Part[FloatArray]:
+    async def never(question: Question, timeout_s: float) -> Part[FloatArray]:
         await asyncio.sleep(60)
         raise AssertionError
 
