@@ -105,7 +105,7 @@ def _read(make: Callable[[], R], place: str) -> R:
 
 def _check_places(results: list[Any], count: int) -> None:
     places = {result.index for result in results}
-    if len(places) != len(results) or max(places) >= count:
+    if len(places) != len(results) or max(places, default=0) >= count:
         raise AnswerInvalid("the server ranked a text twice, or one that was not sent; is it a Headrace?")
 
 
@@ -212,7 +212,9 @@ _READERS: Final[Mapping[TaskName, Callable[[Any], Result]]] = {
 
 def _model(fields: Any) -> ModelShown:
     labels, prompts = _list(fields, "labels"), fields["prompts"]
-    if not all(isinstance(each, str) for each in (*labels, *prompts.keys(), *prompts.values())):
+    if not isinstance(prompts, dict) or not all(
+        isinstance(each, str) for each in (*labels, *prompts.keys(), *prompts.values())
+    ):
         raise TypeError("labels")
     texts = {name: _text(fields, name) for name in _MODEL_TEXTS}
     return ModelShown(

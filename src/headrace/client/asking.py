@@ -3,6 +3,7 @@
 import asyncio
 import math
 import secrets
+import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, TypeVar, cast
@@ -59,6 +60,11 @@ class Call:
     query: str | None = None
     labels: Sequence[str] = ()
     routing_key: str = field(default_factory=lambda: secrets.token_hex(8))
+    began: float = field(default_factory=time.monotonic)
+
+    def left_s(self) -> float:
+        """Return how much longer the caller waits, in seconds."""
+        return math.inf if self.within_s is None else max(0.0, self.began + self.within_s - time.monotonic())
 
     def question(self, inputs: tuple[str, ...]) -> Question:
         """Return what is asked of a part of the texts."""
@@ -151,8 +157,9 @@ class Asking:
             ask: Asks once.
         """
         question, labels = call.question(piece.texts), len(call.labels)
+        timeout_s = min(self._limits.timeout_s, call.left_s())
         try:
-            part = await self._retrying.run(lambda left_s: ask(question, left_s), self._limits.timeout_s)
+            part = await self._retrying.run(lambda left_s: ask(question, left_s), timeout_s)
         except HeadraceError as error:
             is_too_many = isinstance(error, RequestTooLarge) and error.field in _TOO_MANY
             if not is_too_many or len(piece.texts) == 1:

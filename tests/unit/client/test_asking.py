@@ -29,10 +29,12 @@ class Scripted:
     def __init__(self, refuse: Callable[[Question], HeadraceError | None] = lambda _: None) -> None:
         self.refuse = refuse
         self.asked: list[Question] = []
+        self.told_s: list[float] = []
         self.running = self.most_running = self.ended = 0
         self.revisions = ["r"]
 
     async def embed(self, question: Question, timeout_s: float) -> Part[FloatArray]:
+        self.told_s.append(timeout_s)
         await self._take(question)
         return Part(self._revision(), np.array([[float(text)] for text in question.inputs], np.float32))
 
@@ -167,6 +169,25 @@ async def test_a_call_waits_no_longer_than_it_said():
     with pytest.raises(TimeoutElapsed):
         await asking.embed(embed(numbers(100), within_s=0.02))
     assert await asking.ask(Call("rerank", ["1"], {}, query="q"))  # the places are free again
+
+
+async def test_a_call_waits_no_longer_for_a_place_either():
+    asking = Asking(Scripted(), Limits(timeout_s=30, retries=0, max_inputs=4, max_requests=1))
+    await asking._places.acquire()
+    with pytest.raises(TimeoutElapsed):
+        await asking.embed(embed(["1"], within_s=0.01))
+    asking._places.release()
+    assert (await asking.embed(embed(["1"], within_s=20))).shape == (1, 1)
+
+
+async def test_the_server_is_told_what_is_left_of_the_call():
+    server = Scripted()
+    await Asking(server, LIMITS).embed(embed(numbers(40), within_s=20))
+    await Asking(server, LIMITS).embed(embed(["1"], within_s=50))
+    *told, last = server.told_s
+    assert told == sorted(told, reverse=True)
+    assert all(19 < each <= 20 for each in told)
+    assert 29 < last <= 30  # no request takes longer than one may
 
 
 async def test_a_call_that_is_cancelled_leaves_nothing_behind():

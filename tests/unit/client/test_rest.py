@@ -170,6 +170,32 @@ async def test_a_ranking_of_other_texts_is_refused(server: Hostile, client: Asyn
         await client.rerank(["a", "b"], "c")
 
 
+ENTITY = {"label": "PER", "score": 0.5, "start": 0, "end": 1, "text": "a"}
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {**RESULT, "entities": None},
+        {**RESULT, "entities": "PER"},
+        {**RESULT, "entities": [1]},
+        {**RESULT, "entities": [{**ENTITY, "start": 2}]},
+        {**RESULT, "entities": [{**ENTITY, "start": -1}]},
+        {**RESULT, "entities": [{**ENTITY, "label": 1}]},
+        {**RESULT, "entities": [{**ENTITY, "text": None}]},
+    ],
+)
+async def test_what_is_inside_a_result_is_looked_at(server: Hostile, client: AsyncClient, row: dict[str, Any]):
+    server.replies = [results(RESULT | {"entities": [ENTITY]}, row)]
+    with pytest.raises(errors.AnswerInvalid, match=r"results\[1\]"):
+        await client.extract(["a", "b"])
+
+
+async def test_a_ranking_of_no_text_is_none(server: Hostile, client: AsyncClient):
+    server.replies = [results()]
+    assert await client.rerank(["a", "b"], "c", top_k=0) == []
+
+
 async def test_an_endless_answer_is_given_up(server: Hostile, client: AsyncClient, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(rest_module, "MOST_BYTES", 1 << 20)
     server.replies, server.is_endless = [f"HTTP/1.1 200 OK\r\n{JSON}\r\n\r\n".encode()], True
@@ -282,6 +308,13 @@ async def test_no_log_has_the_key(server: Hostile, client: AsyncClient, caplog: 
 
 async def test_models_that_are_none_are_refused(server: Hostile, client: AsyncClient):
     bodies: list[dict[str, Any]] = [{}, {"models": {}}, {"models": [{}]}, {"models": ["a"]}, {"models": None}]
+    known = dict.fromkeys(("name", "revision", "role", "task", "runtime", "precision", "pooling", "source"), "a")
+    known |= {"share": None, "mask": None, "license": None, "normalize": True, "dimensions": 1, "max_tokens": 1}
+    bodies += [
+        {"models": [{**known, "labels": [1], "prompts": {}}]},
+        {"models": [{**known, "labels": [], "prompts": {"a": 1}}]},
+    ]
+    bodies += [{"models": [{**known, "labels": [], "prompts": []}]}]
     for body in bodies:
         server.replies = [reply("200 OK", body, JSON)]
         with pytest.raises(errors.AnswerInvalid):

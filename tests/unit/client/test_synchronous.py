@@ -2,12 +2,14 @@
 
 import asyncio
 import gc
+import inspect
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any, get_type_hints
 
 import numpy as np
 import pytest
@@ -17,6 +19,9 @@ from tests.support.listening import serving
 import headrace
 from headrace.client import AsyncClient
 from headrace.errors import InputTooLong, ServerUnreachable, ServiceStopping
+from headrace.library import Model
+from headrace.tasks import TASKS
+from headrace.types import TaskName
 
 
 @pytest.fixture(scope="module")
@@ -55,6 +60,37 @@ def test_an_error_is_that_of_the_server(client: headrace.Client):
         client.embed(["a"] * 30 + ["w " * 40], truncate="error")
     assert caught.value.field == "inputs[30]"
     assert [model.name for model in client.models()] == ["fake"]
+
+
+class Noted:
+    """Takes down what it is asked."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[Any, ...]] = []
+
+    def __getattr__(self, name: str) -> Any:
+        async def ask(*given: Any, **options: Any) -> str:
+            self.asked.append((name, given, options))
+            return "answer"
+
+        return ask
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_both_faces_and_the_library_take_the_same(task: TaskName):
+    noted = Noted()
+    names = list(inspect.signature(getattr(AsyncClient, task)).parameters)
+    more = [name for name in names if name in {"query", "labels"}]
+    with headrace.Client("http://a") as client:
+        client._asked._make = lambda: noted  # type: ignore[assignment,return-value]
+        found = getattr(client, task)(["a"], *more, model="m", within_s=3, truncate="chunk")
+    assert found == "answer"
+    assert noted.asked[0] == (task, (["a"], *more), {"model": "m", "within_s": 3, "truncate": "chunk"})
+    for kind in (headrace.Client, Model):
+        of_kind = list(inspect.signature(getattr(kind, task)).parameters)
+        assert of_kind == [name for name in names if kind is headrace.Client or name not in {"model", "within_s"}]
+    hints = [get_type_hints(getattr(kind, task))["options"] for kind in (AsyncClient, headrace.Client, Model)]
+    assert hints[0] == hints[1] == hints[2]
 
 
 def test_it_may_be_closed_twice_and_not_asked_then(url: str):
