@@ -308,7 +308,9 @@ async def test_no_log_has_the_key(server: Hostile, client: AsyncClient, caplog: 
 
 async def test_models_that_are_none_are_refused(server: Hostile, client: AsyncClient):
     bodies: list[dict[str, Any]] = [{}, {"models": {}}, {"models": [{}]}, {"models": ["a"]}, {"models": None}]
-    known = dict.fromkeys(("name", "revision", "role", "task", "runtime", "precision", "pooling", "source"), "a")
+    known: dict[str, Any] = dict.fromkeys(
+        ("name", "revision", "role", "task", "runtime", "precision", "pooling", "source"), "a"
+    )
     known |= {"share": None, "mask": None, "license": None, "normalize": True, "dimensions": 1, "max_tokens": 1}
     bodies += [
         {"models": [{**known, "labels": [1], "prompts": {}}]},
