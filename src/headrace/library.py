@@ -3,22 +3,32 @@
 The service is asynchronous. Here it runs on a loop in a thread of its own, in this process, and callers wait for it.
 """
 
-import asyncio
 import contextlib
-import threading
 import time
 import weakref
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final, Self, TypedDict, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Final, Self, Unpack, cast
 
 import numpy as np
 
 from headrace.app import count_at_once, for_one_caller, open_service
+from headrace.background import Background
 from headrace.errors import HeadraceError, RequestInvalid, ServiceStopping
-from headrace.options import Aggregation, Options, Truncate
+from headrace.options import (
+    AnswerOptions,
+    ClassifyOptions,
+    EmbedOptions,
+    ExtractOptions,
+    FillOptions,
+    Options,
+    RerankOptions,
+    SimilarityOptions,
+    TextOptions,
+    ZeroshotOptions,
+)
 from headrace.settings import load_settings
-from headrace.tasks.base import name_input, read_input
+from headrace.tasks.base import shift_input
 from headrace.tasks.rerank import choose_best
 from headrace.types import (
     Caller,
@@ -40,76 +50,8 @@ from headrace.types import (
 if TYPE_CHECKING:
     from headrace.service import Service
 
-R = TypeVar("R")
-
 _LIMIT_S: Final = 3600.0  # for one part of a long list; it only bounds a wait that would never end
 _CALLER: Final = Caller("library", frozenset(Scope))
-
-
-class TextOptions(TypedDict, total=False):
-    """What may be chosen about any text."""
-
-    truncate: Truncate
-
-
-class EmbedOptions(TextOptions, total=False):
-    """What may be chosen about an embedding."""
-
-    normalize: bool | None
-    dimensions: int | None
-    prompt: str | None
-
-
-class SimilarityOptions(TextOptions, total=False):
-    """What may be chosen about a comparison."""
-
-    dimensions: int | None
-    prompt: str | None
-    query_prompt: str | None
-
-
-class LabelOptions(TextOptions, total=False):
-    """What may be chosen about labels."""
-
-    top_k: int | None
-    threshold: float | None
-
-
-class ClassifyOptions(LabelOptions, total=False):
-    """What may be chosen about a classification."""
-
-    raw: bool
-
-
-class ZeroshotOptions(LabelOptions, total=False):
-    """What may be chosen about labels that no model was trained on."""
-
-    template: str
-    multi_label: bool
-
-
-class ExtractOptions(TextOptions, total=False):
-    """What may be chosen about an extraction."""
-
-    aggregation: Aggregation
-    threshold: float | None
-
-
-class FillOptions(LabelOptions, total=False):
-    """What may be chosen about words for masks."""
-
-
-class AnswerOptions(LabelOptions, total=False):
-    """What may be chosen about answers."""
-
-    max_answer_tokens: int
-
-
-class RerankOptions(TextOptions, total=False):
-    """What may be chosen about a ranking."""
-
-    top_k: int | None
-    raw: bool
 
 
 class Model:
@@ -137,15 +79,15 @@ class Model:
         loaded = for_one_caller(load_settings(settings))
         self._settings = loaded.settings
         self._name = name
-        self._loop = _Loop(f"headrace-{name}")
+        self._loop = Background(f"headrace-{name}")
         self._stack = contextlib.AsyncExitStack()
         try:
             opening = self._stack.enter_async_context(open_service(loaded, [name]))
-            self._service: Service = self._loop.wait(opening)
+            self._service: Service = self._loop.wait(lambda: opening)
         except BaseException:
-            self._loop.stop()
+            self._loop.close(self._stack.aclose)
             raise
-        self._close = weakref.finalize(self, _close, self._loop, self._stack)
+        self._close = weakref.finalize(self, self._loop.close, self._stack.aclose)
 
     def __enter__(self) -> Self:
         return self
@@ -230,38 +172,9 @@ class Model:
     def _answer(self, request: Request, start: int) -> Sequence[Result]:
         """Return the results of a part that begins at an index of the list; errors name places in the list."""
         try:
-            results = self._loop.wait(self._service.run(request)).results
+            results = self._loop.wait(lambda: self._service.run(request)).results
         except HeadraceError as error:
-            place = read_input(error.field)
-            raise error if place is None else error.at(name_input(start + place)) from None
+            raise shift_input(error, start) from None
         if request.task != "rerank":
             return results
         return [replace(each, index=start + each.index) for each in cast("Sequence[Ranking]", results)]
-
-
-class _Loop:
-    """An event loop in a thread of its own."""
-
-    def __init__(self, name: str) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever, name=name, daemon=True)
-        self._thread.start()
-
-    def wait(self, work: Coroutine[Any, Any, R]) -> R:
-        """Return what comes of work on the loop; Ctrl-C cancels it."""
-        future = asyncio.run_coroutine_threadsafe(work, self._loop)
-        try:
-            return future.result()
-        except BaseException:
-            future.cancel()
-            raise
-
-    def stop(self) -> None:
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join()
-        self._loop.close()
-
-
-def _close(loop: _Loop, stack: contextlib.AsyncExitStack) -> None:
-    loop.wait(stack.aclose())
-    loop.stop()

@@ -3,7 +3,7 @@
 import functools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, TypedDict
 
 Truncate = Literal["error", "truncate", "chunk"]
 Aggregation = Literal["none", "simple", "first", "average", "max"]
@@ -69,3 +69,69 @@ def _normalized(options: Options, normalize: bool) -> Options:
 @functools.lru_cache(maxsize=256)
 def _spell(options: Options, names: tuple[str, ...]) -> str:
     return ",".join(f"{name}={getattr(options, name)!r}" for name in names)
+
+
+class TextOptions(TypedDict, total=False):
+    """What may be chosen about any text: arguments by name, of the methods that do a task."""
+
+    truncate: Truncate
+
+
+class EmbedOptions(TextOptions, total=False):
+    """What may be chosen about an embedding."""
+
+    normalize: bool | None
+    dimensions: int | None
+    prompt: str | None
+
+
+class SimilarityOptions(TextOptions, total=False):
+    """What may be chosen about a comparison."""
+
+    dimensions: int | None
+    prompt: str | None
+    query_prompt: str | None
+
+
+class LabelOptions(TextOptions, total=False):
+    """What may be chosen about labels."""
+
+    top_k: int | None
+    threshold: float | None
+
+
+class ClassifyOptions(LabelOptions, total=False):
+    """What may be chosen about a classification."""
+
+    raw: bool
+
+
+class ZeroshotOptions(LabelOptions, total=False):
+    """What may be chosen about labels that no model was trained on."""
+
+    template: str
+    multi_label: bool
+
+
+class ExtractOptions(TextOptions, total=False):
+    """What may be chosen about an extraction."""
+
+    aggregation: Aggregation
+    threshold: float | None
+
+
+class FillOptions(LabelOptions, total=False):
+    """What may be chosen about words for masks."""
+
+
+class AnswerOptions(LabelOptions, total=False):
+    """What may be chosen about answers."""
+
+    max_answer_tokens: int
+
+
+class RerankOptions(TextOptions, total=False):
+    """What may be chosen about a ranking."""
+
+    top_k: int | None
+    raw: bool

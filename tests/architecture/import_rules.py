@@ -97,7 +97,11 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "service",
         "api",
     ),
-    "library": (*_ZERO, "tasks", "app"),
+    # How ordinary Python waits for what is asynchronous.
+    "background": ("errors",),
+    "library": (*_ZERO, "background", "tasks", "app"),
+    # It knows what a server says, and nothing of how one works.
+    "client": (*_ZERO, "background", "client", "tasks", "api.grpc.generated"),
     # The second program: like app, it puts together what runs in its process.
     "engine_process": (*_ZERO, "models", "engine", "observe"),
     "diagnose": (*_ZERO, "models", "engine", "app", "export.needs"),
@@ -129,6 +133,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
 _TYPES: Final = {
     ("cli", "service"),
     ("library", "service"),
+    (PACKAGE, "client"),
     (PACKAGE, "library"),
     ("cli", "engine"),
     ("cli", "training"),
@@ -141,6 +146,7 @@ _LAZY: Final = {
     ("headrace/cli/train.py", "training"),
     ("headrace/cli/columns.py", "training"),
     ("headrace/cli/optimize.py", "optimize"),
+    ("headrace/__init__.py", "client"),
     ("headrace/__init__.py", "library"),
 }
 
@@ -150,10 +156,11 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "botocore": ("headrace/models/remote/s3.py", "headrace/models/remote/refusals.py"),
     "cryptography": ("headrace/auth/issuer.py",),
     "fastapi": ("headrace/api/rest/*",),
-    "google": ("headrace/api/grpc/*",),
-    "grpc": ("headrace/api/grpc/*",),
+    "google": ("headrace/api/grpc/*", "headrace/client/grpc.py"),
+    "grpc": ("headrace/api/grpc/*", "headrace/client/grpc.py"),
     "grpc_health": ("headrace/api/grpc/health.py",),
     "grpc_reflection": ("headrace/api/grpc/reflection.py",),
+    "httpx2": ("headrace/client/rest.py",),
     "huggingface_hub": ("headrace/models/sources/hub.py",),
     "jwt": ("headrace/auth/issuer.py", "headrace/auth/tokens.py"),
     "matplotlib": ("headrace/training/charts.py",),
@@ -166,13 +173,14 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/optimize/*",
         "headrace/diagnose.py",
         "headrace/library.py",
+        "headrace/client/*",
     ),
     "onnx": ("headrace/export/*", "headrace/optimize/*"),
     # A graph that was shipped is its own original, and runs by itself when it is compared.
     "onnxruntime": ("headrace/engine/onnx.py", "headrace/export/shipped.py", "headrace/optimize/quantize.py"),
     "opentelemetry": ("headrace/observe/otel.py",),
     "openvino": ("headrace/engine/openvino.py",),
-    "orjson": ("headrace/api/*", "headrace/cli/*", "headrace/engine/wire.py"),
+    "orjson": ("headrace/api/*", "headrace/cli/*", "headrace/client/*", "headrace/engine/wire.py"),
     "prometheus_client": ("headrace/observe/metrics.py",),
     "pyarrow": ("headrace/training/tables.py",),
     "pydantic": (

@@ -55,7 +55,11 @@ def test_every_library_is_a_declared_dependency() -> None:
 @pytest.mark.parametrize(
     ("module", "heavy"),
     [
-        ("headrace", {"torch", "transformers", "onnx", "onnxruntime", "openvino", "fastapi", "numpy", "pydantic"}),
+        (
+            "headrace",
+            {"torch", "transformers", "onnx", "onnxruntime", "openvino", "fastapi", "numpy", "pydantic", "httpx2"},
+        ),
+        ("headrace.client", {"torch", "transformers", "onnx", "onnxruntime", "fastapi", "pydantic", "grpc", "google"}),
         ("headrace.cli.main", {"torch", "transformers", "onnx", "onnxruntime", "fastapi", "boto3"}),
         ("headrace.app", {"torch", "transformers", "onnx", "onnxruntime", "openvino", "typer"}),
     ],

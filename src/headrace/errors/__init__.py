@@ -49,6 +49,11 @@ HeadraceError
 │   ├── InputQuarantined           input.quarantined      a text that killed the engine twice
 │   ├── ModelUnknown               model.unknown          no model of that name is here
 │   └── TaskUnsupported            task.unsupported       the model does another task
+├── ServerError                    a server that is asked over the network
+│   ├── ServerUnreachable          server.unreachable     nobody listens there, or it hung up
+│   ├── ServerFailed               server.failed          it does not say why it has no answer
+│   ├── AnswerInvalid              answer.invalid         what it answered cannot be the answer
+│   └── AnswerMixed                answer.mixed           another version answered in the middle of a list
 ├── SetupError                     the machine or the configuration
 │   ├── SettingUnknown             setting.unknown        an option that does not exist
 │   ├── SettingInvalid             setting.invalid        an option with a value it cannot have
@@ -117,6 +122,7 @@ from headrace.errors.request import (
     RouteUnknown,
     TaskUnsupported,
 )
+from headrace.errors.server import AnswerInvalid, AnswerMixed, ServerError, ServerFailed, ServerUnreachable
 from headrace.errors.setup import BindRefused, DependencyMissing, PortTaken, SettingInvalid, SettingUnknown, SetupError
 from headrace.errors.training import (
     DataInvalid,
@@ -134,6 +140,8 @@ from headrace.errors.training import (
 __all__ = [
     "AccessDenied",
     "AccessError",
+    "AnswerInvalid",
+    "AnswerMixed",
     "AnswerUnacceptable",
     "BindRefused",
     "CallerUnknown",
@@ -175,6 +183,9 @@ __all__ = [
     "RequestUnsupported",
     "RouteUnknown",
     "RuntimeUnfit",
+    "ServerError",
+    "ServerFailed",
+    "ServerUnreachable",
     "ServiceStopping",
     "ServiceUnready",
     "SettingInvalid",

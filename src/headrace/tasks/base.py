@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from headrace.errors import RequestInvalid
+from headrace.errors import HeadraceError, RequestInvalid
 from headrace.options import Options
 from headrace.types import ModelTask, Request, Result, TaskName, Text, Traits, Window
 
@@ -59,6 +59,12 @@ def read_input(field: str | None) -> int | None:
     """Return the index of the input that a caller calls so; nothing if it is none."""
     found = _INPUT.fullmatch(field or "")
     return int(found[1]) if found else None
+
+
+def shift_input(error: HeadraceError, start: int) -> HeadraceError:
+    """Return the error of a part of a list that begins at an index, so that it names a place in the whole list."""
+    place = read_input(error.field)
+    return error if place is None else error.at(name_input(start + place))
 
 
 def name_label(index: int) -> str:
