@@ -118,6 +118,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "auth.keys",
         "keyring",
         "records.base",
+        "records.sql",
         "training.watching",
         "training.numbers",
     ),
@@ -196,7 +197,12 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "requests": ("headrace/observe/otel.py",),
     "rich": ("headrace/cli/*",),
     "safetensors": ("headrace/training/checkpoint.py",),
-    "sqlalchemy": ("headrace/records/sql.py", "headrace/records/tables.py", "headrace/records/migrations/*"),
+    "sqlalchemy": (
+        "headrace/records/rows.py",
+        "headrace/records/sql.py",
+        "headrace/records/tables.py",
+        "headrace/records/migrations/*",
+    ),
     "starlette": ("headrace/api/rest/*",),
     # Whoever waits for something outside may log. What is pure (errors, types, settings, tasks) or answers at once
     # and reports by raising (models, auth, limits, cache) has nothing to log.

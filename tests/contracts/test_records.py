@@ -1,11 +1,13 @@
+import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.contracts.records import RecordsContract
+from tests.contracts.records import RecordsContract, change, key
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.records import MemoryRecords
 
+from headrace.errors import RecordsUnusable
 from headrace.records.base import Records
 from headrace.records.late import LateRecords
 from headrace.records.sql import SqlRecords
@@ -45,3 +47,24 @@ class TestPostgres(RecordsContract):
     def opened(self, server: PostgresServer) -> Callable[[], Records]:
         url = server.make_database()
         return lambda: SqlRecords(url)
+
+    def test_records_move_there_and_back(self, server: PostgresServer, tmp_path: Path) -> None:
+        with contextlib.ExitStack() as stack:
+            first, there, back = (
+                stack.enter_context(contextlib.closing(SqlRecords(place)))
+                for place in (tmp_path / "first", server.make_database(), tmp_path / "back")
+            )
+            made = [key(number, models=frozenset({"a", "b"})) for number in range(1, 4)]
+            for each in made:
+                first.write(change(), added=[each])
+            assert first.copy_to(there) == there.copy_to(back) == 3
+            assert first.list_keys() == there.list_keys() == back.list_keys() == made
+            known = first.list_changes(before=None, limit=10, tenant=None)
+            assert there.list_changes(before=None, limit=10, tenant=None) == known
+            assert (there.mark(), back.mark()) == (first.mark(), first.mark())
+            there.write(change(), added=[key(9)])  # it counts on after those that came
+            assert there.list_changes(before=None, limit=1, tenant=None)[0].number == known[0].number + 1
+            with pytest.raises(RecordsUnusable, match="hold something"):
+                first.copy_to(there)
+            empty = stack.enter_context(contextlib.closing(SqlRecords(server.make_database())))
+            assert empty.copy_to(stack.enter_context(contextlib.closing(SqlRecords(tmp_path / "none")))) == 0

@@ -23,6 +23,7 @@ try:
     from headrace.cli.models import models_app
     from headrace.cli.optimize import optimize
     from headrace.cli.program import run_program
+    from headrace.cli.records import records_app
     from headrace.cli.regress import regress
     from headrace.cli.rerank import rerank
     from headrace.cli.serve import serve
@@ -81,6 +82,7 @@ app.command()(zeroshot)
 app.command()(fill)
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
+app.add_typer(records_app, name="records")
 app.command()(doctor)
 app.command()(config)
 

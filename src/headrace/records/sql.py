@@ -22,6 +22,7 @@ from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
 from headrace.errors import DependencyMissing, RecordsUnusable, SettingInvalid
 from headrace.records.base import Change, Key
+from headrace.records.rows import copy_rows
 from headrace.records.tables import CHANGES, KEYS, MARKS
 from headrace.types import Scope
 
@@ -86,6 +87,19 @@ class SqlRecords:
             chosen = chosen.where(CHANGES.c.tenant == tenant)
         with self._transaction() as connection:
             return [Change(**row) for row in connection.execute(chosen).mappings()]
+
+    def copy_to(self, other: "SqlRecords") -> int:
+        """Copy everything as it is at one moment into records that hold nothing yet; returns how many keys there are.
+
+        Raises:
+            RecordsUnusable: One of them cannot be read or written, or the others hold something; nothing was copied.
+        """
+        with self._transaction() as source, other._transaction() as target:  # noqa: SLF001 - one of its own kind
+            if target.execute(sa.select(CHANGES.c.number).limit(1)).first() is not None:
+                raise RecordsUnusable(
+                    f"the records in {other._shown} hold something already, and are not mixed; name a place with none"  # noqa: SLF001 - as above
+                )
+            return copy_rows(source, target)
 
     def close(self) -> None:
         """Let go of connections and files."""
