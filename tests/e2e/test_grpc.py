@@ -80,7 +80,13 @@ def test_it_says_where_it_is(server: RunningServer):
 
 
 def test_a_stop_under_load_fails_no_call_that_was_begun(home: Path):
-    with running_server(home, "tiny", HEADRACE_SERVER__GRPC_PORT="0", HEADRACE_CACHE__MAX_BYTES="0") as server:
+    # Each client is to hear in a call that the server stops, also where eight of them share a core with it.
+    variables = {
+        "HEADRACE_SERVER__GRPC_PORT": "0",
+        "HEADRACE_SERVER__LINGER_S": "3",
+        "HEADRACE_CACHE__MAX_BYTES": "0",
+    }
+    with running_server(home, "tiny", **variables) as server:
         failures, answered = [], [0] * 8
 
         def ask(number: int) -> None:

@@ -23,7 +23,6 @@ _MAX_STREAMS: Final = 1024  # of one connection
 # this machine's own, for each stream of a client that only sends.
 _LOOK_AHEAD: Final = 256 << 10
 _PING_MS: Final = 60_000  # after which a connection that says nothing is asked whether it is there
-_TOLD_S: Final = 0.2  # for which calls are turned away before the port is shut
 _LEAST_PING_MS: Final = 10_000  # between pings of a client; gRPC would hang up on one that pings more than every 5 min
 _SERVED: Final[Declarations] = {**native.SERVICES, **open_inference.SERVICES, **tei.SERVICES}
 
@@ -120,5 +119,5 @@ class GrpcServer:
         await stop.wait()
         await asyncio.sleep(self._settings.linger_s)
         gate.shut()
-        await asyncio.sleep(min(self._settings.linger_s, _TOLD_S))
+        await asyncio.sleep(self._settings.linger_s)
         await self._server.stop(self._settings.drain_timeout_s)

@@ -276,7 +276,7 @@ async def test_what_a_caller_may_still_send_is_told():
 
 
 async def test_a_stop_answers_what_was_begun():
-    async with service_under_test() as it, open_calls(it=it, linger_s=0.3) as calls:
+    async with service_under_test() as it, open_calls(it=it, linger_s=1) as calls:
         it.backend.gate.clear()
         running = asyncio.ensure_future(calls.call(EMBED, HELLO, pb.EmbedResponse))
         while not it.backend.batches:
