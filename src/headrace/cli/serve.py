@@ -32,7 +32,7 @@ _BESIDE: Final[Mapping[str, Mapping[str, object]]] = {
 """What a task wants beside its inputs."""
 
 
-@with_settings("server", "engine", "store", "cache", "limits", "auth", "records", "redis", "traces")
+@with_settings("server", "engine", "store", "cache", "limits", "auth", "records", "redis", "events", "traces")
 def serve(loaded: LoadedSettings, *, models: ModelsArgument = None, as_json: JsonFlag = False) -> None:
     """Serve models over REST, and over gRPC with --grpc-port, until Ctrl-C or SIGTERM.
 
