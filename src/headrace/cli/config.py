@@ -19,7 +19,7 @@ class _Row:
     variable: str
 
 
-@with_settings("server", "engine", "store", "cache", "limits", "auth", "records", "redis", "traces")
+@with_settings("server", "engine", "store", "cache", "limits", "auth", "records", "redis", "events", "traces")
 def config(loaded: LoadedSettings, *, as_json: JsonFlag = False) -> None:
     """Show every option, its value and where the value came from."""
     rows = list(_rows(loaded))
