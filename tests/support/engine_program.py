@@ -1,6 +1,6 @@
 """The program of an engine process on the fake engine; some words do to it what native code can do.
 
-``segv`` ends the process by a real SIGSEGV, ``hang`` never returns, ``slow`` takes 1.5 s, ``exit`` ends the process
+``segv`` ends the process by a real SIGSEGV, ``hang`` never returns, ``slow`` takes 4 s, ``exit`` ends the process
 without a signal; the text ``stall`` hangs the tokenizer. A first argument of ``crash`` dies while it starts,
 ``corrupt`` refuses its model, ``once:PATH`` dies while it starts until the file is there, ``mute`` never says that it
 is ready.
@@ -48,7 +48,7 @@ class DangerousBackend(FakeBackend):
         if token_id("exit") in ids:
             os._exit(3)
         if token_id("slow") in ids:
-            time.sleep(1.5)  # long, so that a test on a busy machine still acts while it runs
+            time.sleep(4)  # long, so that a test on a busy machine still acts while it runs
         while token_id("hang") in ids:
             time.sleep(1)
         return super().run(batch)

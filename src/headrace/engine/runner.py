@@ -145,7 +145,15 @@ class Runner:
             name = f"headrace-{self._model}-{number}"
             thread = ThreadPoolExecutor(1, thread_name_prefix=name, initializer=stand_back)
             self._threads.append(thread)
-            backend = await loop.run_in_executor(thread, self._make_backend)
+            loading = loop.run_in_executor(thread, self._make_backend)
+            try:
+                backend = await asyncio.shield(loading)
+            except asyncio.CancelledError:
+                # It goes on in its thread all the same, and nobody else would release what comes of it.
+                await asyncio.wait({loading})
+                if loading.exception() is None:
+                    await loop.run_in_executor(thread, loading.result().close)
+                raise
             self._tasks.append(asyncio.create_task(self._serve(_Session(backend, thread, slot=number + 1))))
 
     def put(self, texts: Sequence[Waiting]) -> None:

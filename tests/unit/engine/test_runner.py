@@ -180,6 +180,27 @@ async def test_the_backend_is_closed_in_the_end():
     assert backend.is_closed
 
 
+async def test_a_start_that_is_given_up_leaves_no_backend_behind():
+    backend, loading, may_load = FakeBackend(), threading.Event(), threading.Event()
+
+    def load() -> FakeBackend:
+        loading.set()
+        may_load.wait(20)
+        return backend
+
+    engine = LoadedEngine("fake", FakeTokenizer, load, EngineSettings(), Recorder())
+    starting = asyncio.create_task(engine.start())
+    while not loading.is_set():
+        await asyncio.sleep(0.001)
+    starting.cancel()
+    await asyncio.sleep(0.01)
+    may_load.set()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert backend.is_closed
+    await engine.aclose()
+
+
 async def test_an_engine_that_was_not_started_refuses():
     engine = make_engine(FakeBackend())
     with pytest.raises(ServiceStopping):
