@@ -19,7 +19,7 @@ _WINDOW: Final = 16
 
 
 async def work_through(messages: AsyncIterator[M], work: Callable[[M], Awaitable[None]]) -> None:
-    """Work on each message; an error ends all of it.
+    """Work on each message; an error ends all of it, and is raised by itself: the first, if there are several.
 
     Args:
         messages: Read as there is room for them.
@@ -33,11 +33,15 @@ async def work_through(messages: AsyncIterator[M], work: Callable[[M], Awaitable
         finally:
             places.release()
 
-    async with asyncio.TaskGroup() as tasks:
-        await places.acquire()
-        async for message in messages:
-            tasks.create_task(run(message))
+    try:
+        async with asyncio.TaskGroup() as tasks:
             await places.acquire()
+            async for message in messages:
+                tasks.create_task(run(message))
+                await places.acquire()
+    except BaseExceptionGroup as group:
+        first = group.exceptions[0]
+        raise first from first.__cause__
 
 
 async def ask_patiently(ask: Callable[[], Awaitable[Answer]], limit_s: float) -> Answer:

@@ -11,6 +11,7 @@ import structlog
 from grpc import StatusCode
 from grpc.aio import InternalError, ServicerContext
 
+from headrace.allowance import Allowance
 from headrace.api.allowance import allowance_headers
 from headrace.api.asked import Asked, Circumstances
 from headrace.api.context import Context
@@ -41,13 +42,12 @@ class Exchange:
     Attributes:
         context: What the doors share.
         rpc: Of gRPC.
-        caller: Who calls, once the guard was asked.
     """
 
     def __init__(self, context: Context, method: str, rpc: Rpc) -> None:
         self.context = context
         self.rpc = rpc
-        self.caller: Caller | None = None
+        self._caller: Caller | None = None
         self._method = method
         self._started = time.monotonic()
         self._metadata = _read_metadata(rpc)
@@ -65,6 +65,11 @@ class Exchange:
     def _values(self, name: str) -> Sequence[str]:
         return self._metadata.get(name, ())
 
+    @property
+    def caller(self) -> Caller:
+        """Who calls, as the guard said last; raises as ``identify`` if it was not asked yet."""
+        return self._caller or self.identify()
+
     def identify(self) -> Caller:
         """Ask the guard who is calling.
 
@@ -74,8 +79,8 @@ class Exchange:
         if len(self._values("authorization")) > 1:
             raise CallerUnknown("there are several authorizations; send exactly one")
         key = shown_key(self.header("authorization"), self.header("x-api-key"))
-        self.caller = self.context.guard.identify(Credentials(peer=peer_host(self.rpc.peer()), key=key))
-        return self.caller
+        self._caller = self.context.guard.identify(Credentials(peer=peer_host(self.rpc.peer()), key=key))
+        return self._caller
 
     async def ask(self, asked: Asked) -> Answer:
         """Let the service answer.
@@ -85,14 +90,17 @@ class Exchange:
         """
         answer = await self.context.service.run(Request(**asked, **self._circumstances()))
         if answer.allowance is not None:
-            self._trailing = [(name.decode(), value.decode()) for name, value in allowance_headers(answer.allowance)]
+            self._tell(answer.allowance)
         return answer
+
+    def _tell(self, allowance: Allowance) -> None:
+        self._trailing = [(name.decode(), value.decode()) for name, value in allowance_headers(allowance)]
 
     def _circumstances(self) -> Circumstances:
         limit_s = self.context.settings.server.request_timeout_s
         left_s = cast("float | None", self.rpc.time_remaining())  # nothing of a caller that waits for ever
         return {
-            "caller": self.caller or self.identify(),
+            "caller": self.caller,
             "request_id": self.request_id,
             "routing_key": check_routing_key(self.header(ROUTING_KEY)),
             "deadline": time.monotonic() + (limit_s if left_s is None else min(limit_s, left_s)),
@@ -102,7 +110,7 @@ class Exchange:
         """Return how the call, or a request of its stream, ends with an error."""
         if isinstance(error, HeadraceError):
             if isinstance(error, LimitExceeded) and error.allowance is not None:
-                self._trailing = [(name.decode(), value.decode()) for name, value in allowance_headers(error.allowance)]
+                self._tell(error.allowance)
             return refuse(error, self.request_id)
         structlog.get_logger().error("request.failed", exc_info=error)
         return refuse_unforeseen(self.request_id)
@@ -147,7 +155,7 @@ class Exchange:
                 method=self._method,
                 status=status.name,
                 request_id=self.request_id,
-                caller=self.caller.name if self.caller else "",
+                caller=self._caller.name if self._caller else "",
                 duration_s=time.monotonic() - self._started,
                 trace=self._trace,
             )

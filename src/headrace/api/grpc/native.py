@@ -76,12 +76,12 @@ async def _answer_one(exchange: Exchange, message: pb.StreamRequest) -> pb.Strea
 
 
 async def _list_models(exchange: Exchange, _message: pb.ListModelsRequest) -> Message:
-    served = exchange.context.service.list_models(exchange.identify())
+    served = exchange.context.service.list_models(exchange.caller)
     return pb.ListModelsResponse(models=[_describe(each) for each in served])
 
 
 async def _get_model(exchange: Exchange, message: pb.GetModelRequest) -> Message:
-    return _describe(exchange.context.service.show_model(exchange.identify(), message.name))
+    return _describe(exchange.context.service.show_model(exchange.caller, message.name))
 
 
 def _describe(served: ServedModel) -> pb.Model:

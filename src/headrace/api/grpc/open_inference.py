@@ -55,13 +55,13 @@ async def _model_metadata(exchange: Exchange, message: pb.ModelMetadataRequest) 
 
 
 async def _repository_index(exchange: Exchange, _message: pb.RepositoryIndexRequest) -> Message:
-    served = exchange.context.service.list_models(exchange.identify())
+    served = exchange.context.service.list_models(exchange.caller)
     models = [{"name": each.manifest.name, "version": each.manifest.revision, "state": "READY"} for each in served]
     return pb.RepositoryIndexResponse(models=models)
 
 
 async def _statistics(exchange: Exchange, message: pb.ModelStatisticsRequest) -> Message:
-    service, caller = exchange.context.service, exchange.identify()
+    service, caller = exchange.context.service, exchange.caller
     if message.version:
         served = [_find(exchange, message.name, message.version)]
     else:
@@ -75,7 +75,7 @@ async def _infer(exchange: Exchange, message: pb.ModelInferRequest) -> pb.ModelI
     service, name = exchange.context.service, _versioned(message.model_name, message.model_version)
     parameters = validate(_read_parameters(message.parameters), InferParameters)
     texts = _read_texts(message)
-    task = service.task_of(exchange.identify(), name)
+    task = service.task_of(exchange.caller, name)
     wanted = choose_outputs([each.name for each in message.outputs] or None, task)
     answer = await exchange.ask(ask_model(name, task, texts, parameters.options()))
     response = pb.ModelInferResponse(
@@ -96,7 +96,7 @@ async def _infer_in_stream(exchange: Exchange, message: pb.ModelInferRequest) ->
 
 
 def _find(exchange: Exchange, name: str, version: str) -> ServedModel:
-    return exchange.context.service.show_model(exchange.identify(), _versioned(name, version))
+    return exchange.context.service.show_model(exchange.caller, _versioned(name, version))
 
 
 def _versioned(name: str, version: str) -> str:

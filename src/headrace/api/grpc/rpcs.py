@@ -207,7 +207,7 @@ class _Handler:
                 if incoming.was_cut:
                     self._gate.require_open()
             except BaseException as error:  # noqa: BLE001 - as above
-                await exchange.fail(_first(error))
+                await exchange.fail(error)
             exchange.succeed()
 
         return handle
@@ -237,10 +237,3 @@ class _Incoming:
                 return
             yield parse(self._shape, data)
         self.was_cut = True
-
-
-def _first(error: BaseException) -> BaseException:
-    """Return the error that ended a group of tasks."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return error

@@ -23,7 +23,7 @@ Cut = pb.EmbedRequest | pb.PredictRequest | pb.RerankRequest
 
 
 async def _info(exchange: Exchange, _message: pb.InfoRequest) -> Message:
-    served = exchange.context.service.list_models(exchange.identify())[0]
+    served = exchange.context.service.list_models(exchange.caller)[0]
     kind = _KINDS.get(served.manifest.task)
     if kind is None:
         raise TaskUnsupported(f"{served.manifest.name!r} does {served.manifest.task!r}, which this API has no word for")

@@ -120,8 +120,8 @@ class _Streamed(Response):
         try:
             await work_through(lines.read(), partial(self._work, send))
             error = lines.error
-        except* CallerUnknown as group:
-            error = CallerUnknown(_first(group).message)
+        except CallerUnknown as unknown:
+            error = unknown
         last = b"" if error is None else self._spell("", error=error)
         await send({"type": "http.response.body", "body": last, "more_body": False})
 
@@ -231,10 +231,3 @@ class _Lines:
             except TimeoutError:
                 silent_s += _LOOK_S
         raise RequestTimeout(f"no line came for {limit_s:g} s; send an empty one now and then, or end the body")
-
-
-def _first(group: BaseExceptionGroup[CallerUnknown]) -> CallerUnknown:
-    error: BaseException = group
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
-    return cast("CallerUnknown", error)

@@ -10,6 +10,7 @@ from tests.support.services import ServiceUnderTest, service_under_test
 
 from headrace.api.context import Context
 from headrace.api.rest.app import build_app
+from headrace.observe.base import ResponseSent
 from headrace.settings import ServerSettings, Settings
 
 LINES = {"content-type": "application/x-ndjson"}
@@ -148,3 +149,28 @@ async def test_a_key_that_ended_ends_the_stream(it: ServiceUnderTest):
         *_, last = (json.loads(each) for each in response.text.splitlines())
         assert (last["id"], last["error"]["code"]) == ("", "caller.unknown")
         assert (await client.post("/api/v1/stream", content=b"", headers=LINES)).status_code == 401
+
+
+async def test_a_client_that_leaves_in_the_middle_is_no_failure(
+    context: Context, it: ServiceUnderTest, capsys: pytest.CaptureFixture[str]
+):
+    parts = [line(id="1", task="embed", inputs=["a"])]
+
+    async def receive() -> dict[str, Any]:
+        if parts:
+            return {"type": "http.request", "body": parts.pop(), "more_body": True}
+        return {"type": "http.disconnect"}
+
+    async def send(_message: Any) -> None: ...
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/api/v1/stream",
+        "query_string": b"",
+        "client": ("127.0.0.1", 1),
+        "headers": [(b"host", b"localhost"), (b"content-type", b"application/x-ndjson")],
+    }
+    await build_app(context)(scope, receive, send)
+    assert "request.failed" not in capsys.readouterr().out
+    assert [fact.route for fact in it.recorder.of(ResponseSent)] == ["/api/v1/stream"]
