@@ -1,6 +1,8 @@
 import gc
 
-from headrace.memory import settle_memory
+import pytest
+
+from headrace.memory import loading_much, settle_memory
 
 
 def test_what_was_loaded_is_not_looked_at_again():
@@ -11,3 +13,15 @@ def test_what_was_loaded_is_not_looked_at_again():
         assert any(each is later for later in [[2]] for each in gc.get_objects())
     finally:
         gc.unfreeze()
+
+
+@pytest.mark.parametrize("was_enabled", [True, False])
+def test_nothing_is_looked_at_while_much_is_loaded(was_enabled: bool, monkeypatch: pytest.MonkeyPatch):
+    calls = []
+    monkeypatch.setattr(gc, "isenabled", lambda: was_enabled)
+    monkeypatch.setattr(gc, "disable", lambda: calls.append("disable"))
+    monkeypatch.setattr(gc, "enable", lambda: calls.append("enable"))
+    with pytest.raises(ImportError), loading_much():
+        assert calls == ["disable"]
+        raise ImportError
+    assert calls == ["disable", *(["enable"] if was_enabled else [])]

@@ -15,6 +15,7 @@ from headrace.cli.flags import JsonFlag, with_settings
 from headrace.cli.models import print_gate
 from headrace.cli.output import SHORT_REVISION, echo, format_size, print_json
 from headrace.cli.stored import NoPromoteFlag, store_of
+from headrace.memory import loading_much
 from headrace.settings import LoadedSettings
 from headrace.training.numbers import ClassWeights, Device, Optimizer, Precision, Recipe, Schedule
 
@@ -172,7 +173,7 @@ def train(loaded: LoadedSettings, asked: TrainArguments) -> None:
     from headrace.cli.train_progress import watcher  # noqa: PLC0415 - loads rich
 
     watching = watcher(as_json=asked.as_json)
-    with watching.step("Loading PyTorch"):  # and transformers: up to ten seconds
+    with watching.step("Loading PyTorch"), loading_much():  # and transformers: up to ten seconds
         from headrace.training.pipeline import load_recipe, train_model  # noqa: PLC0415 - as above
         from headrace.training.tensorboard import logging_to  # noqa: PLC0415 - as above
 

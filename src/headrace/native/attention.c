@@ -112,8 +112,8 @@ void attend(const head *head, attention_memory *memory, value *to, long stride) 
     const int width = padded(head->tokens), depth = head->depth;
     pack_keys(head, memory->keys);
     pack_values(head, memory->values);
-    for (int first = 0; first < head->tokens; first += TILE_ROWS) {
-        const int count = head->tokens - first < TILE_ROWS ? head->tokens - first : TILE_ROWS;
+    for (int first = head->first; first < head->end; first += TILE_ROWS) {
+        const int count = head->end - first < TILE_ROWS ? head->end - first : TILE_ROWS;
         const value *queries = head->queries + first * head->stride;
         for (int key = 0; key < width; key += TILE_COLUMNS) {
             const value *panel = memory->keys + (size_t)key * depth;

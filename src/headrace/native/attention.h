@@ -23,11 +23,12 @@ typedef struct {
     const value *queries, *keys, *values;
     long stride;        // numbers from token to token
     int tokens, depth;  // depth is a multiple of 32
+    int first, end;     // tokens whose queries are asked, from the first to before the end
     const float *bias;  // [tokens][bias_stride], added to the scores, or NULL
     long bias_stride;
 } head;
 
-// Writes [tokens][stride] of value.
+// Writes the rows of the tokens that are asked to [tokens][stride] of value.
 void attend(const head *head, attention_memory *memory, value *to, long stride);
 
 #endif

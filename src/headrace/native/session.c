@@ -174,6 +174,16 @@ static void embed_rows(void *context, int task, void *memory) {
     project(session, memory, part);
 }
 
+// The tokens of a text that a layer works out: all of them, but in the last layer only the one that becomes the vector,
+// if one does. The others give it their keys and values, and nobody asks for more of them.
+static span tokens_of(const session *session, int text) {
+    const encoder_shape *shape = &session->encoder->shape;
+    const int tokens = session->starts[text + 1] - session->starts[text];
+    if (session->layer + 1 < shape->layers) return (span){0, tokens};
+    if (shape->pooling == POOL_FIRST) return (span){0, 1};
+    return shape->pooling == POOL_LAST ? (span){tokens - 1, 1} : (span){0, tokens};
+}
+
 static void attend_head(void *context, int task, void *memory) {
     session *session = context;
     const encoder *encoder = session->encoder;
@@ -181,6 +191,7 @@ static void attend_head(void *context, int task, void *memory) {
     const int text = session->order[task / shape->heads], number = task % shape->heads;
     const int depth = shape->hidden / shape->heads, start = session->starts[text];
     const value *queries = session->heads + (size_t)start * 3 * shape->hidden + number * depth;
+    const span asked = tokens_of(session, text);
     const head head = {
         .queries = queries,
         .keys = queries + shape->hidden,
@@ -188,6 +199,8 @@ static void attend_head(void *context, int task, void *memory) {
         .stride = 3L * shape->hidden,
         .tokens = session->starts[text + 1] - start,
         .depth = depth,
+        .first = asked.first,
+        .end = asked.first + asked.count,
         .bias =
             encoder->score_bias == NULL ? NULL : encoder->score_bias + (size_t)number * shape->window * shape->window,
         .bias_stride = shape->window,
@@ -328,9 +341,37 @@ static void run_rows(session *session, task_fn step) {
         job_run(&session->job, (session->rows + session->rows_per_task - 1) / session->rows_per_task, step, session);
 }
 
+static void share_out(session *session, int rows) {
+    const int cores = session->encoder->shape.cores;
+    session->rows = rows;
+    session->is_narrow = is_narrow(rows, cores);
+    session->rows_per_task = session->is_narrow ? rows : choose_rows(rows, cores);
+}
+
+// Moves the rows that attention has worked out to the front, if it has left some out.
+static void keep_asked(session *session) {
+    const size_t hidden = (size_t)session->encoder->shape.hidden;
+    int kept = 0;
+    for (int text = 0; text < session->texts; text++) {
+        const span asked = tokens_of(session, text);
+        const int from = session->starts[text] + asked.first;
+        if (from > kept) {
+            memmove(session->states + kept * hidden, session->states + from * hidden,
+                    asked.count * hidden * sizeof(float));
+            memmove(session->mixed + kept * hidden, session->mixed + from * hidden,
+                    asked.count * hidden * sizeof(value));
+        }
+        session->starts[text] = kept;
+        kept += asked.count;
+    }
+    session->starts[session->texts] = kept;
+    if (kept < session->rows) share_out(session, kept);
+}
+
 static void run_layer(session *session) {
     if (session->layer == 0) run_rows(session, embed_rows);
     job_run(&session->job, session->texts * session->encoder->shape.heads, attend_head, session);
+    keep_asked(session);
     session->layer++;
     run_rows(session, finish_rows);
 }
@@ -345,13 +386,11 @@ int32_t session_begin(session *session, const int64_t *ids, const int64_t *types
     }
     if (rows > INT32_MAX || !make_room(session, texts, (int)rows)) return -1;
     session->texts = texts;
-    session->rows = (int)rows;
     session->embedding = embedding;
     session->norms = norm;
     if (!lay_out(session, ids, types, lengths, stride)) return -2;
     sort_texts(session, lengths);
-    session->is_narrow = is_narrow(session->rows, shape->cores);
-    session->rows_per_task = session->is_narrow ? session->rows : choose_rows(session->rows, shape->cores);
+    share_out(session, (int)rows);
     session->layer = 0;
     return 0;
 }

@@ -47,9 +47,9 @@ def row(batch: TokenBatch, index: int) -> TokenBatch:
     )
 
 
-@pytest.fixture(scope="module")
-def path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_encoder(tmp_path_factory.mktemp("native") / "model.onnx", random_encoder())
+@pytest.fixture(scope="module", params=["mean", "cls", "lasttoken"])  # the last layer works out all tokens, or one
+def path(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Path:
+    return write_encoder(tmp_path_factory.mktemp("native") / "model.onnx", random_encoder(), request.param)
 
 
 @pytest.fixture(scope="module", params=needs.kernels(*LEAST))
