@@ -1,17 +1,12 @@
 // Computes batches: what happens to the rows of texts from layer to layer.
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "encoder.h"
 #include "model.h"
+#include "states.h"
 
 #define TASKS_PER_CORE 4  // so that a thread which is held up leaves its share to the others
-#define LEAST_NORM 1e-12f
-#define POOL_FIRST 1
-#define POOL_GREATEST 2
-#define POOL_NONE 3
-#define POOL_LAST 4
 
 // A product of some rows with a layer.
 typedef struct {
@@ -70,23 +65,6 @@ void session_destroy(session *session) {
     destroy_bench(&session->bench);
     free_batch(session);
     free(session);
-}
-
-// Layer norm in place: (x - mean) / sqrt(variance + epsilon) * scale + shift.
-static void normalize(float *row, int length, const norm *norm, float epsilon) {
-    vector total = zeros();
-    for (int i = 0; i < length; i += LANES) total = add(total, load(row + i));
-    const vector mean = spread(sum_of(total) / (float)length);
-    vector squares = zeros();
-    for (int i = 0; i < length; i += LANES) {
-        const vector away = subtract(load(row + i), mean);
-        squares = times_add(away, away, squares);
-    }
-    const vector factor = spread(1.0f / sqrtf(sum_of(squares) / (float)length + epsilon));
-    for (int i = 0; i < length; i += LANES) {
-        const vector unit = times(subtract(load(row + i), mean), factor);
-        store(row + i, times_add(unit, load(norm->scale + i), load(norm->shift + i)));
-    }
 }
 
 // Prepares rows of floats for a product.
@@ -236,17 +214,6 @@ static void finish_rows(void *context, int task, void *memory) {
     if (session->layer < encoder->shape.layers) project(session, bench, part);
 }
 
-INLINE vector pool_lanes(const float *states, int tokens, int hidden, int pooling) {
-    vector pooled = load(states);
-    if (pooling == POOL_FIRST) return pooled;
-    if (pooling == POOL_LAST) return load(states + (size_t)(tokens - 1) * hidden);
-    for (int row = 1; row < tokens; row++) {
-        const vector state = load(states + (size_t)row * hidden);
-        pooled = pooling == POOL_GREATEST ? greater(pooled, state) : add(pooled, state);
-    }
-    return pooling == POOL_GREATEST ? pooled : times(pooled, spread(1.0f / (float)tokens));
-}
-
 static void pool_text(void *context, int task, void *memory) {
     (void)memory;
     session *session = context;
@@ -258,18 +225,9 @@ static void pool_text(void *context, int task, void *memory) {
                tokens * hidden * sizeof(float));
         return;
     }
-    float *embedding = session->embedding + (size_t)task * hidden;
-    vector squares = zeros();
-    for (int i = 0; i < hidden; i += LANES) {
-        const float *states = session->states + (size_t)start * hidden + i;
-        const vector pooled = pool_lanes(states, session->starts[task + 1] - start, hidden, encoder->shape.pooling);
-        store_any(embedding + i, pooled);
-        squares = times_add(pooled, pooled, squares);
-    }
-    const float length = sqrtf(sum_of(squares));
-    const vector factor = spread(1.0f / (length < LEAST_NORM ? LEAST_NORM : length));
-    for (int i = 0; i < hidden; i += LANES) store_any(embedding + i, times(load_any(embedding + i), factor));
-    session->norms[task] = length;
+    const float *states = session->states + (size_t)start * hidden;
+    session->norms[task] = pool_states(states, session->starts[task + 1] - start, hidden, encoder->shape.pooling,
+                                       session->embedding + (size_t)task * hidden);
 }
 
 static bool make_room(session *session, int texts, int rows) {
