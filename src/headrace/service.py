@@ -11,8 +11,9 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from headrace.auth.base import may_use, require, require_model
-from headrace.cache.base import Cache, make_key, seal, unseal
+from headrace.cache.base import Cache, make_key
 from headrace.cache.flight import SingleFlight
+from headrace.cache.results import Results
 from headrace.engine.arrivals import Arrivals
 from headrace.engine.base import Job, JobResult, Output
 from headrace.engine.plan import Plan
@@ -88,7 +89,7 @@ class Service:
         self._models = models
         self._rollout = rollout
         self._limiter = limiter
-        self._cache = cache
+        self._results = Results(cache)
         self._flight: SingleFlight[Result] = SingleFlight()
         self._observer = observer
         self._bounds = bounds
@@ -124,7 +125,7 @@ class Service:
         work = self._prepare(request, model, seen)  # prepare
         keys = _keys(work)
         seen.enter("lookup")
-        known = await self._recall(keys, work.task)  # look up what is remembered
+        known = await self._results.recall(keys, work.task)  # look up what is remembered
         fresh, runs = await self._compute(work, keys, known)  # run, finish and store
         seen.enter("finish")
         found = {**known, **fresh}
@@ -286,11 +287,6 @@ class Service:
         options = request.options.resolved(normalize=model.manifest.normalize)
         return _Work(request, model, traits, task, options, texts, seen)
 
-    async def _recall(self, keys: list[bytes], task: Task) -> dict[bytes, Result]:
-        entries = await self._cache.get_many(keys)
-        values = {key: unseal(key, entry) for key, entry in zip(keys, entries, strict=True)}
-        return {key: task.unpack(value) for key, value in values.items() if value is not None}
-
     async def _compute(
         self, work: _Work, keys: list[bytes], known: Mapping[bytes, Result]
     ) -> tuple[dict[bytes, Result], list[Timings]]:
@@ -301,8 +297,9 @@ class Service:
         of the texts that ran for this request; waiting for another's shows in the total alone.
         """
         missing = {key: text for key, text in zip(keys, work.texts, strict=True) if key not in known}
-        if missing:
-            work.seen.enter("wait")  # for the engine, or for another request
+        if not missing:
+            return {}, []
+        work.seen.enter("wait")  # for the engine, or for another request
         runs: list[Timings] = []
 
         async def compute(led: Sequence[bytes]) -> dict[bytes, Result | HeadraceError]:
@@ -330,7 +327,7 @@ class Service:
         items = dict(zip(texts, result.items, strict=True))
         found = {key: _finish(work, texts[key], item) for key, item in items.items()}
         values = {key: value for key, value in found.items() if isinstance(value, Result)}
-        await self._cache.put_many({key: seal(key, work.task.pack(value)) for key, value in values.items()})
+        await self._results.remember(values, work.task)
         return found, result.timings
 
 

@@ -51,7 +51,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "keyring": (*_ZERO, "auth.base", "records.base", "records.journal"),
     "shadow": (*_ZERO, "tasks", "engine", "observe.base"),
     "rollout": (*_ZERO, "models", "engine", "shadow", "observe.base", "records.journal"),
-    "service": (*_ZERO, "tasks", "models", "engine", "rollout", "shadow", *_PORTS, "cache.flight"),
+    "service": (*_ZERO, "tasks", "models", "engine", "rollout", "shadow", *_PORTS, "cache.flight", "cache.results"),
     "api": (
         *_ZERO,
         "api",
@@ -181,7 +181,13 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "onnxruntime": ("headrace/engine/onnx.py", "headrace/export/shipped.py", "headrace/optimize/quantize.py"),
     "opentelemetry": ("headrace/observe/otel.py",),
     "openvino": ("headrace/engine/openvino.py",),
-    "orjson": ("headrace/api/*", "headrace/cli/*", "headrace/client/*", "headrace/engine/wire.py"),
+    "orjson": (
+        "headrace/api/*",
+        "headrace/cli/*",
+        "headrace/client/*",
+        "headrace/engine/wire.py",
+        "headrace/observe/logs.py",
+    ),
     "prometheus_client": ("headrace/observe/metrics.py",),
     "pyarrow": ("headrace/training/tables.py",),
     "pydantic": (
@@ -233,7 +239,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "torch": ("headrace/export/*", "headrace/training/*"),
     "transformers": ("headrace/export/*", "headrace/training/*"),
     "typer": ("headrace/cli/*",),
-    "uvicorn": ("headrace/api/rest/server.py", "headrace/api/rest/protocol.py"),
+    "uvicorn": ("headrace/api/rest/server.py", "headrace/api/rest/protocol.py", "headrace/api/rest/sending.py"),
     "uvloop": ("headrace/app.py", "headrace/engine_process.py"),
 }
 """Where each library may be imported; it can be replaced by changing these files only."""

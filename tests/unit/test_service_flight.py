@@ -8,6 +8,7 @@ import pytest
 from tests.support.services import ServiceUnderTest, ask, service_under_test, values
 
 from headrace.cache.memory import MemoryCache
+from headrace.cache.results import Results
 from headrace.errors import DeadlineExceeded, OutputInvalid
 from headrace.options import Options
 from headrace.types import Answer, Request
@@ -17,7 +18,7 @@ from headrace.types import Answer, Request
 async def it() -> AsyncIterator[ServiceUnderTest]:
     """A service that remembers nothing, busy with a text of its own until its gate opens."""
     async with service_under_test() as it:
-        it.service._cache = MemoryCache(0)
+        it.service._results = Results(MemoryCache(0))
         it.backend.gate.clear()
         busy = await begin(it, ask("busy"))
         while not it.backend.batches:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from headrace.api.fragments import Fragments
 from headrace.auth.base import Guard
 from headrace.errors import ServiceUnready
 from headrace.keyring import Keyring
@@ -42,6 +43,7 @@ class Context:
     metrics: MetricsSource
     counts: VersionCounts
     tracer: Tracer = field(default_factory=Untraced)
+    fragments: Fragments = field(default_factory=Fragments)
     is_draining: bool = False
 
     def require_ready(self) -> None:

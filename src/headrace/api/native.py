@@ -1,12 +1,16 @@
 """What our own API says, over REST and gRPC alike: how a body becomes a question, and an answer its fields."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
+
+from pydantic import BaseModel
 
 from headrace.api.asked import Asked
 from headrace.api.schemas import Inputs
 from headrace.options import Options
 from headrace.tasks import spell
-from headrace.types import Answer, TaskName
+from headrace.types import Answer, Result, TaskName
 
 
 def ask_task(task: TaskName, body: Inputs) -> Asked:
@@ -16,15 +20,30 @@ def ask_task(task: TaskName, body: Inputs) -> Asked:
         "inputs": tuple(body.inputs),
         "labels": body.asked_labels(),
         "model": body.model,
-        "options": Options(**vars(body.options)),  # a model of pydantic makes a dict of itself in 5 µs
+        "options": _read_options(body.options) if body.options.model_fields_set else _untouched(type(body.options)),
     }
     if (query := body.asked_query()) is not None:
         asked["query"] = query
     return asked
 
 
-def spell_answer(answer: Answer) -> dict[str, Any]:
-    """Return the fields of an answer; embeddings are arrays."""
+def _read_options(options: BaseModel) -> Options:
+    return Options(**vars(options))  # a model of pydantic makes a dict of itself in 5 µs
+
+
+@functools.cache
+def _untouched(shape: type[BaseModel]) -> Options:
+    """Return the options of whom chose none, as most."""
+    return _read_options(shape())
+
+
+def spell_answer(answer: Answer, spell: Callable[[TaskName, Result], Any] = spell) -> dict[str, Any]:
+    """Return the fields of an answer; embeddings are arrays.
+
+    Args:
+        answer: Of the service.
+        spell: Returns the fields of a result, as whoever writes them wants them.
+    """
     timings = answer.timings
     return {
         "model": answer.model,

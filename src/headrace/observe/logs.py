@@ -4,14 +4,18 @@ What is never in a line: an input text (facts have none, tracebacks come without
 line break that a value brought along.
 """
 
+import functools
+import json
 import logging
 import math
 import time
 import traceback
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from types import TracebackType
 from typing import Any, Final, TextIO
 
+import orjson
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
@@ -67,7 +71,7 @@ def configure_logs(settings: LogSettings, stream: TextIO) -> None:
     before: list[Processor] = [
         add_request,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        stamp_time,
     ]
     render = _console(colors=stream.isatty()) if is_console else _json()
     structlog.configure(
@@ -94,6 +98,18 @@ def add_request(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDi
     return event if request_id is None else {"request_id": request_id, **event}
 
 
+def stamp_time(_logger: WrappedLogger, _name: str, event: EventDict) -> EventDict:
+    """Let a line say when it was written; structlog's own spells all of the date anew for each, which takes 10 µs."""
+    second, microseconds = divmod(time.time_ns() // 1000, 1_000_000)
+    event["timestamp"] = f"{_spell_second(second)}.{microseconds:06d}Z"
+    return event
+
+
+@functools.lru_cache(maxsize=1)
+def _spell_second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
+
+
 def _route_libraries(handler: logging.Handler, level: int) -> None:
     logging.captureWarnings(capture=True)
     for name in _LIBRARIES:
@@ -110,7 +126,16 @@ def _route_libraries(handler: logging.Handler, level: int) -> None:
 def _json() -> list[Processor]:
     # structlog's own ``dict_tracebacks`` shows local variables, and a local variable can be somebody's text.
     transformer = structlog.tracebacks.ExceptionDictTransformer(show_locals=False, use_rich=False)
-    return [structlog.processors.ExceptionRenderer(transformer), structlog.processors.JSONRenderer()]
+    return [structlog.processors.ExceptionRenderer(transformer), structlog.processors.JSONRenderer(write_json)]
+
+
+def write_json(event: EventDict, default: Callable[[Any], Any]) -> str:
+    """Return a line in ASCII: characters that some readers take for the end of a line are escaped."""
+    try:
+        line = orjson.dumps(event, default).decode()
+    except TypeError:  # a lone surrogate, a key that is no string, or a number of more than 64 bits
+        line = ""
+    return line if line.isascii() and line else json.dumps(event, default=default)
 
 
 def _console(*, colors: bool) -> list[Processor]:
@@ -147,6 +172,7 @@ class LogObserver:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._log: structlog.typing.FilteringBoundLogger = structlog.get_logger()
+        self._access_log: structlog.typing.FilteringBoundLogger | None = None  # put together once
         self._clock = clock
         self._shed = 0  # since the last line about them
         self._shed_told_at = -math.inf
@@ -227,9 +253,10 @@ class LogObserver:
         if self._shed:
             self._tell_shed()
         level = logging.DEBUG if is_probe(fact) else logging.INFO
-        if not self._log.is_enabled_for(level):
+        log = self._access_log = self._access_log or self._log.bind()
+        if not log.is_enabled_for(level):
             return
-        self._log.log(
+        log.log(
             level,
             event,
             **what,

@@ -3,12 +3,11 @@
 A request is asked for some ten of its headers, by the edge, the guard, the routes and whoever reads its body.
 """
 
-import functools
 from typing import Any, Final, TypeVar, overload
 
 from starlette.datastructures import Headers
 from starlette.requests import Request
-from starlette.types import Scope
+from starlette.types import Receive, Scope, Send
 
 T = TypeVar("T")
 
@@ -49,7 +48,6 @@ def headers_of(scope: Scope) -> FoundHeaders:
 class HeadedRequest(Request):
     """A request whose headers were looked through once, also for who had them before."""
 
-    @functools.cached_property
-    def headers(self) -> FoundHeaders:
-        """Its headers."""
-        return headers_of(self.scope)
+    def __init__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        super().__init__(scope, receive, send)
+        self._headers = headers_of(scope)  # where Starlette keeps those that it has made

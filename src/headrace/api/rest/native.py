@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headrace.api.fragments import Fragments
 from headrace.api.native import ask_task, spell_answer
 from headrace.api.responses import (
     AnswerResponse,
@@ -39,9 +40,9 @@ from headrace.api.schemas import (
     INPUTS,
     Inputs,
 )
-from headrace.tasks import TASKS
+from headrace.tasks import TASKS, spell
+from headrace.types import Answer, TaskName
 from headrace.types import Request as ServiceRequest
-from headrace.types import TaskName
 
 router: Final = APIRouter(
     prefix="/api/v1",
@@ -88,6 +89,12 @@ _ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
 }
 
 
+def _write(answer: Answer, fragments: Fragments) -> Response:
+    """Return an answer in JSON; what is remembered may come again, and is written once."""
+    is_known = answer.cached == len(answer.results)
+    return json_response(spell_answer(answer, fragments.spell if is_known else spell))
+
+
 def _answering(task: TaskName, shape: type[Inputs], media: tuple[str, ...]) -> Callable[[Request], Awaitable[Response]]:
     """Return the function that answers requests for a task."""
 
@@ -97,7 +104,7 @@ def _answering(task: TaskName, shape: type[Inputs], media: tuple[str, ...]) -> C
             body = await read_model(request, shape, context.settings.server)
             asked = ServiceRequest(**ask_task(task, body), **circumstances(request, deadline))
             answer = await ask(request, asked)
-            return write_floats(answer) if chosen == FLOATS else json_response(spell_answer(answer))
+            return write_floats(answer) if chosen == FLOATS else _write(answer, context.fragments)
 
     return respond
 

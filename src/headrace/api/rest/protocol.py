@@ -15,6 +15,7 @@ from headrace.api.request_ids import new_request_id
 from headrace.api.rest.body import BODY_KEY
 from headrace.api.rest.disconnect import DISCONNECT_KEY, Disconnect
 from headrace.api.rest.problems import PROBLEM
+from headrace.api.rest.sending import WholeSend
 from headrace.api.rest.whole import Whole, read_headers, read_whole
 from headrace.errors import HeadraceError, RequestMalformed, RequestTimeout, RequestTooLarge
 
@@ -31,38 +32,6 @@ _MAX_SHED_BYTES: Final = 1 << 20
 # A socket closed with unread data in it resets the connection, and the client, still sending, never sees the answer.
 _LINGER_S: Final = 2.0
 _MAX_DISCARDED_BYTES: Final = 256 << 20
-
-
-class _JoinedWrites:
-    """Where a response is written: its head leaves together with the first part of its body.
-
-    Uvicorn writes them one after the other. Each write is a packet that wakes the client, and with the head alone there
-    is nothing that it can do.
-    """
-
-    __slots__ = ("_head", "_transport")
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._head: bytes | None = None  # empty when it was written
-
-    def write(self, data: bytes) -> None:
-        """Keep the first data, which is the head, until the next."""
-        if self._head is None:
-            self._head = data
-            return
-        self._transport.write(self._head + data)
-        self._head = b""
-
-    def close(self) -> None:
-        """Write what is left, and close."""
-        if self._head:
-            self._transport.write(self._head)
-        self._transport.close()
-
-    def is_closing(self) -> bool:
-        """Say whether the connection is closed or will be."""
-        return self._transport.is_closing()
 
 
 class _PlainParser:
@@ -183,7 +152,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.scope["state"][DISCONNECT_KEY] = self._disconnect
         # Left alone where "100 Continue" comes before the head, or nothing after it.
         if not self.expect_100_continue and self.scope["method"] != "HEAD":
-            self.cycle.transport = _JoinedWrites(self.transport)  # type: ignore[assignment]
+            self.cycle.send = WholeSend(self.cycle)  # type: ignore[method-assign]
 
     def on_body(self, body: bytes) -> None:
         """Take a part of the body."""
