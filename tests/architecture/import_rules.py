@@ -10,6 +10,7 @@ from tests.architecture.graph import PACKAGE, Import, Tree, cycles, imports, mod
 _ZERO: Final = (
     PACKAGE,
     "allowance",
+    "codings",
     "errors",
     "options",
     "types",
@@ -25,6 +26,7 @@ _FOLLOWED: Final = ("events.base", "events.kinds")
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
     PACKAGE: ("errors", "version"),
     "allowance": (),
+    "codings": (),
     "errors": ("errors", "allowance"),
     "options": (),
     "types": ("options", "allowance"),
@@ -153,8 +155,10 @@ _LAZY: Final = {
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {
     "alembic": ("headrace/records/sql.py", "headrace/records/migrations/*"),
+    "backports": ("headrace/codings.py",),
     "boto3": ("headrace/models/remote/s3.py",),
     "botocore": ("headrace/models/remote/s3.py", "headrace/models/remote/refusals.py"),
+    "compression": ("headrace/codings.py",),  # of Python itself, from 3.14 on
     "cryptography": ("headrace/auth/issuer.py",),
     "fastapi": ("headrace/api/rest/*",),
     "google": ("headrace/api/grpc/*", "headrace/client/grpc.py"),
@@ -239,6 +243,8 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
 """Where each library may be imported; it can be replaced by changing these files only."""
 
 COMES_WITH: Final = {
+    "backports": "backports_zstd",
+    "compression": "backports_zstd",
     "botocore": "boto3",
     "cryptography": "pyjwt",
     "google": "protobuf",
