@@ -41,6 +41,7 @@ from headrace.engine.supervised import Patience, SupervisedEngine
 from headrace.engine.tune import SHORT, Effort, Step, runtime_plans, tune
 from headrace.errors import BindRefused, StoreUnusable
 from headrace.events.observer import EventObserver
+from headrace.idempotency import Idempotency
 from headrace.machine import IDLE, NORMAL, read_machine
 from headrace.memory import settle_memory
 from headrace.models.folder import ModelFolder
@@ -172,6 +173,7 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
         context = Context(
             service=service,
             keyring=keyring,
+            idempotency=Idempotency(shared.records),
             readers=Readers(shared.events, observer, settings.events.max_readers),
             guard=guard,
             settings=settings,

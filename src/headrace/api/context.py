@@ -5,6 +5,7 @@ from typing import Protocol
 
 from headrace.auth.base import Guard
 from headrace.errors import ServiceUnready
+from headrace.idempotency import Idempotency
 from headrace.keyring import Keyring
 from headrace.observe.base import Observer
 from headrace.observe.counts import VersionCounts
@@ -35,6 +36,7 @@ class Context:
 
     service: Service
     keyring: Keyring
+    idempotency: Idempotency
     readers: Readers
     guard: Guard
     settings: Settings

@@ -38,7 +38,8 @@ class Client:
 
     async def coding(self, accepted: str | None, body: Any = None) -> str | None:
         headers, _ = await self.ask("POST", "/api/v1/embed", accepted, json=body or MANY)
-        return headers.get("content-encoding")
+        found: str | None = headers.get("content-encoding")
+        return found
 
 
 @pytest.fixture
