@@ -166,8 +166,7 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
         tls = open_tls(settings.server)
         calls = bind_grpc(settings.server, tls)
         opening_service = open_service(loaded, models, observer, shared=shared, may_tune=True, follows=True)
-        opening = asyncio.ensure_future(stack.enter_async_context(opening_service))
-        service = await _unless(stop, opening)
+        service = await _unless(stop, asyncio.ensure_future(stack.enter_async_context(opening_service)))
         if service is None:
             return  # told to stop while the models were loading
         context = Context(
