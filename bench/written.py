@@ -27,6 +27,7 @@ from bench.trained import serving
 
 _TEXTS: Final = 32
 _ROUNDS: Final = 300
+_PLAIN: Final = {"accept-encoding": "identity"}  # what compression costs is measured by itself, see decision 0040
 _WARM: Final = 20
 _SEED: Final = 7
 _MODEL: Final = "minilm"
@@ -87,7 +88,7 @@ def main() -> None:
     interrupt_on_terminate()
     model = prepare_model()
     mix = make_mix(_TEXTS, _SEED, model.folder / "tokenizer.json", model.window)
-    with serving(model.home, _MODEL) as address, httpx.Client() as client:
+    with serving(model.home, _MODEL) as address, httpx.Client(headers=_PLAIN) as client:
         measured = ways(address, [text.text for text in mix.texts])
         arrays = [way.read(_fetch(client, way)) for way in measured]
         if not all(np.array_equal(array, arrays[0]) for array in arrays):

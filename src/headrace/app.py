@@ -41,6 +41,7 @@ from headrace.engine.supervised import Patience, SupervisedEngine
 from headrace.engine.tune import SHORT, Effort, Step, runtime_plans, tune
 from headrace.errors import BindRefused, StoreUnusable
 from headrace.events.observer import EventObserver
+from headrace.idempotency import Idempotency
 from headrace.machine import IDLE, NORMAL, read_machine
 from headrace.memory import settle_memory
 from headrace.models.folder import ModelFolder
@@ -165,13 +166,13 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
         tls = open_tls(settings.server)
         calls = bind_grpc(settings.server, tls)
         opening_service = open_service(loaded, models, observer, shared=shared, may_tune=True, follows=True)
-        opening = asyncio.ensure_future(stack.enter_async_context(opening_service))
-        service = await _unless(stop, opening)
+        service = await _unless(stop, asyncio.ensure_future(stack.enter_async_context(opening_service)))
         if service is None:
             return  # told to stop while the models were loading
         context = Context(
             service=service,
             keyring=keyring,
+            idempotency=Idempotency(shared.records),
             readers=Readers(shared.events, observer, settings.events.max_readers),
             guard=guard,
             settings=settings,

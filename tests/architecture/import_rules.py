@@ -10,6 +10,7 @@ from tests.architecture.graph import PACKAGE, Import, Tree, cycles, imports, mod
 _ZERO: Final = (
     PACKAGE,
     "allowance",
+    "codings",
     "errors",
     "options",
     "types",
@@ -25,6 +26,7 @@ _FOLLOWED: Final = ("events.base", "events.kinds")
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
     PACKAGE: ("errors", "version"),
     "allowance": (),
+    "codings": (),
     "errors": ("errors", "allowance"),
     "options": (),
     "types": ("options", "allowance"),
@@ -49,6 +51,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "records": (*_ZERO, "records"),
     "readers": (*_ZERO, *_FOLLOWED, "auth.base", "observe.base"),
     "keyring": (*_ZERO, "auth.base", "records.base", "records.journal"),
+    "idempotency": (*_ZERO, "auth.base", "records.base"),
     "shadow": (*_ZERO, "tasks", "engine", "observe.base"),
     "rollout": (*_ZERO, "models", "engine", "shadow", "observe.base", "records.journal"),
     "service": (*_ZERO, "tasks", "models", "engine", "rollout", "shadow", *_PORTS, "cache.flight", "cache.results"),
@@ -57,6 +60,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "api",
         "service",
         "keyring",
+        "idempotency",
         "readers",
         *_FOLLOWED,
         "tasks",
@@ -90,6 +94,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "engine",
         "auth.loopback",
         "events.observer",
+        "idempotency",
         "observe",
         "readers",
         "records.journal",
@@ -153,8 +158,10 @@ _LAZY: Final = {
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {
     "alembic": ("headrace/records/sql.py", "headrace/records/migrations/*"),
+    "backports": ("headrace/codings.py",),
     "boto3": ("headrace/models/remote/s3.py",),
     "botocore": ("headrace/models/remote/s3.py", "headrace/models/remote/refusals.py"),
+    "compression": ("headrace/codings.py",),  # of Python itself, from 3.14 on
     "cryptography": ("headrace/auth/issuer.py",),
     "fastapi": ("headrace/api/rest/*",),
     "google": ("headrace/api/grpc/*", "headrace/client/grpc.py"),
@@ -219,6 +226,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/models/remote/*",
         "headrace/auth/issuer.py",
         "headrace/events/redis.py",
+        "headrace/idempotency.py",
         "headrace/keyring.py",
         "headrace/redis.py",
         "headrace/tls.py",
@@ -245,6 +253,8 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
 """Where each library may be imported; it can be replaced by changing these files only."""
 
 COMES_WITH: Final = {
+    "backports": "backports_zstd",
+    "compression": "backports_zstd",
     "botocore": "boto3",
     "cryptography": "pyjwt",
     "google": "protobuf",

@@ -8,8 +8,8 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from headrace.errors import RecordsUnusable
-from headrace.records.base import Change, Key, Records
+from headrace.errors import IdempotencyFull, RecordsUnusable
+from headrace.records.base import Change, IdempotentRequest, Key, Records
 from headrace.types import Scope
 
 NOW = datetime(2026, 11, 30, 12, 30, 15, 123_000, tzinfo=UTC)
@@ -31,6 +31,11 @@ def key(number: int = 1, **changed: object) -> Key:
 
 def change(action: str = "key.created", **changed: str) -> Change:
     return Change(**{"at": NOW, "caller": "ada", "tenant": "", "action": action, "subject": "k1", **changed})  # type: ignore[arg-type]
+
+
+def asked(name: int = 1, **changed: object) -> IdempotentRequest:
+    made = IdempotentRequest(tenant="", caller="ada", key=bytes([name]) * 32, asked=b"\xff" * 32, at=NOW, answer=None)
+    return dataclasses.replace(made, **changed)  # type: ignore[arg-type]
 
 
 class RecordsContract:
@@ -108,6 +113,68 @@ class RecordsContract:
         assert [each.id for each in records.list_keys()] == ["k1"]
         assert records.mark() == mark
         assert [each.action for each in records.list_changes(before=None, limit=9, tenant=None)] == ["key.created"]
+
+    def test_a_request_begins_once(self, records: Records) -> None:
+        assert records.begin(asked(), since=NOW, most=9) is None
+        again = asked(at=NOW + timedelta(seconds=5), asked=b"\x00" * 32)
+        assert records.begin(again, since=NOW, most=9) == asked()
+        records.end(asked(), b'{"a": 1}\x00')
+        assert records.begin(again, since=NOW, most=9) == asked(answer=b'{"a": 1}\x00')
+
+    def test_a_request_that_is_forgotten_begins_again(self, records: Records) -> None:
+        records.begin(asked(1), since=NOW, most=9)
+        records.begin(asked(2), since=NOW, most=9)
+        records.end(asked(1), None)
+        assert records.begin(asked(1), since=NOW, most=9) is None
+        assert records.begin(asked(2), since=NOW, most=9) == asked(2)
+
+    def test_requests_of_others_are_others(self, records: Records) -> None:
+        for each in (asked(), asked(tenant="acme"), asked(caller="bob"), asked(2)):
+            assert records.begin(each, since=NOW, most=9) is None
+        records.end(asked(tenant="acme"), b"theirs")
+        assert records.begin(asked(), since=NOW, most=9) == asked()
+
+    def test_requests_of_before_are_forgotten(self, records: Records) -> None:
+        records.begin(asked(1), since=NOW, most=9)
+        records.end(asked(1), b"old")
+        later = NOW + timedelta(milliseconds=1)
+        records.begin(asked(2, caller="bob"), since=later, most=9)
+        records.end(asked(1), b"nobody waits for it")
+        assert records.begin(asked(1, at=later), since=NOW, most=9) is None
+
+    def test_a_caller_has_so_many_and_no_more(self, records: Records) -> None:
+        since = NOW - timedelta(seconds=60)
+        for number in range(3):
+            assert records.begin(asked(number, at=NOW + timedelta(seconds=number)), since=since, most=3) is None
+        with pytest.raises(IdempotencyFull) as caught:
+            records.begin(asked(9), since=since, most=3)
+        assert caught.value.retry_after_s == 60
+        assert records.begin(asked(1), since=since, most=3) is not None
+        assert records.begin(asked(9, caller="bob"), since=since, most=3) is None
+        assert records.begin(asked(9), since=NOW + timedelta(seconds=1), most=3) is None
+
+    def test_requests_are_no_keys_and_no_changes(self, records: Records) -> None:
+        records.write(change(), added=[key(1)])
+        mark = records.mark()
+        records.begin(asked(), since=NOW, most=9)
+        records.end(asked(), b"answer")
+        assert records.mark() == mark
+        assert len(records.list_changes(before=None, limit=9, tenant=None)) == 1
+
+    def test_of_many_at_the_same_time_one_begins(self, reopen: Callable[[], Records]) -> None:
+        replicas = [reopen(), reopen()]
+        told: list[object] = []
+
+        def begin(records: Records) -> None:
+            told.extend(records.begin(asked(number), since=NOW, most=99) for number in range(20))
+
+        threads = [threading.Thread(target=begin, args=(records,)) for records in replicas * 2]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert len(told) == 80
+        assert told.count(None) == 20
 
     def test_a_replica_sees_what_another_one_wrote(self, reopen: Callable[[], Records]) -> None:
         here, there = reopen(), reopen()

@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.contracts.records import RecordsContract, change, key
+from tests.contracts.records import NOW, RecordsContract, asked, change, key
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.records import MemoryRecords
 
@@ -57,8 +57,11 @@ class TestPostgres(RecordsContract):
             made = [key(number, models=frozenset({"a", "b"})) for number in range(1, 4)]
             for each in made:
                 first.write(change(), added=[each])
+            first.begin(asked(), since=NOW, most=9)
+            first.end(asked(), b"\x00answer")
             assert first.copy_to(there) == there.copy_to(back) == 3
             assert first.list_keys() == there.list_keys() == back.list_keys() == made
+            assert back.begin(asked(), since=NOW, most=9) == asked(answer=b"\x00answer")
             known = first.list_changes(before=None, limit=10, tenant=None)
             assert there.list_changes(before=None, limit=10, tenant=None) == known
             assert (there.mark(), back.mark()) == (first.mark(), first.mark())

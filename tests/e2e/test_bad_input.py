@@ -1,6 +1,5 @@
 """Whatever a client sends, it gets a 4xx that helps it, and nobody else notices."""
 
-import gzip
 import http.client
 import json
 import socket
@@ -11,6 +10,8 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.server import Reply, RunningServer, parse_reply, receive_all, receive_one, wait_until
+
+from headrace.codings import CODINGS, Coding, compress, decompress
 
 GOOD = {"inputs": ["w1 w2"]}
 JSON = {"content-type": "application/json"}
@@ -176,18 +177,37 @@ def test_a_chunked_body_under_the_limit_is_read(server: RunningServer):
     assert server.embed(raw=chunks + b"0\r\n\r\n", headers={"transfer-encoding": "chunked"}).status == 200
 
 
-def test_gzip_is_read_and_bounded_by_what_it_expands_to(server: RunningServer):
-    encoded = {"content-encoding": "gzip"}
-    good = gzip.compress(json.dumps(GOOD).encode())
+@pytest.mark.parametrize("coding", CODINGS)
+def test_what_is_compressed_is_read_and_bounded_by_what_it_expands_to(server: RunningServer, coding: Coding):
+    encoded = {"content-encoding": coding}
+    good = compress(json.dumps(GOOD).encode(), coding)
     assert server.embed(raw=good, headers=encoded).status == 200
-    assert_problem(server.embed(raw=gzip.compress(b" " * 10_000_000), headers=encoded), 413, "request.too_large")
+    assert_problem(server.embed(raw=compress(b" " * 10_000_000, coding), headers=encoded), 413, "request.too_large")
     assert_problem(server.embed(raw=good[:-5], headers=encoded), 400, "request.malformed")
     assert_problem(server.embed(raw=good + good, headers=encoded), 400, "request.malformed")
     assert_problem(server.embed(raw=json.dumps(GOOD).encode(), headers=encoded), 400, "request.malformed")
-    assert_problem(server.embed(raw=gzip.compress(good), headers=encoded), 400, "request.malformed")
+    assert_problem(server.embed(raw=compress(good, coding), headers=encoded), 400, "request.malformed")
 
 
-@pytest.mark.parametrize("encoding", ["br", "deflate", "gzip, gzip", "zstd", "x" * 1000])
+@pytest.mark.parametrize("coding", CODINGS)
+def test_a_large_answer_is_compressed_for_whoever_reads_it(server: RunningServer, coding: Coding):
+    asked = {"inputs": [f"w{number}" for number in range(16)]}
+    plain = server.embed(asked).json()["results"]
+    reply = server.embed(asked, headers={"accept-encoding": f"br, {coding}"})
+    assert (reply.headers["content-encoding"], reply.headers["vary"]) == (coding, "accept-encoding")
+    assert int(reply.headers["content-length"]) == len(reply.body)
+    assert json.loads(decompress(reply.body, coding, 1 << 24))["results"] == plain
+
+
+def test_a_list_of_codings_may_be_absurd(server: RunningServer):
+    for shown in (",a" * 7000, "gzip;q=" + "9" * 7000, ";" * 9000, "\xff\x01gzip"):
+        assert server.embed(GOOD, headers={"accept-encoding": shown}).status in {200, 400}
+    assert server.embed(GOOD, headers={"accept-encoding": ",a" * 10_000}).status == 431
+
+
+@pytest.mark.parametrize(
+    "encoding", ["br", "deflate", "gzip, gzip", "zstd, gzip", "gzip, zstd", "zstd, zstd", "x" * 1000]
+)
 def test_another_content_encoding_is_refused(server: RunningServer, encoding: str):
     reply = server.embed(GOOD, headers={"content-encoding": encoding})
     assert_problem(reply, 415, "request.unsupported", "content-encoding")

@@ -23,6 +23,7 @@ from headrace.events.memory import MemoryEvents
 from headrace.export.conversion import convert_here
 from headrace.export.importer import ImportRequest, import_model
 from headrace.export.pytorch import quiet_libraries
+from headrace.idempotency import Idempotency
 from headrace.keyring import Keyring
 from headrace.models.store import LocalStore
 from headrace.observe.base import Observers
@@ -105,10 +106,12 @@ async def ask(home: Path, texts: tuple[str, ...], task: TaskName, **options: Any
 async def rest_client(home: Path) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of the REST application with the model of a store."""
     loaded = _settings(home)
+    records = MemoryRecords()
     async with open_service(loaded, [NAME]) as service:
         context = Context(
             service=service,
-            keyring=Keyring(MemoryRecords(), KeyGuard(()), tuple, digest_of),
+            keyring=Keyring(records, KeyGuard(()), tuple, digest_of),
+            idempotency=Idempotency(records),
             readers=Readers(MemoryEvents(16), Observers([]), 1),
             guard=LoopbackGuard(),
             settings=loaded.settings,

@@ -4,15 +4,16 @@ import dataclasses
 from collections.abc import Sequence
 from datetime import datetime
 
-from headrace.errors import RecordsUnusable
-from headrace.records.base import Change, Key
+from headrace.errors import IdempotencyFull, RecordsUnusable
+from headrace.records.base import Change, IdempotentRequest, Key
 
 
 class MemoryRecords:
-    """Keeps keys and changes as long as it lives.
+    """Keeps keys, changes and requests as long as it lives.
 
     Attributes:
         is_gone: Whether nothing can be read or written.
+        requests: Those that are done once, by tenant, caller and key.
     """
 
     def __init__(self) -> None:
@@ -20,6 +21,7 @@ class MemoryRecords:
         self._mark = 0
         self._keys: dict[str, Key] = {}
         self._changes: list[Change] = []
+        self.requests: dict[tuple[str, str, bytes], IdempotentRequest] = {}
 
     def mark(self) -> int:
         """Return a number that is another one whenever a key was made or ended since."""
@@ -54,9 +56,33 @@ class MemoryRecords:
         ]
         return found[:limit]
 
+    def begin(self, request: IdempotentRequest, *, since: datetime, most: int) -> IdempotentRequest | None:
+        """Keep that a request begins, unless it did before."""
+        self._require()
+        self.requests = {name: each for name, each in self.requests.items() if each.at >= since}
+        if (known := self.requests.get(_name(request))) is not None:
+            return known
+        own = [each.at for name, each in self.requests.items() if name[:2] == _name(request)[:2]]
+        if len(own) >= most:
+            raise IdempotencyFull("there are too many", retry_after_s=(min(own) - since).total_seconds())
+        self.requests[_name(request)] = request
+        return None
+
+    def end(self, request: IdempotentRequest, answer: bytes | None) -> None:
+        """Keep the answer of a request, or forget the request."""
+        self._require()
+        if answer is None:
+            self.requests.pop(_name(request), None)
+        elif _name(request) in self.requests:
+            self.requests[_name(request)] = dataclasses.replace(self.requests[_name(request)], answer=answer)
+
     def close(self) -> None:
         """Let go of nothing."""
 
     def _require(self) -> None:
         if self.is_gone:
             raise RecordsUnusable("the records are gone", retry_after_s=1)
+
+
+def _name(request: IdempotentRequest) -> tuple[str, str, bytes]:
+    return request.tenant, request.caller, request.key

@@ -19,6 +19,7 @@ from headrace.engine.loaded import LoadedEngine
 from headrace.engine.plan import Plan
 from headrace.engine.registry import LoadedModel, Registry
 from headrace.events.memory import MemoryEvents
+from headrace.idempotency import Idempotency
 from headrace.keyring import Keyring
 from headrace.limits.memory import MemoryLimiter
 from headrace.observe.base import Observers
@@ -57,6 +58,7 @@ class ServiceUnderTest:
         return Context(
             service=self.service,
             keyring=Keyring(self.records, guard, lambda: keys, digest_of),
+            idempotency=Idempotency(self.records),
             readers=Readers(self.events, self.recorder, MOST_READERS),
             guard=guard,
             settings=settings or Settings(),

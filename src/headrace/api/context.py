@@ -6,6 +6,7 @@ from typing import Protocol
 from headrace.api.fragments import Fragments
 from headrace.auth.base import Guard
 from headrace.errors import ServiceUnready
+from headrace.idempotency import Idempotency
 from headrace.keyring import Keyring
 from headrace.observe.base import Observer
 from headrace.observe.counts import VersionCounts
@@ -36,6 +37,7 @@ class Context:
 
     service: Service
     keyring: Keyring
+    idempotency: Idempotency
     readers: Readers
     guard: Guard
     settings: Settings

@@ -314,7 +314,9 @@ class KeyShown(Shape):
 class NewKeyShown(KeyShown):
     """A key that was just made."""
 
-    key: str = Field(description="The key itself, which is not kept: nobody can show it again.")
+    key: str | None = Field(
+        description="The key itself, which is not kept: null where an answer is repeated (`Idempotency-Key`)."
+    )
 
 
 class KeysShown(Shape):

@@ -2,7 +2,8 @@
 
 httpx2 is what sends: huggingface-hub needs it, so it is there wherever Headrace is, and it goes on where httpx has
 stopped (https://github.com/pydantic/httpx2). Its redirects, cookies and decompression are left out: a redirect would
-take the key elsewhere, and the other two would let a server choose how much memory its answers take.
+take the key elsewhere, and the other two would let a server choose how much memory its answers take. What is compressed
+is expanded here, within the bounds of any other answer.
 """
 
 import email.utils
@@ -20,6 +21,7 @@ import orjson
 from headrace.client.address import Address
 from headrace.client.answers import check_vectors, make_error, read_models, read_results
 from headrace.client.base import MOST_BYTES, ModelShown, Part, Question
+from headrace.codings import CODINGS, ContentCorrupt, ContentOverlong, decompress, find_coding
 from headrace.errors import (
     AccessDenied,
     AnswerInvalid,
@@ -40,6 +42,8 @@ _FLOATS: Final = "application/octet-stream"
 _CONNECT_S: Final = 5.0  # after which another attempt is worth more than waiting on
 _MOST_IDLE: Final = 32  # connections that are kept
 _MOST_REFUSAL: Final = 64 << 10  # bytes of an answer that is an error
+# Numbers as bytes hardly get smaller.
+_CODINGS: Final = {_JSON: ", ".join(CODINGS), _FLOATS: "identity"}
 _SHAPE: Final = re.compile(r"([0-9]{1,9}),([0-9]{1,9})")
 _LEAST_S: Final = 0.001
 # What a gateway says before anybody of ours is asked.
@@ -67,7 +71,7 @@ class RestTransport:
     def __init__(self, address: Address, transport: httpx2.AsyncBaseTransport | None = None) -> None:
         scheme = "https" if address.is_secure else "http"
         self._base = f"{scheme}://{address.target}{address.path}/api/v1"
-        headers = {"user-agent": f"headrace/{VERSION}", "accept-encoding": "identity"}
+        headers = {"user-agent": f"headrace/{VERSION}"}
         if address.key is not None:
             headers["authorization"] = f"Bearer {address.key}"
         self._client = httpx2.AsyncClient(
@@ -108,7 +112,11 @@ class RestTransport:
         self, method: str, name: str, timeout_s: float, media: str, question: Question | None = None
     ) -> tuple[httpx2.Headers, bytes]:
         """Return the headers and the body of an answer of a type."""
-        headers = {"accept": media, "x-request-timeout": f"{max(_LEAST_S, timeout_s):.3f}"}
+        headers = {
+            "accept": media,
+            "accept-encoding": _CODINGS[media],
+            "x-request-timeout": f"{max(_LEAST_S, timeout_s):.3f}",
+        }
         body = None
         if question is not None:
             body = orjson.dumps(_body(question))
@@ -140,13 +148,27 @@ def _body(question: Question) -> dict[str, Any]:
 
 
 async def _receive(response: httpx2.Response, most: int, *, refuses: bool) -> bytes:
-    """Return the body, or of one that is too long and is an error its beginning.
+    """Return the body, or of one that is too long and is an error its beginning, or nothing if it was compressed.
 
     Raises:
-        AnswerInvalid: It is longer, or compressed, which nobody asked for.
+        AnswerInvalid: It is longer, or compressed as nobody asked for, or not as it says.
     """
-    if response.headers.get("content-encoding", "identity") != "identity":
-        raise AnswerInvalid("the server's answer is compressed, which was not asked for; let no proxy do so")
+    shown = response.headers.get("content-encoding", "identity")
+    coding = find_coding(shown)
+    if coding is None and shown != "identity":
+        raise AnswerInvalid("the server's answer is compressed as was not asked for; let no proxy do so")
+    data = await _receive_raw(response, most, refuses=refuses)
+    try:
+        return data if coding is None else decompress(data, coding, most)
+    except (ContentCorrupt, ContentOverlong) as error:
+        if not refuses:
+            return b""
+        raise AnswerInvalid(
+            f"the server's answer is no {coding}, or over {most >> 20} MiB when it is expanded; is it a Headrace?"
+        ) from error
+
+
+async def _receive_raw(response: httpx2.Response, most: int, *, refuses: bool) -> bytes:
     data = bytearray()
     async for chunk in response.aiter_raw():
         data += chunk

@@ -30,10 +30,14 @@ HeadraceError
 │   ├── VersionUnfit               version.unfit          a version that was to answer, and cannot
 │   ├── StoreUnusable              store.unusable         the model store cannot be read or written
 │   └── StoreUnreachable           store.unreachable      the remote store did not answer
-├── RecordsError                   keys, and who changed what
+├── RecordsError                   keys, who changed what, and what is done once
 │   ├── RecordsUnusable            records.unusable       they cannot be read or written
 │   ├── KeyUnknown                 key.unknown            no key has that id
-│   └── KeyEnded                   key.ended              a key that cannot be rotated any more
+│   ├── KeyEnded                   key.ended              a key that cannot be rotated any more
+│   ├── IdempotencyRunning         idempotency.running    a request with that idempotency key is running
+│   ├── IdempotencyLost            idempotency.lost       one began, and nobody knows how far it came
+│   ├── IdempotencyReused          idempotency.reused     an idempotency key that was another request's
+│   └── IdempotencyFull            idempotency.full       as many are kept of the caller as may be
 ├── RequestError                   the caller can mend it; asking again unchanged does not help
 │   ├── RequestMalformed           request.malformed      not JSON, not UTF-8, not what it says it is
 │   ├── RequestInvalid             request.invalid        JSON of the wrong shape
@@ -104,7 +108,16 @@ from headrace.errors.model import (
     StoreUnusable,
     VersionUnfit,
 )
-from headrace.errors.records import KeyEnded, KeyUnknown, RecordsError, RecordsUnusable
+from headrace.errors.records import (
+    IdempotencyFull,
+    IdempotencyLost,
+    IdempotencyReused,
+    IdempotencyRunning,
+    KeyEnded,
+    KeyUnknown,
+    RecordsError,
+    RecordsUnusable,
+)
 from headrace.errors.request import (
     AnswerUnacceptable,
     HostForbidden,
@@ -158,6 +171,10 @@ __all__ = [
     "HeadraceError",
     "HostForbidden",
     "HostInvalid",
+    "IdempotencyFull",
+    "IdempotencyLost",
+    "IdempotencyReused",
+    "IdempotencyRunning",
     "InputQuarantined",
     "InputTooLong",
     "KeyEnded",

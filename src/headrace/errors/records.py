@@ -1,10 +1,10 @@
-"""Keys, and who changed what."""
+"""Keys, who changed what, and what is done once."""
 
 from headrace.errors.base import HeadraceError
 
 
 class RecordsError(HeadraceError):
-    """Keys, and who changed what."""
+    """Keys, who changed what, and what is done once."""
 
 
 class RecordsUnusable(RecordsError):
@@ -24,3 +24,29 @@ class KeyEnded(RecordsError):
     """A key that has ended, and cannot be rotated any more."""
 
     code = "key.ended"
+
+
+class IdempotencyRunning(RecordsError):
+    """A request with that idempotency key is running."""
+
+    code = "idempotency.running"
+    retryable = True
+
+
+class IdempotencyLost(RecordsError):
+    """A request with that idempotency key began, and nobody knows how far it came."""
+
+    code = "idempotency.lost"
+
+
+class IdempotencyReused(RecordsError):
+    """An idempotency key that was sent with another request."""
+
+    code = "idempotency.reused"
+
+
+class IdempotencyFull(RecordsError):
+    """A caller has sent as many idempotency keys as are kept of one."""
+
+    code = "idempotency.full"
+    retryable = True

@@ -1,1 +1,1 @@
-"""What must survive a restart and is the same for all replicas: keys, and who changed what."""
+"""What must survive a restart and is the same for all replicas: keys, who changed what, and what is done once."""

@@ -53,8 +53,32 @@ class Change:
     number: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IdempotentRequest:
+    """A request that is done once, however often it comes.
+
+    Attributes:
+        tenant: Whose the caller is.
+        caller: Name of who asks.
+        key: SHA-256 of what the caller calls it, 32 bytes.
+        asked: SHA-256 of what is asked, 32 bytes.
+        at: When it came first.
+        answer: As it was answered, without secrets; nothing as long as it is not.
+    """
+
+    tenant: str
+    caller: str
+    key: bytes
+    asked: bytes
+    at: datetime
+    answer: bytes | None = None
+
+
 class Records(Protocol):
-    """Keeps keys and changes. All methods wait for a disk or a network: an event loop calls them in a thread."""
+    """Keeps keys, changes, and requests that are done once.
+
+    All methods wait for a disk or a network: an event loop calls them in a thread.
+    """
 
     def mark(self) -> int:
         """Return a number that is another one whenever a key was made or ended since.
@@ -89,6 +113,27 @@ class Records(Protocol):
             limit: At most so many.
             tenant: Only those by callers of that tenant; ``None`` for all.
         """
+        ...
+
+    def begin(self, request: IdempotentRequest, *, since: datetime, most: int) -> IdempotentRequest | None:
+        """Keep that a request begins, unless it did before; of any number at the same time one is told so.
+
+        Args:
+            request: Known by its tenant, its caller and its key.
+            since: What came sooner is forgotten, whoever asked it.
+            most: Requests of one caller that are kept.
+
+        Returns:
+            The request of that name which is there already; nothing if it begins now.
+
+        Raises:
+            IdempotencyFull: The caller has as many as it may have.
+            RecordsUnusable: They cannot be written; nothing was.
+        """
+        ...
+
+    def end(self, request: IdempotentRequest, answer: bytes | None) -> None:
+        """Keep the answer of a request that began, or forget the request if there is none; raises as ``mark``."""
         ...
 
     def close(self) -> None:

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from headrace.records.base import Change, Key, Records
+from headrace.records.base import Change, IdempotentRequest, Key, Records
 
 
 class LateRecords:
@@ -38,6 +38,14 @@ class LateRecords:
     def list_changes(self, *, before: int | None, limit: int, tenant: str | None) -> list[Change]:
         """Return changes, the latest first; raises ``RecordsUnusable``."""
         return self._open().list_changes(before=before, limit=limit, tenant=tenant) if self._is_there() else []
+
+    def begin(self, request: IdempotentRequest, *, since: datetime, most: int) -> IdempotentRequest | None:
+        """Keep that a request begins, unless it did before; raises ``IdempotencyFull``, ``RecordsUnusable``."""
+        return self._open().begin(request, since=since, most=most)
+
+    def end(self, request: IdempotentRequest, answer: bytes | None) -> None:
+        """Keep the answer of a request, or forget the request; raises ``RecordsUnusable``."""
+        self._open().end(request, answer)
 
     def close(self) -> None:
         """Let go of connections and files."""

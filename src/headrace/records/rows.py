@@ -5,7 +5,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from headrace.records.tables import CHANGES, KEYS, MARKS
+from headrace.records.tables import CHANGES, IDEMPOTENT_REQUESTS, KEYS, MARKS
 
 _AT_ONCE: Final = 1000
 _COUNTED: Final = (KEYS, CHANGES)  # whose numbers the database gives
@@ -17,7 +17,7 @@ def copy_rows(source: Connection, target: Connection) -> int:
         # Else a key that is made meanwhile is in one table and not in the other.
         source.execute(sa.text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
     target.execute(sa.delete(MARKS))
-    for table in (KEYS, CHANGES, MARKS):
+    for table in (KEYS, CHANGES, IDEMPOTENT_REQUESTS, MARKS):
         rows = source.execute(sa.select(table)).mappings()
         while chunk := rows.fetchmany(_AT_ONCE):
             target.execute(sa.insert(table), [dict(row) for row in chunk])

@@ -20,10 +20,10 @@ from alembic.util import CommandError
 from sqlalchemy.engine import URL, Connection, RowMapping, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
 
-from headrace.errors import DependencyMissing, RecordsUnusable, SettingInvalid
-from headrace.records.base import Change, Key
+from headrace.errors import DependencyMissing, IdempotencyFull, RecordsUnusable, SettingInvalid
+from headrace.records.base import Change, IdempotentRequest, Key
 from headrace.records.rows import copy_rows
-from headrace.records.tables import CHANGES, KEYS, MARKS
+from headrace.records.tables import CHANGES, IDEMPOTENT_REQUESTS, KEYS, MARKS
 from headrace.types import Scope
 
 _LIMIT_S: Final = 5  # of a connection and of each statement: inference waits for none of them, a person might
@@ -33,7 +33,9 @@ _DRIVERS: Final = {"sqlite": "sqlite", "postgresql": "postgresql+psycopg", "post
 
 
 class SqlRecords:
-    """Keeps keys and changes in a database, whose tables are made or brought up to date first.
+    """Keeps keys, changes, and requests that are done once, in a database.
+
+    Its tables are made or brought up to date first.
 
     Args:
         place: A file, or a URL: ``sqlite:///FILE`` or ``postgresql://USER:PASSWORD@HOST/NAME``.
@@ -69,8 +71,7 @@ class SqlRecords:
         """Keep a change together with what it did, or neither; raises ``RecordsUnusable``."""
         with self._transaction() as connection:
             if added or ended:
-                # First: whoever changes keys at the same time waits here for the other to be done.
-                connection.execute(sa.update(MARKS).where(MARKS.c.name == KEYS.name).values(number=MARKS.c.number + 1))
+                _mark(connection, KEYS)
             if added:
                 connection.execute(sa.insert(KEYS), [_spell_key(key) for key in added])
             for key_id, ends_at in ended:
@@ -87,6 +88,37 @@ class SqlRecords:
             chosen = chosen.where(CHANGES.c.tenant == tenant)
         with self._transaction() as connection:
             return [Change(**row) for row in connection.execute(chosen).mappings()]
+
+    def begin(self, request: IdempotentRequest, *, since: datetime, most: int) -> IdempotentRequest | None:
+        """Keep that a request begins, unless it did before; raises ``IdempotencyFull``, ``RecordsUnusable``."""
+        columns = IDEMPOTENT_REQUESTS.c
+        own = sa.and_(columns.tenant == request.tenant, columns.caller == request.caller)
+        with self._transaction() as connection:
+            _mark(connection, IDEMPOTENT_REQUESTS)
+            connection.execute(sa.delete(IDEMPOTENT_REQUESTS).where(columns.at < since))
+            chosen = sa.select(IDEMPOTENT_REQUESTS).where(own, columns.key == request.key)
+            if (known := connection.execute(chosen).mappings().first()) is not None:
+                return IdempotentRequest(**known)
+            count, oldest = connection.execute(sa.select(sa.func.count(), sa.func.min(columns.at)).where(own)).one()
+            if count >= most:
+                raise IdempotencyFull(
+                    f"{request.caller!r} has sent {count} idempotency keys, as many as are kept of one caller; ask"
+                    " again when the oldest is forgotten, or send requests that need none",
+                    field="idempotency-key",
+                    retry_after_s=(oldest - since).total_seconds(),
+                )
+            connection.execute(sa.insert(IDEMPOTENT_REQUESTS), asdict(request))
+        return None
+
+    def end(self, request: IdempotentRequest, answer: bytes | None) -> None:
+        """Keep the answer of a request, or forget the request; raises ``RecordsUnusable``."""
+        columns = IDEMPOTENT_REQUESTS.c
+        this = sa.and_(columns.tenant == request.tenant, columns.caller == request.caller, columns.key == request.key)
+        with self._transaction() as connection:
+            if answer is None:
+                connection.execute(sa.delete(IDEMPOTENT_REQUESTS).where(this))
+            else:
+                connection.execute(sa.update(IDEMPOTENT_REQUESTS).where(this).values(answer=answer))
 
     def copy_to(self, other: "SqlRecords") -> int:
         """Copy everything as it is at one moment into records that hold nothing yet; returns how many keys there are.
@@ -116,6 +148,11 @@ class SqlRecords:
                 f"the records in {self._shown} cannot be read or written ({_reason(error)}); nothing was changed",
                 retry_after_s=_RETRY_S,
             ) from error
+
+
+def _mark(connection: Connection, table: sa.Table) -> None:
+    """Say that a table changes, before it does: whoever changes it at the same time waits for the other to be done."""
+    connection.execute(sa.update(MARKS).where(MARKS.c.name == table.name).values(number=MARKS.c.number + 1))
 
 
 def _parse(url: str) -> URL:

@@ -46,6 +46,16 @@ MARKS: Final = Table(
     Column("name", Text, primary_key=True),
     Column("number", BigInteger, nullable=False),
 )
+IDEMPOTENT_REQUESTS: Final = Table(
+    "idempotent_requests",
+    METADATA,
+    Column("tenant", Text, primary_key=True),
+    Column("caller", Text, primary_key=True),
+    Column("key", LargeBinary, primary_key=True),
+    Column("asked", LargeBinary, nullable=False),
+    Column("at", Moment, nullable=False),
+    Column("answer", LargeBinary),
+)
 CHANGES: Final = Table(
     "changes",
     METADATA,

@@ -83,6 +83,9 @@ class ServerSettings(Section):
     drain_timeout_s: float = option(20.0, "Longest wait for running requests at shutdown.", ge=0, le=600)
     linger_s: float = option(1.0, "How long idle connections stay open after shutdown began.", ge=0, le=60)
     max_body_bytes: int = option(2 << 20, "Largest request body, after decompression.", ge=1024, le=1 << 30)
+    compress: bool = option(
+        True, "Compress answers of 1 KiB and more for clients that read zstd or gzip; turn it off where a proxy does."
+    )
     max_header_bytes: int = option(16 << 10, "Largest request line and headers.", ge=1024, le=1 << 20)
     tls_certificate: Path | None = option(
         None, "File with a certificate and its chain (PEM); with it, TLS is spoken at every port, and nothing else."

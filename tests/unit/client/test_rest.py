@@ -14,6 +14,7 @@ import pytest
 from headrace import errors
 from headrace.client import AsyncClient
 from headrace.client import rest as rest_module
+from headrace.codings import CODINGS, Coding, compress
 from headrace.errors import HeadraceError
 
 KEY = "very-secret-key-of-the-caller"
@@ -216,9 +217,39 @@ async def test_a_slow_drip_ends_with_the_time(server: Hostile):
     assert time.monotonic() - started < 5
 
 
-async def test_a_compressed_answer_is_not_unpacked(server: Hostile, client: AsyncClient):
-    server.replies = [reply("200 OK", b"\x1f\x8b", JSON, "content-encoding: gzip")]
-    with pytest.raises(errors.AnswerInvalid, match="compressed"):
+@pytest.mark.parametrize("coding", CODINGS)
+async def test_a_compressed_answer_is_read(server: Hostile, client: AsyncClient, coding: Coding):
+    body = compress(orjson.dumps({"revision": "r", "results": [RESULT]}), coding)
+    server.replies = [reply("200 OK", body, JSON, f"content-encoding: {coding}")]
+    assert (await client.similarity(["a"], "b"))[0].score == 0.5
+
+
+@pytest.mark.parametrize("coding", ["br", "deflate", "gzip, gzip", "zstd, gzip", "x" * 1000])
+async def test_an_answer_compressed_as_was_not_asked_for_is_refused(server: Hostile, client: AsyncClient, coding: str):
+    server.replies = [reply("200 OK", b"\x1f\x8b", JSON, f"content-encoding: {coding}")]
+    with pytest.raises(errors.AnswerInvalid, match="compressed as"):
+        await client.similarity(["a"], "b")
+
+
+@pytest.mark.parametrize("coding", CODINGS)
+async def test_what_is_no_compressed_answer_or_too_large_a_one_is_refused(
+    server: Hostile, client: AsyncClient, coding: Coding, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(rest_module, "MOST_BYTES", 1 << 20)
+    whole = compress(b" " * ((1 << 20) + 1), coding)
+    for body in (whole, whole[:-1], whole * 2, b"{}", b""):
+        server.replies = [reply("200 OK", body, JSON, f"content-encoding: {coding}")]
+        with pytest.raises(errors.AnswerInvalid, match=f"no {coding}, or over 1 MiB"):
+            await client.similarity(["a"], "b")
+
+
+async def test_a_refusal_may_be_compressed(server: Hostile, client: AsyncClient):
+    told = compress(orjson.dumps({"code": "queue.full", "detail": "d"}), "zstd")
+    server.replies = [reply("429 Many", told, JSON, "content-encoding: zstd")]
+    with pytest.raises(errors.QueueFull):
+        await client.similarity(["a"], "b")
+    server.replies = [reply("429 Many", told[:-1], JSON, "content-encoding: zstd")]
+    with pytest.raises(errors.LimitExceeded):
         await client.similarity(["a"], "b")
 
 
@@ -242,7 +273,7 @@ async def test_what_is_asked_has_the_key_the_time_and_one_routing_key(server: Ho
     assert head.startswith("POST /api/v1/similarity HTTP/1.1\r\n")
     fields = dict(line.split(": ", 1) for line in head.lower().strip().split("\r\n")[1:])
     assert fields["authorization"] == f"bearer {KEY}"
-    assert fields["accept-encoding"] == "identity"
+    assert fields["accept-encoding"] == "zstd, gzip"
     assert 9 < float(fields["x-request-timeout"]) <= 10
     assert fields["x-routing-key"]
     assert fields["user-agent"].startswith("headrace/")

@@ -10,7 +10,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
 from headrace.errors import DependencyMissing, RecordsUnusable, SettingInvalid
-from headrace.records.base import Change
+from headrace.records.base import Change, IdempotentRequest
 from headrace.records.sql import SqlRecords
 from headrace.records.tables import METADATA
 
@@ -24,6 +24,24 @@ def test_the_steps_lead_to_the_tables_that_are_read(tmp_path: Path):
         assert not [step for step in compare_metadata(context, METADATA) if step[0] != "remove_index"]
         connection.exec_driver_sql("DROP TABLE marks")
         assert compare_metadata(context, METADATA)  # it would have been seen
+
+
+def test_a_copy_has_everything(tmp_path: Path):
+    first, copy = SqlRecords(tmp_path / "r"), SqlRecords(tmp_path / "copy")
+    request = IdempotentRequest(
+        tenant="", caller="ada", key=b"k" * 32, asked=b"a" * 32, at=datetime(2026, 1, 1, tzinfo=UTC)
+    )
+    first.write(CHANGE)
+    first.begin(request, since=request.at, most=1)
+    assert first.copy_to(copy) == 0
+    tables = sa.inspect(first._engine).get_table_names()
+    for table in set(tables) - {"alembic_version"}:
+        with first._transaction() as source, copy._transaction() as target:
+            rows = [connection.exec_driver_sql(f"SELECT * FROM {table}").all() for connection in (source, target)]  # noqa: S608 - of our own
+        assert rows[0] == rows[1]
+    assert copy.begin(request, since=request.at, most=1) == request
+    first.close()
+    copy.close()
 
 
 def test_nobody_else_may_read_the_file(tmp_path: Path):

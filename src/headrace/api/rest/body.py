@@ -6,7 +6,6 @@ compressed one gets around them.
 
 import asyncio
 import re
-import zlib
 from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel
@@ -14,6 +13,7 @@ from starlette.requests import Request
 
 from headrace.api.rest.disconnect import ClientLeft
 from headrace.api.validation import parse_json, validate
+from headrace.codings import CODINGS, Coding, ContentCorrupt, ContentOverlong, decompress, find_coding
 from headrace.errors import RequestMalformed, RequestTimeout, RequestTooLarge, RequestUnsupported
 from headrace.settings import ServerSettings
 
@@ -22,7 +22,6 @@ Body = TypeVar("Body", bound=BaseModel)
 BODY_KEY: Final = "body"
 """Under which the server leaves a body in the state of a request, if all of it came along with the head."""
 
-_GZIP: Final = 16 + zlib.MAX_WBITS
 # What a page from elsewhere may send without asking first (https://fetch.spec.whatwg.org/#cors-safelisted-request-header).
 _FORMS: Final = {"application/x-www-form-urlencoded", "multipart/form-data", "text/plain"}
 _MEDIA_TYPE: Final = re.compile(r"[\w.+-]{1,40}/[\w.+-]{1,40}(; ?[\w-]{1,20}=[\w-]{1,20})?", re.ASCII)
@@ -83,15 +82,11 @@ async def read_bytes(request: Request, settings: ServerSettings) -> bytes:
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length[:20]) > limit:
         raise _too_large(limit)
-    encoding = ",".join(request.headers.getlist("content-encoding")).strip().lower()
-    if encoding not in {"", "identity", "gzip"}:
-        raise RequestUnsupported(
-            f"the content encoding is {encoding[:80]!r}; send plain JSON or gzip", field="content-encoding"
-        )
+    coding = _read_coding(request)
     data: bytes | None = request.scope["state"].get(BODY_KEY)
     if data is None:
         data = await _receive(request, settings)
-    return _decompress(data, limit) if encoding == "gzip" else data
+    return data if coding is None else _decompress(data, coding, limit)
 
 
 async def _receive(request: Request, settings: ServerSettings) -> bytes:
@@ -117,17 +112,30 @@ async def _collect(request: Request, limit: int) -> bytes:
             return bytes(data)
 
 
-def _decompress(data: bytes, limit: int) -> bytes:
-    stream = zlib.decompressobj(_GZIP)
+def _read_coding(request: Request) -> Coding | None:
+    """Return what a body is compressed with, once; nothing if it is not."""
+    shown = ",".join(request.headers.getlist("content-encoding")).strip().lower()
+    if shown in {"", "identity"}:
+        return None
+    coding = find_coding(shown)
+    if coding is None:
+        raise RequestUnsupported(
+            f"the content encoding is {shown[:80]!r}; send plain JSON, or one of {', '.join(CODINGS)}",
+            field="content-encoding",
+        )
+    return coding
+
+
+def _decompress(data: bytes, coding: Coding, limit: int) -> bytes:
     try:
-        plain = stream.decompress(data, limit + 1)
-    except zlib.error as error:
-        raise RequestMalformed("the body is no valid gzip; send it again or send plain JSON") from error
-    if len(plain) > limit:
-        raise _too_large(limit)
-    if not stream.eof or stream.unused_data:
-        raise RequestMalformed("the body is cut off or holds more than one gzip stream; send exactly one")
-    return plain
+        return decompress(data, coding, limit)
+    except ContentCorrupt as error:
+        raise RequestMalformed(
+            f"the body is not exactly one whole {coding} stream, without a dictionary and with a window of at most"
+            " 8 MiB; send one, or plain JSON"
+        ) from error
+    except ContentOverlong as error:
+        raise _too_large(limit) from error
 
 
 def _too_large(limit: int) -> RequestTooLarge:

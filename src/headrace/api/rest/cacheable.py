@@ -1,7 +1,8 @@
 """Answers that others may keep: one short text, asked for by GET, with an ETag.
 
 A browser or a CDN keeps what comes of a GET and not what comes of a POST. So the answer says nothing that is another
-thing the next time (no timings, no counts of what was remembered), and its ETag is a digest of its bytes.
+thing the next time (no timings, no counts of what was remembered), and its ETag is a digest of its bytes, with the name
+of what they are compressed with.
 """
 
 import hashlib
@@ -21,6 +22,7 @@ from headrace.api.responses import (
     Kept,
     RegressResult,
 )
+from headrace.api.rest.compression import choose_coding
 from headrace.api.rest.context import context_of, identify
 from headrace.api.rest.inference import ask, circumstances
 from headrace.api.rest.openapi import PROBLEMS
@@ -45,8 +47,8 @@ router: Final = APIRouter(
 
 _LONGEST: Final = 2048  # characters: what proxies and browsers let stand in an address, percent-encoded, is 8,192 bytes
 _DIGEST: Final = 32  # hex digits, 128 bits
-# What decides between two answers to one address. Accept-Encoding is a proxy's to add, if it compresses.
-_VARY: Final = "authorization, x-api-key"
+# What decides between two answers to one address.
+_VARY: Final = "authorization, x-api-key, accept-encoding"
 _SHAPES: Final[Mapping[TaskName, type[BaseModel]]] = {
     "classify": Kept[ClassifyResult],
     "embed": Kept[EmbedResult],
@@ -147,7 +149,9 @@ def _read(request: Request) -> tuple[str, str | None]:
 
 def _keep(request: Request, response: Response, settings: CacheSettings) -> Response:
     """Let an answer be kept, or say that it is there already."""
-    tag = f'"{hashlib.sha256(response.body).hexdigest()[:_DIGEST]}"'
+    digest = hashlib.sha256(response.body).hexdigest()[:_DIGEST]
+    coding = choose_coding(request.scope, response)
+    tag = f'"{digest}"' if coding is None else f'"{digest}-{coding}"'
     by_whom = "public" if settings.shared else "private"
     headers = {"etag": tag, "cache-control": f"{by_whom}, max-age={settings.max_age_s}", "vary": _VARY}
     shown = ",".join(request.headers.getlist("if-none-match"))

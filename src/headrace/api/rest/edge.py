@@ -23,6 +23,7 @@ from headrace.api.allowance import KEY as ALLOWANCE
 from headrace.api.allowance import allowance_headers
 from headrace.api.context import Context
 from headrace.api.request_ids import choose_request_id
+from headrace.api.rest.compression import pack
 from headrace.api.rest.disconnect import ClientLeft
 from headrace.api.rest.headers import headers_of
 from headrace.api.rest.problems import PROBLEM
@@ -143,6 +144,7 @@ class _Exchange:
     async def answer(self, response: Response) -> None:
         """Send a whole response, unless one has begun."""
         if self._answered is None:
+            await pack(self._scope, response)
             await response(self._scope, _nothing, self.send)
 
     def finish(self) -> None:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from headrace.api.responses import Changes, KeyShown, KeysShown, NewKeyShown
 from headrace.api.rest.body import read_model
 from headrace.api.rest.context import caller_of, context_of, identify
+from headrace.api.rest.idempotent import PARAMETER, Outcome, answer_once
 from headrace.api.rest.openapi import PROBLEMS, json_body
 from headrace.api.rest.paging import LIMIT, cursor, read_page
 from headrace.api.rest.reply import json_response
@@ -19,6 +20,7 @@ from headrace.api.schemas import KeyChoice, RotationChoice
 from headrace.errors import RequestInvalid
 from headrace.keyring import NewKey, Wanted
 from headrace.records.base import spell_change, spell_key
+from headrace.types import Scope
 
 router: Final = APIRouter(
     prefix="/api/v1",
@@ -47,7 +49,13 @@ async def list_keys(request: Request) -> Response:
     )
 
 
-@router.post("/keys", summary="Make a key", status_code=201, responses=_MADE, openapi_extra=json_body(KeyChoice))
+@router.post(
+    "/keys",
+    summary="Make a key",
+    status_code=201,
+    responses=_MADE,
+    openapi_extra={**json_body(KeyChoice), "parameters": [PARAMETER]},
+)
 async def create_key(request: Request) -> Response:
     """Make a key. It is shown in this answer and never again."""
     context = context_of(request)
@@ -59,7 +67,11 @@ async def create_key(request: Request) -> Response:
         tenant=asked.tenant,
         lasts_s=asked.lasts_s,
     )
-    return _show_new(await context.keyring.create(caller_of(request), wanted))
+
+    async def create() -> Outcome:
+        return _show_new(await context.keyring.create(caller_of(request), wanted))
+
+    return await answer_once(request, Scope.KEYS, asked, create)
 
 
 @router.get("/keys/{key_id}", summary="Show a key", responses=_SHOWN)
@@ -73,13 +85,17 @@ async def show_key(request: Request, key_id: str) -> Response:
     summary="Rotate a key",
     status_code=201,
     responses=_MADE,
-    openapi_extra=json_body(RotationChoice),
+    openapi_extra={**json_body(RotationChoice), "parameters": [PARAMETER]},
 )
 async def rotate_key(request: Request, key_id: str) -> Response:
     """Make a key that may do the same, and end this one; at once or when others had the time to take the new one."""
     context = context_of(request)
     asked = await read_model(request, RotationChoice, context.settings.server)
-    return _show_new(await context.keyring.rotate(caller_of(request), key_id, asked.grace_s))
+
+    async def rotate() -> Outcome:
+        return _show_new(await context.keyring.rotate(caller_of(request), key_id, asked.grace_s))
+
+    return await answer_once(request, Scope.KEYS, asked, rotate)
 
 
 @router.delete("/keys/{key_id}", summary="Revoke a key", responses=_SHOWN)
@@ -106,9 +122,10 @@ def _read_number(shown: str) -> int:
     return int(shown[:18])
 
 
-def _show_new(made: NewKey) -> Response:
-    response = json_response({**spell_key(made.key), "key": made.text})
-    response.status_code = HTTPStatus.CREATED
-    response.headers["location"] = f"{router.prefix}/keys/{made.key.id}"
-    response.headers["cache-control"] = "no-store"
-    return response
+def _show_new(made: NewKey) -> Outcome:
+    return Outcome(
+        content={**spell_key(made.key), "key": made.text},
+        status=HTTPStatus.CREATED,
+        headers={"location": f"{router.prefix}/keys/{made.key.id}", "cache-control": "no-store"},
+        shown_once="key",
+    )

@@ -1,19 +1,18 @@
 """What an answer is written as: JSON, or the bare numbers of embeddings for whoever asks for them."""
 
 import functools
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final, cast
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from headrace.api.rest.weights import read_weights
 from headrace.errors import AnswerUnacceptable
 from headrace.types import Answer, Embedding
 
 JSON: Final = "application/json"
 FLOATS: Final = "application/octet-stream"
-_QUALITY: Final = re.compile(r"(?:^|;)\s*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)\s*(?:;|$)")
 
 _DESCRIPTIONS: Final = {
     "x-model": "Name of the model.",
@@ -48,7 +47,7 @@ def choose_media(request: Request, offered: tuple[str, ...]) -> str:
 
 @functools.lru_cache(maxsize=64)  # a client sends the same each time
 def _choose(accept: str, offered: tuple[str, ...]) -> str:
-    wanted = dict(_read(accept))
+    wanted = read_weights(accept)
     best = max(offered, key=lambda media: _weigh(wanted, media))
     if wanted.get(FLOATS) and not _weigh(wanted, best):
         raise AnswerUnacceptable(
@@ -61,14 +60,6 @@ def _weigh(wanted: Mapping[str, float], media: str) -> float:
     """Return how much a media type is wanted, as what matches it most closely says."""
     names = (media, f"{media.partition('/')[0]}/*", "*/*")
     return next((wanted[name] for name in names if name in wanted), 0.0)
-
-
-def _read(accept: str) -> Iterator[tuple[str, float]]:
-    """Yield the media types that a header names, and how much each is wanted (RFC 9110, 12.5.1)."""
-    for part in accept.lower().split(","):
-        name, _, parameters = part.partition(";")
-        quality = _QUALITY.search(parameters)
-        yield name.strip(), float(quality[1]) if quality else 1.0
 
 
 def write_floats(answer: Answer) -> Response:

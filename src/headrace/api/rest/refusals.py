@@ -34,6 +34,10 @@ STATUS: Final[Mapping[type[HeadraceError], int]] = {
     errors.KeyUnknown: 404,
     errors.KeyEnded: 409,
     errors.RecordsUnusable: 503,
+    errors.IdempotencyRunning: 409,
+    errors.IdempotencyLost: 409,
+    errors.IdempotencyReused: 422,
+    errors.IdempotencyFull: 429,
     errors.LimitExceeded: 429,
     errors.QueueFull: 429,  # a client can fill the queue, and what a client can cause is no 5xx
     errors.ReadersFull: 429,

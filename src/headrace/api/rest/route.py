@@ -15,6 +15,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Match
 from starlette.types import Receive, Scope, Send
 
+from headrace.api.rest.compression import pack
 from headrace.api.rest.headers import HeadedRequest
 from headrace.api.rest.problems import PROBLEM
 from headrace.api.rest.refusals import ErrorShape
@@ -55,6 +56,7 @@ class DirectRoute(APIRoute):
         """Answer a request whose path is this route's."""
         if scope["method"] in (self.methods or ()):
             response = await self._call(HeadedRequest(scope, receive, send))
+            await pack(scope, response)
             await response(scope, receive, send)
         else:
             await super().handle(scope, receive, send)  # refuses it

@@ -10,11 +10,13 @@ from starlette.responses import Response
 from headrace.api.responses import RolesResponse
 from headrace.api.rest.body import read_model
 from headrace.api.rest.context import caller_of, context_of, identify
+from headrace.api.rest.idempotent import PARAMETER, Outcome, answer_once
 from headrace.api.rest.openapi import PROBLEMS, json_body
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.route import DirectRoute
 from headrace.api.schemas import CandidateChoice, VersionChoice
 from headrace.models.roles import Candidate, Roles
+from headrace.types import Scope
 
 router: Final = APIRouter(
     prefix="/api/v1/models/{name}",
@@ -26,6 +28,7 @@ router: Final = APIRouter(
 SHAPES: Final[tuple[type[BaseModel], ...]] = (VersionChoice, CandidateChoice)
 """What its routes refer to in the OpenAPI document."""
 
+_ONCE: Final[dict[str, Any]] = {"parameters": [PARAMETER]}
 _ANSWER: Final[dict[int | str, dict[str, Any]]] = {200: {"model": RolesResponse}}
 
 
@@ -35,18 +38,28 @@ async def show_roles(request: Request, name: str) -> Response:
     return _respond(name, await context_of(request).service.roles(caller_of(request), name))
 
 
-@router.post("/promote", summary="Promote a version", responses=_ANSWER, openapi_extra=json_body(VersionChoice))
+@router.post(
+    "/promote", summary="Promote a version", responses=_ANSWER, openapi_extra={**json_body(VersionChoice), **_ONCE}
+)
 async def promote(request: Request, name: str) -> Response:
     """Let another version answer. It is loaded and compared with its original first; no request fails meanwhile."""
     context = context_of(request)
     asked = await read_model(request, VersionChoice, context.settings.server)
-    return _respond(name, await context.service.promote(caller_of(request), name, asked.revision))
+
+    async def change() -> Outcome:
+        return _show(name, await context.service.promote(caller_of(request), name, asked.revision))
+
+    return await answer_once(request, Scope.MODELS_WRITE, asked, change)
 
 
-@router.post("/rollback", summary="Roll back", responses=_ANSWER)
+@router.post("/rollback", summary="Roll back", responses=_ANSWER, openapi_extra=_ONCE)
 async def roll_back(request: Request, name: str) -> Response:
     """Let the version answer again that did before."""
-    return _respond(name, await context_of(request).service.roll_back(caller_of(request), name))
+
+    async def change() -> Outcome:
+        return _show(name, await context_of(request).service.roll_back(caller_of(request), name))
+
+    return await answer_once(request, Scope.MODELS_WRITE, None, change)
 
 
 @router.put("/candidate", summary="Try out a version", responses=_ANSWER, openapi_extra=json_body(CandidateChoice))
@@ -64,5 +77,9 @@ async def retire(request: Request, name: str) -> Response:
     return _respond(name, await context_of(request).service.try_out(caller_of(request), name, None))
 
 
+def _show(name: str, roles: Roles) -> Outcome:
+    return Outcome(content={"model": name, **roles.model_dump(mode="json")})
+
+
 def _respond(name: str, roles: Roles) -> Response:
-    return json_response({"model": name, **roles.model_dump(mode="json")})
+    return json_response(_show(name, roles).content)

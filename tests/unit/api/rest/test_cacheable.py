@@ -4,6 +4,7 @@ import httpx
 import pytest
 from tests.support.services import ServiceUnderTest, service_under_test
 
+from headrace.api.rest import compression
 from headrace.api.rest.app import build_app
 from headrace.settings import Settings
 
@@ -36,7 +37,7 @@ async def test_one_text_is_answered_as_by_post(client: httpx.AsyncClient):
         "result": posted["results"][0],
     }
     assert kept.headers["cache-control"] == "private, max-age=300"
-    assert kept.headers["vary"] == "authorization, x-api-key"
+    assert kept.headers["vary"] == "authorization, x-api-key, accept-encoding"
 
 
 async def test_the_same_answer_has_the_same_tag_and_is_not_sent_again(client: httpx.AsyncClient):
@@ -50,6 +51,26 @@ async def test_the_same_answer_has_the_same_tag_and_is_not_sent_again(client: ht
         assert again.headers["cache-control"] == first.headers["cache-control"]
     for shown in ('"other"', tag.strip('"'), "", tag + "x"):
         assert (await client.get("/api/v1/embed?text=a", headers={"if-none-match": shown})).status_code == 200
+
+
+async def test_what_is_compressed_has_a_tag_of_its_own(client: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(compression, "_LEAST_BYTES", 1)
+    tags = {}
+    for coding in ("identity", "gzip", "zstd"):
+        reply = await client.get("/api/v1/embed?text=a", headers={"accept-encoding": coding})
+        assert reply.headers.get("content-encoding", "identity") == coding
+        assert reply.headers["vary"] == "authorization, x-api-key, accept-encoding"
+        tags[coding] = reply.headers["etag"]
+    assert tags["gzip"] == tags["identity"][:-1] + '-gzip"'
+    assert tags["zstd"] == tags["identity"][:-1] + '-zstd"'
+    for coding, tag in tags.items():
+        asked = {"accept-encoding": coding, "if-none-match": tag}
+        again = await client.get("/api/v1/embed?text=a", headers=asked)
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        assert again.headers["vary"] == "authorization, x-api-key, accept-encoding"
+        assert "content-encoding" not in again.headers
+        asked["if-none-match"] = ", ".join(other for other in tags.values() if other != tag)
+        assert (await client.get("/api/v1/embed?text=a", headers=asked)).status_code == 200
 
 
 async def test_a_cdn_may_keep_it_if_the_settings_say_so(it: ServiceUnderTest):
