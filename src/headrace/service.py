@@ -125,8 +125,9 @@ class Service:
         work = self._prepare(request, model, seen)  # prepare
         keys = _keys(work)
         seen.enter("lookup")
+        mark = self._results.mark
         known = await self._results.recall(keys, work.task)  # look up what is remembered
-        fresh, runs = await self._compute(work, keys, known)  # run, finish and store
+        fresh, runs = await self._compute(work, keys, known, mark)  # run, finish and store
         seen.enter("finish")
         found = {**known, **fresh}
         results = [found[each] for each in keys]
@@ -288,7 +289,7 @@ class Service:
         return _Work(request, model, traits, task, options, texts, seen)
 
     async def _compute(
-        self, work: _Work, keys: list[bytes], known: Mapping[bytes, Result]
+        self, work: _Work, keys: list[bytes], known: Mapping[bytes, Result], mark: int
     ) -> tuple[dict[bytes, Result], list[Timings]]:
         """Run the texts that are not remembered, each different one once, also if other requests want it meanwhile.
 
@@ -303,10 +304,13 @@ class Service:
         runs: list[Timings] = []
 
         async def compute(led: Sequence[bytes]) -> dict[bytes, Result | HeadraceError]:
-            texts = {key: missing[key] for key in led}
+            meanwhile = self._results.since(mark, led)  # by who led while the cache was asked
+            texts = {key: missing[key] for key in led if key not in meanwhile}
+            if not texts:
+                return {**meanwhile}
             outcomes, timings = await self._run_texts(work, texts)
             runs.append(timings)
-            return outcomes
+            return {**meanwhile, **outcomes}
 
         outcomes = await self._flight.run(missing, compute, work.request.deadline)
         values = {}

@@ -2,10 +2,12 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -102,6 +104,26 @@ def test_two_replicas_admit_no_more_than_the_limit_and_say_what_is_left(start: S
     assert [reply.status for reply in replies] == [200] * 20 + [429] * 10
     left = [reply.headers["ratelimit"].split(";")[1] for reply in replies]
     assert left == [f"r={number}" for number in range(19, -1, -1)] + ["r=0"] * 10
+
+
+def texts_computed(server: RunningServer) -> float:
+    told = server.request("GET", "/metrics").body.decode()
+    found = re.search(r'^headrace_batch_texts_sum\{model="tiny"\} (.+)$', told, re.MULTILINE)
+    return float(found[1]) if found else 0.0
+
+
+@pytest.mark.connected
+def test_a_thousand_who_ask_the_same_at_once_have_it_computed_once_at_each_replica(start: Start, redis: RedisServer):
+    replicas = start(2, HEADRACE_REDIS__URL=redis.url)
+    assert [each.embed({"inputs": [f"w{port}"]}).status for port, each in enumerate(replicas)] == [200, 200]
+    before = [texts_computed(each) for each in replicas]  # those of the probes, which were counted by now
+    with ThreadPoolExecutor(100) as threads:
+        asked = [replicas[number % 2] for number in range(1000)]
+        replies = list(threads.map(lambda server: server.embed({"inputs": ["w1 w2 w3"]}), asked))
+    assert [reply.status for reply in replies] == [200] * 1000
+    assert len({json.dumps(reply.json()["results"]) for reply in replies}) == 1
+    computed = [texts_computed(each) - earlier for each, earlier in zip(replicas, before, strict=True)]
+    assert 1 <= sum(computed) <= 2
 
 
 @pytest.mark.connected

@@ -1,7 +1,7 @@
 """Texts that several requests want at the same time."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 import numpy as np
 import pytest
@@ -127,3 +127,29 @@ async def test_two_requests_that_wait_for_each_other_are_both_answered(it: Servi
     answers = await asyncio.gather(*tasks)
     assert [len(answer.results) for answer in answers] == [3, 4]
     assert len(it.service._flight) == 0
+
+
+class FarCache(MemoryCache):
+    """Remembers nothing, and takes its time to say so."""
+
+    def __init__(self) -> None:
+        super().__init__(0)
+        self.says = asyncio.Event()
+
+    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        await self.says.wait()
+        return await super().get_many(keys)
+
+
+async def test_a_text_that_was_computed_while_a_cache_was_asked_is_not_computed_again(it: ServiceUnderTest):
+    far = FarCache()
+    it.service._results = Results(far)
+    far.says.set()
+    first = await begin(it, ask("a", "b"))  # has been told that nothing is there, and waits for the engine
+    far.says.clear()
+    second = await begin(it, ask("b", "c"))
+    it.backend.gate.set()
+    await first
+    far.says.set()
+    assert (await second).cached == 0
+    assert computed(it) == 3

@@ -12,6 +12,7 @@ from headrace.cache.base import Cache, seal, unseal
 from headrace.types import Result
 
 _MOST_READ: Final = 1024
+_MOST_NEW: Final = 256
 _MOST_BYTES: Final = 8192  # of one: 8 MiB of all, and an embedding of 1,024 numbers has half of it
 
 
@@ -41,6 +42,24 @@ class Results:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._read: OrderedDict[bytes, tuple[bytes, Result]] = OrderedDict()  # the least recently used first
+        self._new: OrderedDict[bytes, tuple[int, Result]] = (
+            OrderedDict()
+        )  # the last that were remembered, the oldest first
+        self._count = 0
+
+    @property
+    def mark(self) -> int:
+        """How many were remembered so far: what comes later is found by ``since``."""
+        return self._count
+
+    def since(self, mark: int, keys: Sequence[bytes]) -> dict[bytes, Result]:
+        """Return what was remembered after a mark, so far as it is among the last.
+
+        Who asked a cache far away and was told of nothing looks here before it computes: that may have been done while
+        the answer was on its way.
+        """
+        found = {key: self._new[key] for key in keys if key in self._new}
+        return {key: result for key, (number, result) in found.items() if number > mark}
 
     async def recall(self, keys: Sequence[bytes], codec: Codec) -> dict[bytes, Result]:
         """Return what is remembered of some keys; the same object for what comes again soon."""
@@ -53,6 +72,12 @@ class Results:
 
     async def remember(self, results: Mapping[bytes, Result], codec: Codec) -> None:
         """Remember results."""
+        for key, result in results.items():
+            self._count += 1
+            self._new[key] = self._count, result
+            self._new.move_to_end(key)
+        while len(self._new) > _MOST_NEW:
+            self._new.popitem(last=False)
         await self._cache.put_many({key: seal(key, codec.pack(result)) for key, result in results.items()})
 
     def _decode(self, key: bytes, entry: bytes, codec: Codec) -> Result | None:

@@ -86,3 +86,15 @@ async def test_few_are_kept_and_none_that_is_large():
     for _ in range(2):
         await results.recall([key(9999)], large)
     assert large.read == 2
+
+
+async def test_what_was_remembered_after_a_mark_is_found_by_it():
+    results, codec = Results(MemoryCache(0)), Codec()
+    await results.remember({key(1): number(1.0)}, codec)
+    mark = results.mark
+    assert results.since(mark, [key(1)]) == {}
+    await results.remember({key(2): number(2.0)}, codec)
+    assert results.since(mark, [key(1), key(2), key(3)]) == {key(2): number(2.0)}
+    assert results.since(results.mark, [key(1), key(2)]) == {}
+    await results.remember({key(each): number(each) for each in range(10, 300)}, codec)
+    assert len(results._new) == 256
