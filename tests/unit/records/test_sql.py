@@ -88,7 +88,7 @@ def test_a_driver_that_is_not_installed_is_named():
 
 def test_a_scope_of_a_newer_version_says_nothing(tmp_path: Path):
     records = SqlRecords(tmp_path / "r")
-    with records._transaction() as connection:
+    with records._database.transaction() as connection:
         connection.exec_driver_sql(
             "INSERT INTO keys (id, name, digest, tenant, scopes, created_at)"
             " VALUES ('k', 'n', x'00', '', 'infer fly', 0)"
