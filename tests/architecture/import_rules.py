@@ -20,6 +20,8 @@ _ZERO: Final = (
     "version",
 )
 _PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base", "observe.watched", "records.base")
+# Who changes who may call: what may be given, and where it is kept and noted.
+_KEEPING: Final = ("auth.base", "auth.giving", "records.accounts", "records.base", "records.journal")
 _FOLLOWED: Final = ("events.base", "events.kinds")
 
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
@@ -38,7 +40,18 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "engine": (*_ZERO, "engine", "models", "observe.base"),
     # An adapter knows its port, never another adapter.
     # A token is checked with what its issuer publishes; who is on this machine is asked in two places.
-    "auth": (*_ZERO, "auth.base", "auth.issuer", "auth.loopback", "records.base"),
+    "auth": (
+        *_ZERO,
+        "auth.base",
+        "auth.gate",
+        "auth.issuer",
+        "auth.jwts",
+        "auth.loopback",
+        "auth.signing",
+        "auth.standing",
+        "records.accounts",
+        "records.base",
+    ),
     "limits": (*_ZERO, "limits.base", "limits.rate", "redis"),
     "cache": (*_ZERO, "cache.base", "redis"),
     # Events are made of facts; what keeps them for readers is the same wherever they come from.
@@ -48,7 +61,10 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "observe": (*_ZERO, "observe.base", "observe.traces"),
     "records": (*_ZERO, "records"),
     "readers": (*_ZERO, *_FOLLOWED, "auth.base", "observe.base"),
-    "keyring": (*_ZERO, "auth.base", "records.base", "records.journal"),
+    "keyring": (*_ZERO, *_KEEPING),
+    "users": (*_ZERO, *_KEEPING),
+    # A token is for a key or a user: it looks at what is shown as guards do, and counts what was wrong.
+    "tokens": (*_ZERO, *_KEEPING, "auth.gate", "auth.guesses", "auth.keys", "auth.standing"),
     "shadow": (*_ZERO, "tasks", "engine", "observe.base"),
     "rollout": (*_ZERO, "models", "engine", "shadow", "observe.base", "records.journal"),
     "service": (*_ZERO, "tasks", "models", "engine", "rollout", "shadow", *_PORTS, "cache.flight"),
@@ -57,15 +73,19 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "api",
         "service",
         "keyring",
+        "users",
+        "tokens",
         "readers",
         *_FOLLOWED,
         "tasks",
         "models.manifest",
         "models.roles",
         "auth.base",
+        "auth.giving",
         "observe.base",
         "observe.counts",
         "observe.traces",
+        "records.accounts",
         "records.base",
     ),
     "adapters": (
@@ -81,6 +101,8 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "redis",
         "records",
         "keyring",
+        "users",
+        "tokens",
     ),
     "app": (
         *_ZERO,
@@ -116,7 +138,11 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "observe.logs",
         "adapters",
         "auth.keys",
+        "auth.signing",
+        "auth.standing",
         "keyring",
+        "users",
+        "records.accounts",
         "records.base",
         "records.sql",
         "training.watching",
@@ -152,10 +178,11 @@ _LAZY: Final = {
 }
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {
-    "alembic": ("headrace/records/sql.py", "headrace/records/migrations/*"),
+    "alembic": ("headrace/records/database.py", "headrace/records/migrations/*"),
+    "argon2": ("headrace/auth/passwords.py",),
     "boto3": ("headrace/models/remote/s3.py",),
     "botocore": ("headrace/models/remote/s3.py", "headrace/models/remote/refusals.py"),
-    "cryptography": ("headrace/auth/issuer.py",),
+    "cryptography": ("headrace/auth/jwts.py", "headrace/auth/signing.py"),
     "fastapi": ("headrace/api/rest/*",),
     "google": ("headrace/api/grpc/*", "headrace/client/grpc.py"),
     "grpc": ("headrace/api/grpc/*", "headrace/client/grpc.py"),
@@ -163,7 +190,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "grpc_reflection": ("headrace/api/grpc/reflection.py",),
     "httpx2": ("headrace/client/rest.py",),
     "huggingface_hub": ("headrace/models/sources/hub.py",),
-    "jwt": ("headrace/auth/issuer.py", "headrace/auth/tokens.py"),
+    "jwt": ("headrace/auth/jwts.py", "headrace/auth/signing.py"),
     "matplotlib": ("headrace/training/charts.py",),
     "numpy": (
         "headrace/types.py",
@@ -198,8 +225,10 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "rich": ("headrace/cli/*",),
     "safetensors": ("headrace/training/checkpoint.py",),
     "sqlalchemy": (
+        "headrace/records/database.py",
         "headrace/records/rows.py",
         "headrace/records/sql.py",
+        "headrace/records/sql_accounts.py",
         "headrace/records/tables.py",
         "headrace/records/migrations/*",
     ),
@@ -212,6 +241,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/models/sources/*",
         "headrace/models/remote/*",
         "headrace/auth/issuer.py",
+        "headrace/auth/signing.py",
         "headrace/events/redis.py",
         "headrace/keyring.py",
         "headrace/redis.py",
@@ -239,6 +269,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
 """Where each library may be imported; it can be replaced by changing these files only."""
 
 COMES_WITH: Final = {
+    "argon2": "argon2_cffi",
     "botocore": "boto3",
     "cryptography": "pyjwt",
     "google": "protobuf",

@@ -9,7 +9,7 @@ import pytest
 from tests.contracts.records import NOW, RecordsContract, change
 
 from headrace.errors import RecordsUnusable
-from headrace.records.accounts import LONGEST_TOKEN, AllRecords, Login, Turned, User
+from headrace.records.accounts import LONGEST_TOKEN, AllRecords, Login, User
 from headrace.types import Scope
 
 ROOT, FIRST, SECOND, THIRD = (bytes([number]) * 32 for number in range(4))
@@ -56,7 +56,7 @@ class AccountsContract(RecordsContract):
 
     def test_at_first_there_is_nobody(self, records: AllRecords) -> None:
         assert (records.list_users(), records.list_revoked()) == ([], frozenset())
-        assert records.turn_login(ROOT, FIRST, SECOND, NOW) is None
+        assert records.find_login(ROOT, NOW) is None
 
     def test_a_user_comes_back_as_they_were(self, records: AllRecords) -> None:
         made = [user(2, tenant="acme", models=frozenset({"a", "b.c-d"})), user(1)]
@@ -87,23 +87,26 @@ class AccountsContract(RecordsContract):
         marks.append(records.mark())
         assert len(set(marks)) == 3
         assert records.open_login(login(), user(), 9)
-        records.turn_login(ROOT, FIRST, SECOND, NOW)
+        assert records.turn_login("l1", FIRST, SECOND)
         assert records.mark() == marks[-1]
 
     def test_a_refresh_token_is_good_once(self, with_login: AllRecords) -> None:
-        assert with_login.turn_login(ROOT, FIRST, SECOND, NOW) == Turned(login(), was_good=True)
-        assert with_login.turn_login(ROOT, FIRST, THIRD, NOW) == Turned(login(digest=SECOND), was_good=False)
-        assert with_login.turn_login(ROOT, SECOND, THIRD, NOW) == Turned(login(digest=SECOND), was_good=True)
+        assert with_login.turn_login("l1", FIRST, SECOND)
+        assert not with_login.turn_login("l1", FIRST, THIRD)
+        assert with_login.find_login(ROOT, NOW) == login(digest=SECOND)
+        assert with_login.turn_login("l1", SECOND, THIRD)
+        assert not with_login.turn_login("l2", THIRD, FIRST)
 
     def test_a_login_ends(self, with_login: AllRecords) -> None:
-        assert with_login.turn_login(ROOT, FIRST, SECOND, login().ends_at) is None
-        assert with_login.turn_login(ROOT, FIRST, SECOND, NOW) is not None
+        assert with_login.find_login(ROOT, login().ends_at) is None
+        assert with_login.find_login(ROOT, NOW) == login()
+        assert with_login.find_login(FIRST, NOW) is None
 
     def test_what_is_revoked_is_remembered_as_long_as_its_tokens_may_last(self, with_login: AllRecords) -> None:
         with_login.revoke(change("token.revoked"), ["t1"])
         with_login.revoke(change("token.revoked"), ["t1", "l1"])
         assert with_login.list_revoked() == {"t1", "l1"}
-        assert with_login.turn_login(ROOT, FIRST, SECOND, NOW) is None
+        assert with_login.find_login(ROOT, NOW) is None
         later = dataclasses.replace(change(), at=NOW + LONGEST_TOKEN)
         with_login.revoke(later, ["t2"])
         assert with_login.list_revoked() == {"t2"}
@@ -116,8 +119,8 @@ class AccountsContract(RecordsContract):
         assert with_login.open_login(login(2, user_id="u2"), user(2), 9)
         with_login.write_users(change("user.password"), **changed)  # type: ignore[arg-type]
         assert with_login.list_revoked() == {"l1"}
-        assert with_login.turn_login(ROOT, FIRST, SECOND, NOW) is None
-        assert with_login.turn_login(login(2).root, FIRST, SECOND, NOW) is not None
+        assert with_login.find_login(ROOT, NOW) is None
+        assert with_login.find_login(login(2).root, NOW) is not None
 
     def test_who_is_no_more_as_they_were_known_is_not_logged_in(self, with_login: AllRecords) -> None:
         with_login.write_users(change("user.password"), verifiers={"u1": "other"})
@@ -129,25 +132,24 @@ class AccountsContract(RecordsContract):
     def test_of_many_logins_the_latest_are_kept(self, with_login: AllRecords) -> None:
         for number in (2, 3, 4):
             assert with_login.open_login(login(number), user(), 2)
-        known = [with_login.turn_login(login(number).root, FIRST, FIRST, NOW) for number in (1, 2, 3, 4)]
+        known = [with_login.find_login(login(number).root, NOW) for number in (1, 2, 3, 4)]
         assert [each is not None for each in known] == [False, False, True, True]
 
     def test_of_several_who_show_one_refresh_token_one_gets_the_next(
         self, with_login: AllRecords, reopen: Callable[[], AllRecords]
     ) -> None:
         replicas = [reopen(), reopen()]
-        outcomes: list[Turned | None] = []
+        outcomes: list[bool] = []
 
         def turn(number: int) -> None:
-            outcomes.append(replicas[number % 2].turn_login(ROOT, FIRST, bytes([50 + number]) * 32, NOW))
+            outcomes.append(replicas[number % 2].turn_login("l1", FIRST, bytes([50 + number]) * 32))
 
         threads = [threading.Thread(target=turn, args=(number,)) for number in range(8)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert len(outcomes) == 8
-        assert sum(turned is not None and turned.was_good for turned in outcomes) == 1
+        assert sorted(outcomes) == [False] * 7 + [True]
 
     def test_a_replica_sees_who_was_removed_elsewhere(
         self, with_login: AllRecords, reopen: Callable[[], AllRecords]
@@ -156,4 +158,4 @@ class AccountsContract(RecordsContract):
         mark = there.mark()
         with_login.write_users(change("user.removed"), removed=["u1"])
         assert there.mark() != mark
-        assert (there.list_users(), there.list_revoked()) == ([], {"l1"})
+        assert (there.list_users(), there.list_revoked()) == ([], frozenset({"l1"}))

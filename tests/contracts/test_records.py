@@ -3,7 +3,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from tests.contracts.accounts import FIRST, ROOT, SECOND, THIRD, AccountsContract, login, user
+from tests.contracts.accounts import FIRST, ROOT, SECOND, AccountsContract, login, user
 from tests.contracts.records import NOW, change, key
 from tests.support.postgres import PostgresServer, postgres_server
 from tests.support.records import MemoryRecords
@@ -68,9 +68,9 @@ class TestPostgres(AccountsContract):
             assert (there.mark(), back.mark()) == (first.mark(), first.mark())
             assert there.list_users() == back.list_users() == [user()]
             assert there.list_revoked() == back.list_revoked() == {"t1"}
-            assert there.turn_login(ROOT, FIRST, SECOND, NOW) == back.turn_login(ROOT, FIRST, SECOND, NOW)
+            assert there.find_login(ROOT, NOW) == back.find_login(ROOT, NOW) == login()
             assert there.open_login(login(2), user(), 9)  # the numbers of logins go on as well
-            assert there.turn_login(ROOT, SECOND, THIRD, NOW) is not None
+            assert there.turn_login("l2", FIRST, SECOND)
             there.write(change(), added=[key(9)])  # it counts on after those that came
             assert there.list_changes(before=None, limit=1, tenant=None)[0].number == known[0].number + 1
             with pytest.raises(RecordsUnusable, match="hold something"):

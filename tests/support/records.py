@@ -6,7 +6,7 @@ from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from headrace.errors import RecordsUnusable
-from headrace.records.accounts import LONGEST_TOKEN, Login, Turned, User
+from headrace.records.accounts import LONGEST_TOKEN, Login, User
 from headrace.records.base import Change, Key
 
 
@@ -110,16 +110,20 @@ class MemoryRecords:
         self._logins[login.id] = login
         return True
 
-    def turn_login(self, root: bytes, shown: bytes, following: bytes, now: datetime) -> Turned | None:
+    def find_login(self, root: bytes, now: datetime) -> Login | None:
+        """Return the login whose refresh tokens have that in common."""
+        self._require()
+        return next((each for each in self._logins.values() if each.root == root and each.ends_at > now), None)
+
+    def turn_login(self, login_id: str, shown: bytes, following: bytes) -> bool:
         """Let the next refresh token of a login be good."""
         self._require()
         with self._turning:
-            login = next((each for each in self._logins.values() if each.root == root and each.ends_at > now), None)
-            if login is None:
-                return None
-            if login.digest == shown:
-                self._logins[login.id] = dataclasses.replace(login, digest=following)
-            return Turned(login, login.digest == shown)
+            login = self._logins.get(login_id)
+            if login is None or login.digest != shown:
+                return False
+            self._logins[login_id] = dataclasses.replace(login, digest=following)
+            return True
 
     def close(self) -> None:
         """Let go of nothing."""

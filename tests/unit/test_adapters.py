@@ -36,7 +36,7 @@ async def test_with_redis_all_replicas_count_and_remember_together(monkeypatch: 
 
 
 async def test_tokens_without_what_reads_them_are_told(monkeypatch: pytest.MonkeyPatch):
-    for name in ("headrace.auth.issuer", "headrace.auth.tokens"):
+    for name in ("headrace.auth.issuer", "headrace.auth.jwts", "headrace.auth.tokens"):
         monkeypatch.delitem(sys.modules, name, raising=False)
     monkeypatch.setitem(sys.modules, "jwt", None)
     with pytest.raises(DependencyMissing, match=r"headrace\[oidc\]"):

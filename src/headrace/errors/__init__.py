@@ -3,7 +3,10 @@
 HeadraceError
 ├── AccessError
 │   ├── CallerUnknown              caller.unknown         no credentials, or wrong ones
-│   └── AccessDenied               access.denied          known, but may not do this
+│   ├── AccessDenied               access.denied          known, but may not do this
+│   ├── GrantInvalid               grant.invalid          what was shown for a token is not good
+│   ├── GrantUnsupported           grant.unsupported      no such way to ask for a token, or none at all
+│   └── ScopeInvalid               scope.invalid          a token for more than whoever asks has
 ├── CapacityError                  asking again later helps
 │   ├── LimitExceeded              limit.exceeded         the caller used up its rate
 │   ├── QueueFull                  queue.full             more work is waiting than is worth accepting
@@ -30,10 +33,12 @@ HeadraceError
 │   ├── VersionUnfit               version.unfit          a version that was to answer, and cannot
 │   ├── StoreUnusable              store.unusable         the model store cannot be read or written
 │   └── StoreUnreachable           store.unreachable      the remote store did not answer
-├── RecordsError                   keys, and who changed what
+├── RecordsError                   keys, users, and who changed what
 │   ├── RecordsUnusable            records.unusable       they cannot be read or written
 │   ├── KeyUnknown                 key.unknown            no key has that id
-│   └── KeyEnded                   key.ended              a key that cannot be rotated any more
+│   ├── KeyEnded                   key.ended              a key that cannot be rotated any more
+│   ├── UserUnknown                user.unknown           no user has that name
+│   └── UserTaken                  user.taken             a user has that name already
 ├── RequestError                   the caller can mend it; asking again unchanged does not help
 │   ├── RequestMalformed           request.malformed      not JSON, not UTF-8, not what it says it is
 │   ├── RequestInvalid             request.invalid        JSON of the wrong shape
@@ -75,7 +80,14 @@ A message says what happened, with which value (``!r``), and what to do. It neve
 a secret, or the text of somebody else's exception: those go to the log, if anywhere.
 """
 
-from headrace.errors.access import AccessDenied, AccessError, CallerUnknown
+from headrace.errors.access import (
+    AccessDenied,
+    AccessError,
+    CallerUnknown,
+    GrantInvalid,
+    GrantUnsupported,
+    ScopeInvalid,
+)
 from headrace.errors.base import HeadraceError, error_classes, errors_by_code
 from headrace.errors.capacity import (
     CapacityError,
@@ -104,7 +116,7 @@ from headrace.errors.model import (
     StoreUnusable,
     VersionUnfit,
 )
-from headrace.errors.records import KeyEnded, KeyUnknown, RecordsError, RecordsUnusable
+from headrace.errors.records import KeyEnded, KeyUnknown, RecordsError, RecordsUnusable, UserTaken, UserUnknown
 from headrace.errors.request import (
     AnswerUnacceptable,
     HostForbidden,
@@ -155,6 +167,8 @@ __all__ = [
     "EngineFailed",
     "EngineUnavailable",
     "GateFailed",
+    "GrantInvalid",
+    "GrantUnsupported",
     "HeadraceError",
     "HostForbidden",
     "HostInvalid",
@@ -183,6 +197,7 @@ __all__ = [
     "RequestUnsupported",
     "RouteUnknown",
     "RuntimeUnfit",
+    "ScopeInvalid",
     "ServerError",
     "ServerFailed",
     "ServerUnreachable",
@@ -207,6 +222,8 @@ __all__ = [
     "TrainingError",
     "TrainingStopped",
     "TrainingUnfinished",
+    "UserTaken",
+    "UserUnknown",
     "VersionUnfit",
     "error_classes",
     "errors_by_code",

@@ -1,10 +1,10 @@
-"""Keys, and who changed what."""
+"""Keys, users, and who changed what."""
 
 from headrace.errors.base import HeadraceError
 
 
 class RecordsError(HeadraceError):
-    """Keys, and who changed what."""
+    """Keys, users, and who changed what."""
 
 
 class RecordsUnusable(RecordsError):
@@ -24,3 +24,15 @@ class KeyEnded(RecordsError):
     """A key that has ended, and cannot be rotated any more."""
 
     code = "key.ended"
+
+
+class UserUnknown(RecordsError):
+    """No user has that name."""
+
+    code = "user.unknown"
+
+
+class UserTaken(RecordsError):
+    """A user has that name already."""
+
+    code = "user.taken"

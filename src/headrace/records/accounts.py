@@ -58,19 +58,6 @@ class Login:
     ends_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
-class Turned:
-    """A login for which a refresh token was shown.
-
-    Attributes:
-        login: As it was.
-        was_good: Whether it was the token that is good; else one that had been used, and nothing was changed.
-    """
-
-    login: Login
-    was_good: bool
-
-
 class Accounts(Protocol):
     """Keeps users, logins and what was revoked. All methods wait for a disk or a network, as those of records.
 
@@ -127,20 +114,28 @@ class Accounts(Protocol):
         """
         ...
 
-    def turn_login(self, root: bytes, shown: bytes, following: bytes, now: datetime) -> Turned | None:
-        """Let the next refresh token of a login be good; of several who try it with the same one, for one alone.
+    def find_login(self, root: bytes, now: datetime) -> Login | None:
+        """Return the login whose refresh tokens have that in common, unless it ended before; raises as ``list_users``.
 
         Args:
-            root: Of the login.
+            root: SHA-256 of what they have in common.
+            now: When it must not have ended.
+        """
+        ...
+
+    def turn_login(self, login_id: str, shown: bytes, following: bytes) -> bool:
+        """Let the next refresh token of a login be good; of several who show the same one, for one alone.
+
+        Args:
+            login_id: Of the login.
             shown: Digest of the token that must be the good one.
             following: Digest of the next.
-            now: A login that ended before is none.
 
         Returns:
-            The login; nothing if there is none.
+            Whether it was the good one; else nothing was changed.
 
         Raises:
-            RecordsUnusable: It cannot be read or written; the token that was good is.
+            RecordsUnusable: It cannot be written; the token that was good is.
         """
         ...
 

@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 
-from headrace.records.accounts import AllRecords, Login, Turned, User
+from headrace.records.accounts import AllRecords, Login, User
 from headrace.records.base import Change, Key
 
 
@@ -67,9 +67,13 @@ class LateRecords:
         """Keep a login if its user is still as they were known; raises ``RecordsUnusable``."""
         return self._open().open_login(login, user, most)
 
-    def turn_login(self, root: bytes, shown: bytes, following: bytes, now: datetime) -> Turned | None:
+    def find_login(self, root: bytes, now: datetime) -> Login | None:
+        """Return the login whose refresh tokens have that in common; raises ``RecordsUnusable``."""
+        return self._open().find_login(root, now) if self._is_there() else None
+
+    def turn_login(self, login_id: str, shown: bytes, following: bytes) -> bool:
         """Let the next refresh token of a login be good; raises ``RecordsUnusable``."""
-        return self._open().turn_login(root, shown, following, now) if self._is_there() else None
+        return self._open().turn_login(login_id, shown, following)
 
     def close(self) -> None:
         """Let go of connections and files."""

@@ -70,11 +70,11 @@ class SqlRecords(SqlAccounts):
         Raises:
             RecordsUnusable: One of them cannot be read or written, or the others hold something; nothing was copied.
         """
-        with self._database.transaction() as source, other._database.transaction() as target:
+        place = other._database  # noqa: SLF001 - one of its own kind
+        with self._database.transaction() as source, place.transaction() as target:
             if target.execute(sa.select(CHANGES.c.number).limit(1)).first() is not None:
                 raise RecordsUnusable(
-                    f"the records in {other._database.shown} hold something already, and are not mixed;"
-                    " name a place with none"
+                    f"the records in {place.shown} hold something already, and are not mixed; name a place with none"
                 )
             return copy_rows(source, target)
 

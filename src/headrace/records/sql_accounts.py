@@ -1,6 +1,5 @@
 """Users, logins and what was revoked, in a database."""
 
-import hmac
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
@@ -9,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, RowMapping
 
-from headrace.records.accounts import LONGEST_TOKEN, Login, Turned, User
+from headrace.records.accounts import LONGEST_TOKEN, Login, User
 from headrace.records.base import Change
 from headrace.records.database import Database
 from headrace.records.rows import mark_change, read_powers, read_scopes, spell_change, spell_powers
@@ -81,19 +80,19 @@ class SqlAccounts:
             connection.execute(sa.insert(LOGINS), [_spell_login(login)])
             return True
 
-    def turn_login(self, root: bytes, shown: bytes, following: bytes, now: datetime) -> Turned | None:
-        """Let the next refresh token of a login be good; raises ``RecordsUnusable``."""
+    def find_login(self, root: bytes, now: datetime) -> Login | None:
+        """Return the login whose refresh tokens have that in common; raises ``RecordsUnusable``."""
         alive = sa.select(LOGINS).where(LOGINS.c.root == root, LOGINS.c.ends_at > now)
         with self._database.transaction() as connection:
-            # Who comes second waits here for the first, and then finds another digest.
-            row = connection.execute(alive.with_for_update()).mappings().first()
-            if row is None:
-                return None
-            login = _read_login(row)
-            was_good = hmac.compare_digest(login.digest, shown)
-            if was_good:
-                connection.execute(sa.update(LOGINS).where(LOGINS.c.root == root).values(digest=following))
-            return Turned(login, was_good)
+            row = connection.execute(alive).mappings().first()
+            return None if row is None else _read_login(row)
+
+    def turn_login(self, login_id: str, shown: bytes, following: bytes) -> bool:
+        """Let the next refresh token of a login be good; raises ``RecordsUnusable``."""
+        # Who comes second waits here for the first, and then finds another digest.
+        good = sa.and_(LOGINS.c.id == login_id, LOGINS.c.digest == shown)
+        with self._database.transaction() as connection:
+            return connection.execute(sa.update(LOGINS).where(good).values(digest=following)).rowcount == 1
 
 
 def _revoke(connection: Connection, change: Change, ids: Collection[str]) -> None:

@@ -16,7 +16,7 @@ def test_what_does_not_exist_is_not_opened_to_be_read():
     records = LateRecords(fail, lambda: False)
     assert (records.mark(), records.list_keys(), records.list_changes(before=None, limit=1, tenant=None)) == (0, [], [])
     assert (records.list_users(), records.list_revoked()) == ([], frozenset())
-    assert records.turn_login(b"", b"", b"", datetime.now(UTC)) is None
+    assert records.find_login(b"", datetime.now(UTC)) is None
     records.close()
 
 

@@ -45,7 +45,7 @@ const headers = () => key ? {authorization: "Bearer " + key} : {};
 async function start() {
   const response = await fetch("openapi.json", {headers: headers()});
   if (response.status === 401) {
-    key = window.prompt("API key") || "";
+    key = window.prompt("API key, or access token") || "";
     if (key) return start();
   }
   if (!response.ok) {
@@ -54,7 +54,12 @@ async function start() {
   }
   SwaggerUIBundle({
     spec: await response.json(), dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true, validatorUrl: null,
-    requestInterceptor: request => ({...request, headers: {...request.headers, ...headers()}}),
+    requestInterceptor: request => {
+      // What "Authorize" was given goes first.
+      if (!Object.keys(request.headers).some(name => name.toLowerCase() === "authorization"))
+        request.headers = {...request.headers, ...headers()};
+      return request;
+    },
   });
 }
 start();
