@@ -87,7 +87,7 @@ class SigningKeys:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._content = b""
+        self._content: bytes | None = None
         self._following: asyncio.Task[None] | None = None
         self._keys: tuple[SigningKey, ...] = ()
         self._signers: Mapping[str, Signer] = {}
