@@ -16,6 +16,7 @@ from headrace.auth.passwords import Passwords
 from headrace.auth.signing import SigningKeys, make_key_file
 from headrace.auth.standing import Standing
 from headrace.keyring import Keyring, NewKey, Wanted
+from headrace.observe.base import ResponseSent
 from headrace.records.accounts import User
 from headrace.tokens import Tokens, Tools
 from headrace.types import Scope
@@ -59,9 +60,17 @@ class Issuing:
         asked = WantedUser(name=name, password=PASSWORD, scopes=frozenset(scopes or {Scope.INFER}), **wanted)
         return await self.users.create(CALLER, asked)
 
-    async def token(self, path: str = "", headers: dict[str, str] | None = None, **form: str) -> httpx.Response:
+    async def token(self, **form: str) -> httpx.Response:
         """Ask the token endpoint."""
-        return await self.client.post(f"/api/v1/token{path}", data=form, headers=headers)
+        return await self.client.post("/api/v1/token", data=form)
+
+    async def token_with(self, headers: dict[str, str], /, **form: str) -> httpx.Response:
+        """Ask the token endpoint with headers."""
+        return await self.client.post("/api/v1/token", data=form, headers=headers)
+
+    async def revoke(self, **form: str) -> httpx.Response:
+        """Ask for the end of a token."""
+        return await self.client.post("/api/v1/token/revoke", data=form)
 
     async def login(self, name: str = "ada", password: str = PASSWORD, **form: str) -> httpx.Response:
         """Ask with a password."""
@@ -75,6 +84,11 @@ class Issuing:
         """Return the status of a request with a token or a key."""
         headers = {"authorization": f"Bearer {shown}"}
         return (await self.client.post("/api/v1/embed", json={"inputs": ["a"]}, headers=headers)).status_code
+
+    @property
+    def told_caller(self) -> str:
+        """Who the last response was for, as the log has it."""
+        return [fact.caller for fact in self.it.recorder.facts if isinstance(fact, ResponseSent)][-1]
 
     async def actions(self) -> list[str]:
         """Return what was changed, the latest first."""

@@ -10,9 +10,9 @@ from typing import Final
 from headrace.errors import LimitExceeded
 
 _OF_ONE: Final = (5.0, 30.0)  # at first, and seconds until there is one more: 2,885 a day
-_OF_ALL: Final = (60.0, 0.5)  # of 20 ms each: 4 % of a processor at most
-# More than can be less than full at once: 60, and one for each half second of the 150 s after which one is full again.
-_MOST_NAMES: Final = 512
+_OF_ALL: Final = (60.0, 1.0)  # of 50 ms each: 5 % of a processor at most, in the long run
+# More than can be less than full at once: 60, and one for each of the 150 s after which one is full again.
+_MOST_NAMES: Final = 256
 
 
 @dataclass(slots=True)

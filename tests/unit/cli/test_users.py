@@ -30,7 +30,12 @@ def told(result: Any) -> Any:
 def test_a_user_that_is_made_here_is_one_for_a_server(run: Any, home: Path):
     made = told(run("users", "create", "ada", "--model", "m", "--json", stdin=f"{PASSWORD}\nmore\n"))
     (user,) = users_of(home)
-    assert (user.id, user.name, user.scopes, user.models) == (made["id"], "ada", {Scope.INFER}, {"m"})
+    assert (user.id, user.name, user.scopes, user.models) == (
+        made["id"],
+        "ada",
+        frozenset({Scope.INFER}),
+        frozenset({"m"}),
+    )
     assert asyncio.run(Passwords().match(PASSWORD, user.verifier))
 
 
