@@ -111,13 +111,17 @@ def _do(loaded: LoadedSettings, work: "Callable[[Users, Caller], Awaitable[R]]")
 
 def _read_password() -> str:
     """Return the password: typed twice unseen on a terminal, else the first line of standard input."""
-    if sys.stdin is not None and sys.stdin.isatty():
+    if _is_terminal():
         typed: str = typer.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
         return typed
     line = "" if sys.stdin is None else sys.stdin.readline(_MOST_TYPED)
     if not line:
         raise RequestInvalid("no password came on standard input; type one, or send one line", field="password")
     return line.rstrip("\r\n")
+
+
+def _is_terminal() -> bool:
+    return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _tell(done: str, user: "User", *, as_json: bool) -> None:

@@ -92,3 +92,17 @@ def test_copies_have_users_too(run: Any, home: Path, tmp_path: Path):
     assert run("records", "backup", str(tmp_path / "copy")).exit_code == 0
     assert run("records", "restore", str(tmp_path / "copy"), "--home", str(tmp_path / "other")).exit_code == 0
     assert users_of(tmp_path / "other") == users_of(home)
+
+
+def test_on_a_terminal_a_password_is_typed_twice_unseen(run: Any, home: Path, monkeypatch: pytest.MonkeyPatch):
+    asked = []
+
+    def prompt(_text: str, **how: Any) -> str:
+        asked.append(how)
+        return PASSWORD
+
+    monkeypatch.setattr("headrace.cli.users.typer.prompt", prompt)
+    monkeypatch.setattr("headrace.cli.users._is_terminal", lambda: True)
+    assert run("users", "create", "ada").exit_code == 0
+    assert asked == [{"hide_input": True, "confirmation_prompt": True, "err": True}]
+    assert len(users_of(home)) == 1

@@ -15,6 +15,7 @@ from tests.support.services import CALLER, service_under_test
 from headrace.api.rest.app import build_app
 from headrace.auth.base import Credentials
 from headrace.auth.keys import KeyGuard
+from headrace.records.journal import change_by
 from headrace.types import Scope
 
 FORM = {"content-type": "application/x-www-form-urlencoded"}
@@ -423,3 +424,25 @@ async def test_the_document_lets_people_log_in(server: Issuing):
     assert set(flow["scopes"]) == {scope.value for scope in Scope}
     assert {"password": []} in document["security"]
     assert document["paths"]["/api/v1/token"]["post"]["security"] == []
+
+
+async def test_a_client_beside_a_refresh_token_must_be_one(server: Issuing):
+    await server.make_user()
+    made, token = await server.make_key(), (await server.login()).json()["refresh_token"]
+    assert told(await server.refresh(token, client_id=made.key.id, client_secret="x")) == (401, "invalid_client")
+    assert (await server.refresh(token, client_id=made.key.id, client_secret=made.text)).status_code == 200
+
+
+async def test_who_got_another_password_elsewhere_is_not_logged_in_with_the_one_before(server: Issuing):
+    user = await server.make_user()
+    change = change_by(CALLER, "user.password", user.name)
+    server.it.records.write_users(change, verifiers={user.id: "other"})  # which this replica has not seen yet
+    assert told(await server.login()) == (400, "invalid_grant")
+
+
+async def test_what_ended_elsewhere_is_revoked_without_a_word(server: Issuing):
+    await server.make_user()
+    token = (await server.login()).json()["access_token"]
+    await server.users.remove(CALLER, "ada")
+    assert (await server.revoke(token=token)).status_code == 200
+    assert (await server.actions())[0] == "user.removed"
