@@ -7,11 +7,13 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from headrace.auth.base import Guard
 from headrace.auth.keys import KeyGuard, digest_of, read_keys
 from headrace.auth.loopback import LoopbackGuard
+from headrace.auth.standing import Standing
 from headrace.cache.base import Cache
 from headrace.cache.memory import MemoryCache
 from headrace.errors import DependencyMissing
@@ -22,22 +24,101 @@ from headrace.limits.base import Limiter
 from headrace.limits.memory import MemoryLimiter
 from headrace.observe.base import Observer
 from headrace.observe.traces import SampledTracer, Tracer, Untraced
-from headrace.records.base import Records
+from headrace.records.accounts import AllRecords
 from headrace.records.late import LateRecords
 from headrace.settings import AuthSettings, ServerSettings, Settings, TraceSettings
 from headrace.tls import Tls
+from headrace.tokens import Tokens, Tools
+from headrace.users import Users, UsersOff, Verifiers
 
 if TYPE_CHECKING:
     from headrace.api.grpc.server import GrpcServer
+    from headrace.auth.passwords import Passwords
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """Who may call, and how that is changed."""
+
+    guard: Guard
+    keyring: Keyring
+    users: Users
+    tokens: Tokens
+
+
+@contextlib.asynccontextmanager
+async def open_access(settings: Settings, records: AllRecords) -> AsyncIterator[Access]:
+    """Give who may call, and follow what others change.
+
+    Raises:
+        RecordsUnusable: The records cannot be read.
+        SettingInvalid: The keys of the settings cannot, or those that tokens are signed with, or the provider of tokens
+            can be none.
+        DependencyMissing: What reads or makes tokens is not installed.
+    """
+    keys, standing, follow_s = make_key_guard(settings.auth), Standing(), settings.records.follow_s
+    async with contextlib.AsyncExitStack() as stack:
+        keyring = await stack.enter_async_context(open_keyring(settings, records, keys, standing))
+        keyring.start_following(follow_s)
+        guard = await stack.enter_async_context(open_guard(settings.auth, keys))
+        tools: Tools | None = None
+        verifiers: Verifiers = UsersOff()
+        if settings.auth.signing_keys is not None:
+            opening = open_tools(settings.auth.signing_keys, follow_s, standing, guard)
+            guard, tools, verifiers = await stack.enter_async_context(opening)
+        users = Users(records, verifiers, keyring.settle_soon)
+        yield Access(
+            guard, keyring, users, Tokens(tools, standing, records, keyring.settle_soon, settings.auth.token_s)
+        )
+
+
+@contextlib.asynccontextmanager
+async def open_tools(
+    path: Path, follow_s: float, standing: Standing, otherwise: Guard
+) -> AsyncIterator[tuple[Guard, Tools, Verifiers]]:
+    """Give what makes tokens and takes them.
+
+    Raises:
+        SettingInvalid: The file has no keys to sign with.
+        DependencyMissing: What it needs is not installed.
+    """
+    passwords = make_passwords()
+    from headrace.auth.issued import IssuedGuard  # noqa: PLC0415 - of an extra
+    from headrace.auth.signing import SigningKeys  # noqa: PLC0415 - as above
+
+    signing = SigningKeys(path)
+    signing.start_following(follow_s)
+    guard = IssuedGuard(signing, standing, otherwise)
+    try:
+        yield guard, Tools(signing, guard, passwords), passwords
+    finally:
+        await signing.aclose()
+
+
+def make_passwords() -> "Passwords":
+    """Return what looks at passwords.
+
+    Raises:
+        DependencyMissing: What it needs is not installed.
+    """
+    try:
+        import headrace.auth.signing  # noqa: F401, PLC0415 - of the same extra
+        from headrace.auth.passwords import Passwords  # noqa: PLC0415 - of an extra
+    except ModuleNotFoundError as error:
+        raise DependencyMissing(
+            "what users and tokens need is not installed; install it: pip install 'headrace[tokens]'"
+        ) from error
+    return Passwords()
 
 
 def make_key_guard(settings: AuthSettings) -> KeyGuard:
-    """Return the guard that knows keys; without any, and without a provider of tokens, this machine alone may call.
+    """Return the guard that knows keys; without any, and where no tokens are taken, this machine alone may call.
 
     Raises:
         SettingInvalid: The keys of the settings cannot be read.
     """
-    return KeyGuard(read_keys(settings), None if settings.issuer else LoopbackGuard())
+    takes_tokens = settings.issuer or settings.signing_keys
+    return KeyGuard(read_keys(settings), None if takes_tokens else LoopbackGuard())
 
 
 @contextlib.asynccontextmanager
@@ -66,11 +147,11 @@ async def open_guard(settings: AuthSettings, keys: KeyGuard) -> AsyncIterator[Gu
         await issuer.aclose()
 
 
-def open_records(settings: Settings) -> Records:
+def open_records(settings: Settings) -> AllRecords:
     """Return what keeps keys and who changed what; nothing is opened before it is needed."""
     url, path = settings.records.url, settings.store.records
 
-    def open_now() -> Records:
+    def open_now() -> AllRecords:
         from headrace.records.sql import SqlRecords  # noqa: PLC0415 - a second, and most servers have no records
 
         return SqlRecords(path if url is None else url.get_secret_value())
@@ -79,14 +160,16 @@ def open_records(settings: Settings) -> Records:
 
 
 @contextlib.asynccontextmanager
-async def open_keyring(settings: Settings, records: Records, guard: KeyGuard) -> AsyncIterator[Keyring]:
-    """Give the keys that are kept; the guard knows them, and those of the settings.
+async def open_keyring(
+    settings: Settings, records: AllRecords, guard: KeyGuard, standing: Standing
+) -> AsyncIterator[Keyring]:
+    """Give the keys that are kept; the guard knows them and those of the settings, and users are known beside them.
 
     Raises:
         RecordsUnusable: The records cannot be read.
         SettingInvalid: The keys of the settings cannot.
     """
-    keyring = Keyring(records, guard, partial(read_keys, settings.auth), digest_of)
+    keyring = Keyring(records, guard, partial(read_keys, settings.auth), digest_of, standing)
     try:
         await keyring.settle()
         yield keyring
@@ -145,7 +228,7 @@ def bind_grpc(settings: ServerSettings, tls: Tls | None) -> "GrpcServer | None":
 class Shared:
     """What is the same for all replicas, as far as there is something that they share."""
 
-    records: Records
+    records: AllRecords
     limiter: Limiter
     cache: Cache
     events: Events

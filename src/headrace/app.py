@@ -22,9 +22,7 @@ import uvloop
 from headrace.adapters import (
     Shared,
     bind_grpc,
-    make_key_guard,
-    open_guard,
-    open_keyring,
+    open_access,
     open_shared,
     open_traces,
 )
@@ -157,12 +155,9 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
         tracer, spans = await stack.enter_async_context(open_traces(settings.traces, Observers(own)))
         shared = await stack.enter_async_context(open_shared(settings))
         observer = Observers([*own, *spans, EventObserver(shared.events, metrics)])
-        keys = make_key_guard(settings.auth)
-        keyring = await stack.enter_async_context(open_keyring(settings, shared.records, keys))
-        keyring.start_following(settings.records.follow_s)
-        guard = await stack.enter_async_context(open_guard(settings.auth, keys))
+        access = await stack.enter_async_context(open_access(settings, shared.records))
         listener = stack.enter_context(contextlib.closing(bind(settings.server)))
-        _refuse_public(listener, has_keys=not guard.is_local)
+        _refuse_public(listener, has_keys=not access.guard.is_local)
         tls = open_tls(settings.server)
         calls = bind_grpc(settings.server, tls)
         opening_service = open_service(loaded, models, observer, shared=shared, may_tune=True, follows=True)
@@ -171,10 +166,12 @@ async def serve(loaded: LoadedSettings, models: Sequence[str], announce: Announc
             return  # told to stop while the models were loading
         context = Context(
             service=service,
-            keyring=keyring,
+            keyring=access.keyring,
+            users=access.users,
+            tokens=access.tokens,
             idempotency=Idempotency(shared.records),
             readers=Readers(shared.events, observer, settings.events.max_readers),
-            guard=guard,
+            guard=access.guard,
             settings=settings,
             observer=observer,
             metrics=metrics,

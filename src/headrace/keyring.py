@@ -6,7 +6,6 @@ unless that is an ``admin``. What one replica does, the others see when they loo
 
 import asyncio
 import contextlib
-import re
 import secrets
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -17,22 +16,20 @@ from typing import Final, Protocol
 import structlog
 
 from headrace.auth.base import is_over, require
-from headrace.errors import AccessDenied, HeadraceError, KeyEnded, KeyUnknown, RecordsUnusable, RequestInvalid
-from headrace.records.base import Change, Key, Records
+from headrace.auth.giving import require_within, settle_powers
+from headrace.errors import HeadraceError, KeyEnded, KeyUnknown, RecordsUnusable, RequestInvalid
+from headrace.records.accounts import AllRecords, User
+from headrace.records.base import Change, Key
 from headrace.records.journal import change_by
-from headrace.types import MODEL_NAME, Caller, Scope
+from headrace.types import Caller, Scope
 
 PREFIX: Final = "hr_"
 """What a key begins with, so that a scanner of secrets finds one that was published."""
 _ID_BYTES: Final = 5  # 10 hex digits: two of a million keys are alike once in two
 _SECRET_BYTES: Final = 32
 _LONGEST_NAME: Final = 64
-TENANT: Final = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?)?")
-"""What a tenant may be called; nothing where there is only one."""
 LONGEST: Final = timedelta(days=3660)
 """For which a key may last."""
-MOST_MODELS: Final = 256
-"""That a key may be for, by name."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,27 +76,38 @@ class Learner(Protocol):
         ...
 
 
+class AccountLearner(Protocol):
+    """What can be told whom tokens are for."""
+
+    def learn(self, keys: Iterable[Key], users: Iterable[User], revoked: frozenset[str]) -> None:
+        """Know these keys, users and ids of what was revoked, and none from before."""
+        ...
+
+
 class Keyring:
     """The keys that are kept.
 
     Args:
-        records: Where they are kept.
+        records: Where they are kept, and users beside them.
         guard: Told of them.
         read_fixed: Returns the keys of the settings, whose file may have changed.
         digest: Returns what is kept of a key.
+        standing: Told of them and of users.
     """
 
     def __init__(
         self,
-        records: Records,
+        records: AllRecords,
         guard: Learner,
         read_fixed: Callable[[], Sequence[str]],
         digest: Callable[[str], bytes],
+        standing: AccountLearner,
     ) -> None:
         self._records = records
         self._guard = guard
         self._read_fixed = read_fixed
         self._digest = digest
+        self._standing = standing
         self._mark = -1
         self._following: asyncio.Task[None] | None = None
         self._settling = asyncio.Lock()  # what was read first must not be learnt last
@@ -117,6 +125,12 @@ class Keyring:
             if isinstance(outcome, BaseException):
                 raise outcome
 
+    async def settle_soon(self) -> None:
+        """Let the guard know at once what was just written."""
+        # It is done: if it cannot be read at once, it is when this replica looks again, as the others do.
+        with contextlib.suppress(RecordsUnusable):
+            await self._settle_kept()
+
     async def _settle_fixed(self) -> None:
         self._guard.learn_fixed(await asyncio.to_thread(self._read_fixed))
 
@@ -125,8 +139,13 @@ class Keyring:
             mark = await asyncio.to_thread(self._records.mark)
             if mark != self._mark:
                 # The mark first: a key that is made in between is seen now, and looked at once more.
-                self._guard.learn_kept(await asyncio.to_thread(self._records.list_keys))
+                keys, users, revoked = await asyncio.to_thread(self._read_kept)
+                self._guard.learn_kept(keys)
+                self._standing.learn(keys, users, revoked)
                 self._mark = mark
+
+    def _read_kept(self) -> tuple[list[Key], list[User], frozenset[str]]:
+        return self._records.list_keys(), self._records.list_users(), self._records.list_revoked()
 
     def start_following(self, period_s: float) -> None:
         """Look for keys that others made or ended, again and again."""
@@ -172,7 +191,7 @@ class Keyring:
         require(caller, Scope.KEYS)
         now = datetime.now(UTC)
         new = self._make(_check(caller, wanted, now), now)
-        _require_within(caller, new.key)
+        require_within(caller, new.key)
         await self._write(change_by(caller, "key.created", new.key.id), added=[new.key])
         return new
 
@@ -192,7 +211,7 @@ class Keyring:
             RecordsUnusable: It cannot be kept.
         """
         old = await self.show(caller, key_id)
-        _require_within(caller, old)
+        require_within(caller, old)
         now = datetime.now(UTC)
         if old.ends_at is not None and old.ends_at <= now:
             raise KeyEnded(f"the key {key_id!r} has ended; create a new one", field="id")
@@ -234,9 +253,7 @@ class Keyring:
         self, change: Change, *, added: Sequence[Key] = (), ended: Sequence[tuple[str, datetime]] = ()
     ) -> None:
         await asyncio.to_thread(partial(self._records.write, change, added=added, ended=ended))
-        # It is done: if it cannot be read at once, it is when this replica looks again, as the others do.
-        with contextlib.suppress(RecordsUnusable):
-            await self._settle_kept()
+        await self.settle_soon()
 
     def _make(self, like: Key, now: datetime) -> NewKey:
         key_id = secrets.token_hex(_ID_BYTES)
@@ -263,27 +280,15 @@ def _check(caller: Caller, wanted: Wanted, now: datetime) -> Key:
     name = wanted.name
     if not (0 < len(name) <= _LONGEST_NAME and name.isprintable() and name == name.strip()):
         raise RequestInvalid(f"the name {name[:80]!r} is none of 1 to {_LONGEST_NAME} visible characters", field="name")
-    tenant = caller.tenant if wanted.tenant is None else wanted.tenant
-    if not TENANT.fullmatch(tenant):
-        raise RequestInvalid(
-            f"the tenant {tenant[:80]!r} is no name of at most 63 small letters, digits and hyphens", field="tenant"
-        )
-    if not wanted.scopes:
-        raise RequestInvalid(f"a key needs a scope; there are {', '.join(Scope)}", field="scopes")
-    models = caller.models if wanted.models is None else wanted.models
-    if models is not None and not 1 <= len(models) <= MOST_MODELS:
-        raise RequestInvalid(f"models has {len(models)} names; give 1 to {MOST_MODELS}", field="models")
-    for model in models or ():
-        if not MODEL_NAME.fullmatch(model):
-            raise RequestInvalid(f"{model[:80]!r} is no name of a model", field="models")
+    powers = settle_powers(caller, wanted)
     lasts = None if wanted.lasts_s is None else _check_lasting(wanted.lasts_s, "lasts_s")
     return Key(
         id="",
         name=name,
         digest=b"",
-        tenant=tenant,
-        scopes=wanted.scopes,
-        models=models,
+        tenant=powers.tenant,
+        scopes=powers.scopes,
+        models=powers.models,
         created_at=now,
         ends_at=None if lasts is None else now + lasts,
     )
@@ -293,18 +298,6 @@ def _check_lasting(seconds: float, field: str) -> timedelta:
     if not 0 <= seconds <= LONGEST.total_seconds():
         raise RequestInvalid(f"{field} is {seconds:g}; it must be 0 to {LONGEST.total_seconds():g}", field=field)
     return timedelta(seconds=seconds)
-
-
-def _require_within(caller: Caller, key: Key) -> None:
-    """Let pass what gives no more than its maker has."""
-    if Scope.ADMIN in caller.scopes and not caller.tenant:
-        return
-    if missing := sorted(key.scopes - caller.scopes):
-        raise AccessDenied(f"{caller.name!r} may not give {missing[0]!r}, which it has not", field="scopes")
-    if not is_over(caller, key.tenant):
-        raise AccessDenied(f"{caller.name!r} may make keys for its own tenant only", field="tenant")
-    if caller.models is not None and (key.models is None or not key.models <= caller.models):
-        raise AccessDenied(f"{caller.name!r} may give only the models that it has", field="models")
 
 
 def _find(keys: Iterable[Key], key_id: str) -> Key:

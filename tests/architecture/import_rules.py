@@ -21,6 +21,8 @@ _ZERO: Final = (
     "version",
 )
 _PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base", "observe.watched", "records.base")
+# Who changes who may call: what may be given, and where it is kept and noted.
+_KEEPING: Final = ("auth.base", "auth.giving", "records.accounts", "records.base", "records.journal")
 _FOLLOWED: Final = ("events.base", "events.kinds")
 
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
@@ -40,7 +42,18 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "engine": (*_ZERO, "engine", "models", "observe.base"),
     # An adapter knows its port, never another adapter.
     # A token is checked with what its issuer publishes; who is on this machine is asked in two places.
-    "auth": (*_ZERO, "auth.base", "auth.issuer", "auth.loopback", "records.base"),
+    "auth": (
+        *_ZERO,
+        "auth.base",
+        "auth.gate",
+        "auth.issuer",
+        "auth.jwts",
+        "auth.loopback",
+        "auth.signing",
+        "auth.standing",
+        "records.accounts",
+        "records.base",
+    ),
     "limits": (*_ZERO, "limits.base", "limits.rate", "redis"),
     "cache": (*_ZERO, "cache.base", "redis"),
     # Events are made of facts; what keeps them for readers is the same wherever they come from.
@@ -50,8 +63,11 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "observe": (*_ZERO, "observe.base", "observe.traces"),
     "records": (*_ZERO, "records"),
     "readers": (*_ZERO, *_FOLLOWED, "auth.base", "observe.base"),
-    "keyring": (*_ZERO, "auth.base", "records.base", "records.journal"),
     "idempotency": (*_ZERO, "auth.base", "records.base"),
+    "keyring": (*_ZERO, *_KEEPING),
+    "users": (*_ZERO, *_KEEPING),
+    # A token is for a key or a user: it looks at what is shown as guards do, and counts what was wrong.
+    "tokens": (*_ZERO, *_KEEPING, "auth.gate", "auth.guesses", "auth.keys", "auth.standing"),
     "shadow": (*_ZERO, "tasks", "engine", "observe.base"),
     "rollout": (*_ZERO, "models", "engine", "shadow", "observe.base", "records.journal"),
     "service": (*_ZERO, "tasks", "models", "engine", "rollout", "shadow", *_PORTS, "cache.flight", "cache.results"),
@@ -61,15 +77,19 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "service",
         "keyring",
         "idempotency",
+        "users",
+        "tokens",
         "readers",
         *_FOLLOWED,
         "tasks",
         "models.manifest",
         "models.roles",
         "auth.base",
+        "auth.giving",
         "observe.base",
         "observe.counts",
         "observe.traces",
+        "records.accounts",
         "records.base",
     ),
     "adapters": (
@@ -85,6 +105,8 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "redis",
         "records",
         "keyring",
+        "users",
+        "tokens",
     ),
     "app": (
         *_ZERO,
@@ -121,7 +143,11 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "observe.logs",
         "adapters",
         "auth.keys",
+        "auth.signing",
+        "auth.standing",
         "keyring",
+        "users",
+        "records.accounts",
         "records.base",
         "records.sql",
         "training.watching",
@@ -157,12 +183,13 @@ _LAZY: Final = {
 }
 
 HOMES: Final[dict[str, tuple[str, ...]]] = {
-    "alembic": ("headrace/records/sql.py", "headrace/records/migrations/*"),
+    "alembic": ("headrace/records/database.py", "headrace/records/migrations/*"),
+    "argon2": ("headrace/auth/passwords.py",),
     "backports": ("headrace/codings.py",),
     "boto3": ("headrace/models/remote/s3.py",),
     "botocore": ("headrace/models/remote/s3.py", "headrace/models/remote/refusals.py"),
     "compression": ("headrace/codings.py",),  # of Python itself, from 3.14 on
-    "cryptography": ("headrace/auth/issuer.py",),
+    "cryptography": ("headrace/auth/jwts.py", "headrace/auth/signing.py"),
     "fastapi": ("headrace/api/rest/*",),
     "google": ("headrace/api/grpc/*", "headrace/client/grpc.py"),
     "grpc": ("headrace/api/grpc/*", "headrace/client/grpc.py"),
@@ -170,7 +197,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "grpc_reflection": ("headrace/api/grpc/reflection.py",),
     "httpx2": ("headrace/client/rest.py",),
     "huggingface_hub": ("headrace/models/sources/hub.py",),
-    "jwt": ("headrace/auth/issuer.py", "headrace/auth/tokens.py"),
+    "jwt": ("headrace/auth/jwts.py", "headrace/auth/signing.py"),
     "matplotlib": ("headrace/training/charts.py",),
     "numpy": (
         "headrace/types.py",
@@ -211,8 +238,10 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "rich": ("headrace/cli/*",),
     "safetensors": ("headrace/training/checkpoint.py",),
     "sqlalchemy": (
+        "headrace/records/database.py",
         "headrace/records/rows.py",
         "headrace/records/sql.py",
+        "headrace/records/sql_accounts.py",
         "headrace/records/tables.py",
         "headrace/records/migrations/*",
     ),
@@ -225,6 +254,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
         "headrace/models/sources/*",
         "headrace/models/remote/*",
         "headrace/auth/issuer.py",
+        "headrace/auth/signing.py",
         "headrace/events/redis.py",
         "headrace/idempotency.py",
         "headrace/keyring.py",
@@ -255,6 +285,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
 COMES_WITH: Final = {
     "backports": "backports_zstd",
     "compression": "backports_zstd",
+    "argon2": "argon2_cffi",
     "botocore": "boto3",
     "cryptography": "pyjwt",
     "google": "protobuf",

@@ -19,6 +19,7 @@ from headrace.api.rest.app import build_app
 from headrace.app import open_service
 from headrace.auth.keys import KeyGuard, digest_of
 from headrace.auth.loopback import LoopbackGuard
+from headrace.auth.standing import Standing
 from headrace.events.memory import MemoryEvents
 from headrace.export.conversion import convert_here
 from headrace.export.importer import ImportRequest, import_model
@@ -32,7 +33,9 @@ from headrace.observe.metrics import Metrics
 from headrace.options import Options
 from headrace.readers import Readers
 from headrace.settings import LoadedSettings, load_settings
+from headrace.tokens import Tokens
 from headrace.types import Answer, Caller, Request, Scope, TaskName
+from headrace.users import Users, UsersOff
 
 NAME: Final = "mills"
 WINDOW: Final = 40
@@ -106,12 +109,15 @@ async def ask(home: Path, texts: tuple[str, ...], task: TaskName, **options: Any
 async def rest_client(home: Path) -> AsyncIterator[httpx.AsyncClient]:
     """Give a client of the REST application with the model of a store."""
     loaded = _settings(home)
-    records = MemoryRecords()
     async with open_service(loaded, [NAME]) as service:
+        records, standing = MemoryRecords(), Standing()
+        keyring = Keyring(records, KeyGuard(()), tuple, digest_of, standing)
         context = Context(
             service=service,
-            keyring=Keyring(records, KeyGuard(()), tuple, digest_of),
+            keyring=keyring,
             idempotency=Idempotency(records),
+            users=Users(records, UsersOff(), keyring.settle_soon),
+            tokens=Tokens(None, standing, records, keyring.settle_soon, 600),
             readers=Readers(MemoryEvents(16), Observers([]), 1),
             guard=LoopbackGuard(),
             settings=loaded.settings,

@@ -13,6 +13,7 @@ from tests.support.shelf import Shelf
 from headrace.api.context import Context
 from headrace.auth.keys import KeyGuard, digest_of
 from headrace.auth.loopback import LoopbackGuard
+from headrace.auth.standing import Standing
 from headrace.cache.memory import MemoryCache
 from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
@@ -31,7 +32,9 @@ from headrace.records.journal import Journal
 from headrace.rollout import Rollout
 from headrace.service import Service
 from headrace.settings import EngineSettings, LimitSettings, Settings
+from headrace.tokens import Tokens
 from headrace.types import Caller, Embedding, FloatArray, Request, Result, Scope, TaskName
+from headrace.users import Users, UsersOff
 
 PLAN = Plan(runtime="onnxruntime", precision="fp32", threads=1, sessions=1, token_budget=1024)
 CALLER = Caller("tester", frozenset(Scope))
@@ -54,11 +57,14 @@ class ServiceUnderTest:
 
     def context(self, keys: Sequence[str] = (), settings: Settings | None = None) -> Context:
         """Return what the routes share; without keys only this machine may call."""
-        guard = KeyGuard(keys, LoopbackGuard())
+        guard, standing = KeyGuard(keys, LoopbackGuard()), Standing()
+        keyring = Keyring(self.records, guard, lambda: keys, digest_of, standing)
         return Context(
             service=self.service,
-            keyring=Keyring(self.records, guard, lambda: keys, digest_of),
+            keyring=keyring,
             idempotency=Idempotency(self.records),
+            users=Users(self.records, UsersOff(), keyring.settle_soon),
+            tokens=Tokens(None, standing, self.records, keyring.settle_soon, 600),
             readers=Readers(self.events, self.recorder, MOST_READERS),
             guard=guard,
             settings=settings or Settings(),

@@ -10,6 +10,7 @@ from tests.support.records import MemoryRecords
 
 from headrace.auth.base import Credentials
 from headrace.auth.keys import KeyGuard, digest_of
+from headrace.auth.standing import Standing
 from headrace.errors import (
     AccessDenied,
     CallerUnknown,
@@ -36,8 +37,8 @@ class World:
         self.records = MemoryRecords()
         self.fixed: Sequence[str] | HeadraceError = ()
         self.guard, self.other_guard = KeyGuard(()), KeyGuard(())
-        self.keyring = Keyring(self.records, self.guard, self._read, digest_of)
-        self.other = Keyring(self.records, self.other_guard, tuple, digest_of)
+        self.keyring = Keyring(self.records, self.guard, self._read, digest_of, Standing())
+        self.other = Keyring(self.records, self.other_guard, tuple, digest_of, Standing())
 
     def _read(self) -> Sequence[str]:
         if isinstance(self.fixed, HeadraceError):

@@ -14,6 +14,8 @@ from headrace.observe.traces import Tracer, Untraced
 from headrace.readers import Readers
 from headrace.service import Service
 from headrace.settings import Settings
+from headrace.tokens import Tokens
+from headrace.users import Users
 
 
 class MetricsSource(Protocol):
@@ -38,6 +40,8 @@ class Context:
     service: Service
     keyring: Keyring
     idempotency: Idempotency
+    users: Users
+    tokens: Tokens
     readers: Readers
     guard: Guard
     settings: Settings

@@ -326,6 +326,49 @@ class KeysShown(Shape):
     next: str | None = Field(description="The cursor of the next page; null if this is the last.")
 
 
+class UserShown(Shape):
+    """What a user may do."""
+
+    id: str
+    name: str
+    tenant: str = Field(description="Whose user it is; empty where there is only one.")
+    scopes: list[Scope]
+    models: list[str] | None = Field(description="The models they may use; null for all.")
+    created_at: datetime
+
+
+class UsersShown(Shape):
+    """A page of users."""
+
+    users: list[UserShown]
+    next: str | None = Field(description="The cursor of the next page; null if this is the last.")
+
+
+class TokensIssued(Shape):
+    """Tokens that were just made (RFC 6749, 5.1)."""
+
+    access_token: str = Field(description="Shown as an API key is.")
+    token_type: Literal["Bearer"]
+    expires_in: int = Field(description="Seconds for which the access token is good.")
+    scope: str = Field(description="What may be done with it, with spaces between.")
+    refresh_token: str | None = Field(default=None, description="For a user: good once, for the next tokens.")
+
+
+class OAuthError(Shape):
+    """Why there are no tokens (RFC 6749, 5.2)."""
+
+    error: str = Field(description="One of the RFC's words, such as invalid_grant.")
+    error_description: str
+    code: str = Field(description="Stable, and the same as in other errors of this server.")
+    request_id: str
+
+
+class JsonWebKeys(Shape):
+    """Public keys (RFC 7517)."""
+
+    keys: list[dict[str, str]]
+
+
 class ChangeShown(Shape):
     """Who changed what."""
 

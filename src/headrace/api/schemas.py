@@ -4,12 +4,14 @@ import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, SecretStr, WithJsonSchema
 
-from headrace.keyring import LONGEST, MOST_MODELS, TENANT
+from headrace.auth.giving import MOST_MODELS, TENANT
+from headrace.keyring import LONGEST
 from headrace.models.roles import CandidateKind
 from headrace.options import Aggregation, Options, Truncate
 from headrace.types import MODEL_NAME, Scope, TaskName
+from headrace.users import NAME
 
 _DEFAULTS: Final = Options()
 
@@ -284,10 +286,8 @@ def _read_scope(value: Any) -> Any:
     return next((scope for scope in Scope if scope == value), value)
 
 
-class KeyChoice(Shape):
-    """What a key shall be for."""
-
-    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "nightly job", "scopes": ["infer"]}]})
+class HolderChoice(Shape):
+    """What a key or a user may do."""
 
     name: str = Field(min_length=1, max_length=64, description="What people call its holder.")
     scopes: list[Annotated[Scope, BeforeValidator(_read_scope)]] = Field(min_length=1, max_length=32)
@@ -300,9 +300,32 @@ class KeyChoice(Shape):
     tenant: Annotated[str, _like(TENANT)] | None = Field(
         default=None, description="Whose it is; by default its maker's, and for an admin of none any."
     )
+
+
+class KeyChoice(HolderChoice):
+    """What a key shall be for."""
+
+    model_config = ConfigDict(json_schema_extra={"examples": [{"name": "nightly job", "scopes": ["infer"]}]})
+
     lasts_s: float | None = Field(
         default=None, ge=0, le=_LONGEST_S, description="Seconds until it ends; by default for ever."
     )
+
+
+class PasswordChoice(Shape):
+    """A password."""
+
+    password: SecretStr = Field(description="Of 12 to 256 characters.")
+
+
+class UserChoice(HolderChoice, PasswordChoice):
+    """What a user shall be."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"name": "ada", "password": "made-up-password", "scopes": ["infer"]}]}
+    )
+
+    name: Annotated[str, _like(NAME)] = Field(description="By which they log in.")
 
 
 class RotationChoice(Shape):

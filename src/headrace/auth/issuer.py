@@ -12,14 +12,12 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Mapping
-from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any, Final
 
-import jwt
 import structlog
-from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
+from headrace.auth.jwts import Signer, read_jwk
 from headrace.auth.loopback import is_loopback
 from headrace.errors import SettingInvalid
 
@@ -30,26 +28,6 @@ _MOST_KEYS: Final = 64
 _COOL_DOWN_S: Final = 30.0
 _REFRESH_S: Final = 300.0
 _RETRY_S: Final = 1.0  # as long as no key is known
-# One algorithm for each kind of key, so that a token chooses none; of P-256 and Ed25519 there is one size.
-_ALGORITHMS: Final[Mapping[tuple[str, str | None], str]] = {
-    ("RSA", None): "RS256",
-    ("EC", "P-256"): "ES256",
-    ("OKP", "Ed25519"): "EdDSA",
-}
-_RSA_BITS: Final = (2048, 8192)  # of 16,384 one signature takes as long to check as a text to embed
-
-
-@dataclass(frozen=True, slots=True)
-class Signer:
-    """A key that tokens are signed with, its public half.
-
-    Attributes:
-        algorithm: The one that it is used with.
-        public: The key, as PyJWT takes it.
-    """
-
-    algorithm: str
-    public: Any
 
 
 class Issuer:
@@ -138,7 +116,7 @@ def _fetch_keys(url: str) -> dict[str, Signer]:
     listed = _fetch(place).get("keys")
     if not isinstance(listed, list):
         raise ValueError("it has no list of keys")  # noqa: TRY004 - as above
-    found = [_read_key(each) for each in listed[:_MOST_KEYS]]
+    found = [read_jwk(each) for each in listed[:_MOST_KEYS]]
     return {key_id: signer for key_id, signer in found if signer is not None}
 
 
@@ -157,24 +135,6 @@ def _fetch(url: str) -> dict[str, Any]:
 class _NoRedirect(urllib.request.HTTPRedirectHandler):
     def redirect_request(self, *_args: Any, **_more: Any) -> None:
         """Follow nothing: who can redirect a request could choose the keys."""
-
-
-def _read_key(told: Any) -> tuple[str, Signer | None]:
-    """Return a key and its id; no key if it is none that is used here."""
-    if not isinstance(told, dict) or not isinstance(key_id := told.get("kid"), str):
-        return "", None
-    kind, curve = told.get("kty"), told.get("crv")
-    algorithm = _ALGORITHMS.get((kind, curve)) if isinstance(kind, str) and isinstance(curve, str | None) else None
-    is_ours = told.get("alg", algorithm) == algorithm and told.get("use", "sig") == "sig"
-    if algorithm is None or not is_ours:
-        return key_id, None
-    try:
-        public = jwt.PyJWK(told, algorithm).key
-    except (jwt.PyJWTError, ValueError, TypeError):
-        return key_id, None
-    if isinstance(public, RSAPublicKey) and not _RSA_BITS[0] <= public.key_size <= _RSA_BITS[-1]:
-        return key_id, None
-    return key_id, Signer(algorithm, public)
 
 
 def _is_private(url: str) -> bool:

@@ -5,15 +5,15 @@ follows within a second.
 """
 
 import asyncio
-import getpass
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Annotated, Any, Final, TypeVar
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
 from headrace.cli.flags import JsonFlag, with_settings
+from headrace.cli.holders import ALL, ModelFlag, ScopeFlag, TenantFlag, describe, read_scopes, shell_caller, show_time
 from headrace.cli.output import echo, print_facts, print_json, print_table
 from headrace.records.base import spell_change, spell_key
 from headrace.settings import LoadedSettings, Settings
@@ -29,20 +29,10 @@ R = TypeVar("R")
 
 _HOUR_S: Final = 3600.0
 _DAY_S: Final = 24 * _HOUR_S
-_ALL: Final = 1_000_000  # more keys than anybody has
 
 keys_app = typer.Typer(no_args_is_help=True, help="API keys: who may call, and what they may do.")
 
 IdArgument = Annotated[str, typer.Argument(metavar="ID", help="What headrace keys list shows of the key.")]
-ScopeFlag = Annotated[
-    list[str] | None,
-    typer.Option("--scope", metavar="SCOPE", help="What may be done with it; by default infer.", show_default=False),
-]
-ModelFlag = Annotated[
-    list[str] | None,
-    typer.Option("--model", metavar="NAME", help="A model it may be used for; by default all.", show_default=False),
-]
-TenantFlag = Annotated[str, typer.Option("--tenant", help="Whose it is, where there are several.", show_default=False)]
 DaysFlag = Annotated[
     float | None, typer.Option("--days", help="Days until it ends; by default never.", show_default=False)
 ]
@@ -73,7 +63,7 @@ def create(loaded: LoadedSettings, asked: KeyArguments) -> None:
 
     wanted = Wanted(
         name=asked.name,
-        scopes=_read_scopes(asked.scope or ["infer"]),
+        scopes=read_scopes(asked.scope or ["infer"]),
         models=frozenset(asked.model) if asked.model else None,
         tenant=asked.tenant,
         lasts_s=None if asked.days is None else asked.days * _DAY_S,
@@ -85,7 +75,7 @@ def create(loaded: LoadedSettings, asked: KeyArguments) -> None:
 @with_settings("store", "records")
 def list_(loaded: LoadedSettings, *, as_json: JsonFlag = False) -> None:
     """List all keys, in the order in which they were made."""
-    keys = _do(loaded, lambda keyring, caller: keyring.list_keys(caller, after=None, limit=_ALL))
+    keys = _do(loaded, lambda keyring, caller: keyring.list_keys(caller, after=None, limit=ALL))
     if as_json:
         print_json([spell_key(key) for key in keys])
         return
@@ -125,7 +115,7 @@ def changes(loaded: LoadedSettings, *, limit: LimitFlag = 50, as_json: JsonFlag 
     if as_json:
         print_json([spell_change(change) for change in found])
     elif found:
-        rows = [[_show_time(each.at), each.caller, each.tenant, each.action, each.subject] for each in found]
+        rows = [[show_time(each.at), each.caller, each.tenant, each.action, each.subject] for each in found]
         print_table(("at", "caller", "tenant", "action", "subject"), rows)
     else:
         typer.echo("nothing was changed yet", err=True)
@@ -133,11 +123,10 @@ def changes(loaded: LoadedSettings, *, limit: LimitFlag = 50, as_json: JsonFlag 
 
 def _do(loaded: LoadedSettings, work: "Callable[[Keyring, Caller], Awaitable[R]]") -> R:
     """Do something with the keys as the user who runs this."""
-    from headrace.types import Caller, Scope  # noqa: PLC0415 - as above
 
     async def run() -> R:
         async with _opened(loaded.settings) as keyring:
-            return await work(keyring, Caller(f"shell:{_user()}", frozenset(Scope)))
+            return await work(keyring, shell_caller())
 
     return asyncio.run(run())
 
@@ -146,27 +135,10 @@ def _do(loaded: LoadedSettings, work: "Callable[[Keyring, Caller], Awaitable[R]]
 async def _opened(settings: Settings) -> "AsyncIterator[Keyring]":
     from headrace.adapters import open_keyring, open_records  # noqa: PLC0415 - loads NumPy, which --help needs not
     from headrace.auth.keys import KeyGuard  # noqa: PLC0415 - as above
+    from headrace.auth.standing import Standing  # noqa: PLC0415 - as above
 
-    async with open_keyring(settings, open_records(settings), KeyGuard(())) as keyring:
+    async with open_keyring(settings, open_records(settings), KeyGuard(()), Standing()) as keyring:
         yield keyring
-
-
-def _user() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a user id without a name, as containers have
-        return "unknown"
-
-
-def _read_scopes(names: list[str]) -> Any:
-    from headrace.errors import SettingInvalid  # noqa: PLC0415 - as above
-    from headrace.types import Scope  # noqa: PLC0415 - as above
-
-    known = {str(scope): scope for scope in Scope}
-    for name in names:
-        if name not in known:
-            raise SettingInvalid(f"--scope cannot be {name[:80]!r}; there are {', '.join(known)}", field="scope")
-    return frozenset(known[name] for name in names)
 
 
 def _tell_new(made: "NewKey", *, as_json: bool) -> None:
@@ -179,19 +151,10 @@ def _tell_new(made: "NewKey", *, as_json: bool) -> None:
 
 
 def _describe(key: "Key") -> dict[str, str]:
-    return {
-        "scopes": " ".join(sorted(key.scopes)),
-        "models": "all" if key.models is None else " ".join(sorted(key.models)),
-        "made": _show_time(key.created_at),
-        "ends": _show_end(key),
-    }
+    return {**describe(key), "ends": _show_end(key)}
 
 
 def _show_end(key: "Key") -> str:
     if key.ends_at is None:
         return "never"
-    return f"{_show_time(key.ends_at)}{', is over' if key.ends_at <= datetime.now(UTC) else ''}"
-
-
-def _show_time(moment: datetime) -> str:
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    return f"{show_time(key.ends_at)}{', is over' if key.ends_at <= datetime.now(UTC) else ''}"

@@ -27,9 +27,11 @@ try:
     from headrace.cli.regress import regress
     from headrace.cli.rerank import rerank
     from headrace.cli.serve import serve
+    from headrace.cli.signing_keys import signing_keys_app
     from headrace.cli.similarity import similarity
     from headrace.cli.train import train
     from headrace.cli.tune import tune
+    from headrace.cli.users import users_app
     from headrace.cli.zeroshot import zeroshot
     from headrace.version import VERSION
 except KeyboardInterrupt:
@@ -82,6 +84,8 @@ app.command()(zeroshot)
 app.command()(fill)
 app.add_typer(models_app, name="models")
 app.add_typer(keys_app, name="keys")
+app.add_typer(users_app, name="users")
+app.add_typer(signing_keys_app, name="signing-keys")
 app.add_typer(records_app, name="records")
 app.command()(doctor)
 app.command()(config)

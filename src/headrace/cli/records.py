@@ -1,4 +1,4 @@
-"""``headrace records``: keep a copy of the keys and of who changed what, and bring it back."""
+"""``headrace records``: keep a copy of keys, users and who changed what, and bring it back."""
 
 import contextlib
 import secrets
@@ -15,7 +15,7 @@ from headrace.settings import LoadedSettings
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-records_app = typer.Typer(no_args_is_help=True, help="Copies of the keys, and of who changed what.")
+records_app = typer.Typer(no_args_is_help=True, help="Copies of keys, users, and who changed what.")
 
 FileArgument = Annotated[Path, typer.Argument(metavar="FILE", help="A file of SQLite.", show_default=False)]
 

@@ -3,7 +3,10 @@
 HeadraceError
 ├── AccessError
 │   ├── CallerUnknown              caller.unknown         no credentials, or wrong ones
-│   └── AccessDenied               access.denied          known, but may not do this
+│   ├── AccessDenied               access.denied          known, but may not do this
+│   ├── GrantInvalid               grant.invalid          what was shown for a token is not good
+│   ├── GrantUnsupported           grant.unsupported      no such way to ask for a token, or none at all
+│   └── ScopeInvalid               scope.invalid          a token for more than whoever asks has
 ├── CapacityError                  asking again later helps
 │   ├── LimitExceeded              limit.exceeded         the caller used up its rate
 │   ├── QueueFull                  queue.full             more work is waiting than is worth accepting
@@ -30,10 +33,12 @@ HeadraceError
 │   ├── VersionUnfit               version.unfit          a version that was to answer, and cannot
 │   ├── StoreUnusable              store.unusable         the model store cannot be read or written
 │   └── StoreUnreachable           store.unreachable      the remote store did not answer
-├── RecordsError                   keys, who changed what, and what is done once
+├── RecordsError                   keys, users, who changed what, and what is done once
 │   ├── RecordsUnusable            records.unusable       they cannot be read or written
 │   ├── KeyUnknown                 key.unknown            no key has that id
 │   ├── KeyEnded                   key.ended              a key that cannot be rotated any more
+│   ├── UserUnknown                user.unknown           no user has that name
+│   ├── UserTaken                  user.taken             a user has that name already
 │   ├── IdempotencyRunning         idempotency.running    a request with that idempotency key is running
 │   ├── IdempotencyLost            idempotency.lost       one began, and nobody knows how far it came
 │   ├── IdempotencyReused          idempotency.reused     an idempotency key that was another request's
@@ -79,7 +84,14 @@ A message says what happened, with which value (``!r``), and what to do. It neve
 a secret, or the text of somebody else's exception: those go to the log, if anywhere.
 """
 
-from headrace.errors.access import AccessDenied, AccessError, CallerUnknown
+from headrace.errors.access import (
+    AccessDenied,
+    AccessError,
+    CallerUnknown,
+    GrantInvalid,
+    GrantUnsupported,
+    ScopeInvalid,
+)
 from headrace.errors.base import HeadraceError, error_classes, errors_by_code
 from headrace.errors.capacity import (
     CapacityError,
@@ -117,6 +129,8 @@ from headrace.errors.records import (
     KeyUnknown,
     RecordsError,
     RecordsUnusable,
+    UserTaken,
+    UserUnknown,
 )
 from headrace.errors.request import (
     AnswerUnacceptable,
@@ -168,6 +182,8 @@ __all__ = [
     "EngineFailed",
     "EngineUnavailable",
     "GateFailed",
+    "GrantInvalid",
+    "GrantUnsupported",
     "HeadraceError",
     "HostForbidden",
     "HostInvalid",
@@ -200,6 +216,7 @@ __all__ = [
     "RequestUnsupported",
     "RouteUnknown",
     "RuntimeUnfit",
+    "ScopeInvalid",
     "ServerError",
     "ServerFailed",
     "ServerUnreachable",
@@ -224,6 +241,8 @@ __all__ = [
     "TrainingError",
     "TrainingStopped",
     "TrainingUnfinished",
+    "UserTaken",
+    "UserUnknown",
     "VersionUnfit",
     "error_classes",
     "errors_by_code",

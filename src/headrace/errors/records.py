@@ -1,10 +1,10 @@
-"""Keys, who changed what, and what is done once."""
+"""Keys, users, who changed what, and what is done once."""
 
 from headrace.errors.base import HeadraceError
 
 
 class RecordsError(HeadraceError):
-    """Keys, who changed what, and what is done once."""
+    """Keys, users, who changed what, and what is done once."""
 
 
 class RecordsUnusable(RecordsError):
@@ -24,6 +24,18 @@ class KeyEnded(RecordsError):
     """A key that has ended, and cannot be rotated any more."""
 
     code = "key.ended"
+
+
+class UserUnknown(RecordsError):
+    """No user has that name."""
+
+    code = "user.unknown"
+
+
+class UserTaken(RecordsError):
+    """A user has that name already."""
+
+    code = "user.taken"
 
 
 class IdempotencyRunning(RecordsError):

@@ -81,7 +81,7 @@ class Records(Protocol):
     """
 
     def mark(self) -> int:
-        """Return a number that is another one whenever a key was made or ended since.
+        """Return a number that is another one whenever who may call was changed since.
 
         Raises:
             RecordsUnusable: They cannot be read.
@@ -149,8 +149,8 @@ def spell_key(key: Key) -> dict[str, Any]:
         "tenant": key.tenant,
         "scopes": sorted(key.scopes),
         "models": None if key.models is None else sorted(key.models),
-        "created_at": _spell_time(key.created_at),
-        "ends_at": None if key.ends_at is None else _spell_time(key.ends_at),
+        "created_at": spell_time(key.created_at),
+        "ends_at": None if key.ends_at is None else spell_time(key.ends_at),
     }
 
 
@@ -158,7 +158,7 @@ def spell_change(change: Change) -> dict[str, Any]:
     """Return a change as JSON has it."""
     return {
         "number": change.number,
-        "at": _spell_time(change.at),
+        "at": spell_time(change.at),
         "caller": change.caller,
         "tenant": change.tenant,
         "action": change.action,
@@ -166,5 +166,6 @@ def spell_change(change: Change) -> dict[str, Any]:
     }
 
 
-def _spell_time(moment: datetime) -> str:
+def spell_time(moment: datetime) -> str:
+    """Return a time as JSON has it: UTC, to the millisecond."""
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

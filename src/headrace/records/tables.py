@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Column, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, MetaData, Table, Text
 from sqlalchemy.engine import Dialect
 from sqlalchemy.types import TypeDecorator
 
@@ -26,11 +26,12 @@ class Moment(TypeDecorator[datetime]):
 
 
 METADATA: Final = MetaData()
+_NUMBER: Final = BigInteger().with_variant(Integer, "sqlite")  # which counts integers alone
 
 KEYS: Final = Table(
     "keys",
     METADATA,
-    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("number", _NUMBER, primary_key=True),
     Column("id", Text, nullable=False, unique=True),
     Column("name", Text, nullable=False),
     Column("digest", LargeBinary, nullable=False, unique=True),
@@ -59,10 +60,41 @@ IDEMPOTENT_REQUESTS: Final = Table(
 CHANGES: Final = Table(
     "changes",
     METADATA,
-    Column("number", BigInteger().with_variant(Integer, "sqlite"), primary_key=True),
+    Column("number", _NUMBER, primary_key=True),
     Column("at", Moment, nullable=False),
     Column("caller", Text, nullable=False),
     Column("tenant", Text, nullable=False),
     Column("action", Text, nullable=False),
     Column("subject", Text, nullable=False),
+)
+USERS: Final = Table(
+    "users",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("verifier", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("models", Text),
+    Column("created_at", Moment, nullable=False),
+)
+LOGINS: Final = Table(
+    "logins",
+    METADATA,
+    Column("number", _NUMBER, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("root", LargeBinary, nullable=False, unique=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("user_id", Text, nullable=False),
+    Column("scopes", Text, nullable=False),
+    Column("begun_at", Moment, nullable=False),
+    Column("ends_at", Moment, nullable=False, index=True),
+    Index("logins_of_user", "user_id", "number"),
+)
+REVOKED: Final = Table(
+    "revoked",
+    METADATA,
+    Column("id", Text, primary_key=True),  # of a token or of a login
+    Column("until", Moment, nullable=False),
 )

@@ -206,6 +206,10 @@ class AuthSettings(Section):
     issuer: str | None = option(None, "Identity provider (OpenID Connect) whose tokens are taken: https://...")
     audience: str | None = option(None, "What those tokens must be for.")
     tenant_claim: str = option("", "Claim of those tokens that says whose a caller is; without it there is one tenant.")
+    signing_keys: Path | None = option(
+        None, "File of private keys (PEM) that tokens of this server are signed with, by the first; default: no tokens."
+    )
+    token_s: int = option(600, "Seconds for which an access token of this server is good.", ge=300, le=900)
 
     @model_validator(mode="after")
     def _require_both(self) -> Self:

@@ -283,10 +283,10 @@ async def test_a_signature_is_checked_once_and_the_time_each_time(world: World):
 
 
 async def test_few_tokens_are_remembered(world: World, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr("headrace.auth.tokens._KNOWN_TOKENS", 3)
+    monkeypatch.setattr("headrace.auth.jwts._KNOWN_TOKENS", 3)
     for number in range(9):
         assert world.who(world.provider.sign(sub=f"s{number}")) is not None
-    assert len(world.guard._known) == 3
+    assert len(world.guard._remembered._known) == 3
 
 
 async def test_keys_are_rotated_without_a_restart(provider: IdentityProvider, monkeypatch: pytest.MonkeyPatch):

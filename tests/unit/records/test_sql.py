@@ -34,9 +34,9 @@ def test_a_copy_has_everything(tmp_path: Path):
     first.write(CHANGE)
     first.begin(request, since=request.at, most=1)
     assert first.copy_to(copy) == 0
-    tables = sa.inspect(first._engine).get_table_names()
+    tables = sa.inspect(first._database._engine).get_table_names()
     for table in set(tables) - {"alembic_version"}:
-        with first._transaction() as source, copy._transaction() as target:
+        with first._database.transaction() as source, copy._database.transaction() as target:
             rows = [connection.exec_driver_sql(f"SELECT * FROM {table}").all() for connection in (source, target)]  # noqa: S608 - of our own
         assert rows[0] == rows[1]
     assert copy.begin(request, since=request.at, most=1) == request
@@ -106,7 +106,7 @@ def test_a_driver_that_is_not_installed_is_named():
 
 def test_a_scope_of_a_newer_version_says_nothing(tmp_path: Path):
     records = SqlRecords(tmp_path / "r")
-    with records._transaction() as connection:
+    with records._database.transaction() as connection:
         connection.exec_driver_sql(
             "INSERT INTO keys (id, name, digest, tenant, scopes, created_at)"
             " VALUES ('k', 'n', x'00', '', 'infer fly', 0)"

@@ -24,6 +24,8 @@ from headrace.api.rest import (
     stream,
     system,
     tei,
+    tokens,
+    users,
     versions,
 )
 from headrace.api.rest.edge import Edge
@@ -48,6 +50,9 @@ _ROUTERS: Final = (
     cacheable.router,
     versions.router,
     keys.router,
+    users.router,
+    tokens.router,
+    tokens.published,
     events.router,
     stream.router,
     openai.router,
@@ -71,6 +76,8 @@ _DIALECTS: Final = (
     native,
     versions,
     keys,
+    users,
+    tokens,
     stream,
     openai,
     moderations,

@@ -76,23 +76,29 @@ def refuse_forms(request: Request) -> None:
         )
 
 
-async def read_bytes(request: Request, settings: ServerSettings) -> bytes:
-    """Read and decompress the body of a request; raises as ``read_json``, but for what it holds."""
-    limit = settings.max_body_bytes
+async def read_bytes(request: Request, settings: ServerSettings, most_bytes: int | None = None) -> bytes:
+    """Read and decompress the body of a request; raises as ``read_json``, but for what it holds.
+
+    Args:
+        request: As it came.
+        settings: Its bounds.
+        most_bytes: A closer one, where nothing large is to come.
+    """
+    limit = min(most_bytes or settings.max_body_bytes, settings.max_body_bytes)
     length = request.headers.get("content-length", "")
     if length.isdigit() and int(length[:20]) > limit:
         raise _too_large(limit)
     coding = _read_coding(request)
     data: bytes | None = request.scope["state"].get(BODY_KEY)
     if data is None:
-        data = await _receive(request, settings)
+        data = await _receive(request, settings, limit)
     return data if coding is None else _decompress(data, coding, limit)
 
 
-async def _receive(request: Request, settings: ServerSettings) -> bytes:
+async def _receive(request: Request, settings: ServerSettings, limit: int) -> bytes:
     try:
         async with asyncio.timeout(settings.receive_timeout_s):
-            return await _collect(request, settings.max_body_bytes)
+            return await _collect(request, limit)
     except TimeoutError as error:
         raise RequestTimeout(
             f"the body did not arrive within {settings.receive_timeout_s:g} s; send it faster or send less"

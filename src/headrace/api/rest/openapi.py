@@ -6,18 +6,28 @@ from typing import Any, Final
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 from fastapi.routing import APIRoute
+from fastapi.security import OAuth2PasswordBearer
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from headrace.api.responses import Problem
 from headrace.api.rest.context import open_to_all
 from headrace.api.rest.problems import PROBLEM
+from headrace.types import Scope
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 
+# Relative, as the page that reads it may be behind a proxy that puts it below another path.
+_PASSWORD: Final = OAuth2PasswordBearer(
+    tokenUrl="api/v1/token",
+    refreshUrl="api/v1/token",
+    scopes={scope.value: scope.value for scope in Scope},
+    description="A user's name and password, where the server issues tokens.",
+)
 _SECURITY_SCHEMES: Final = {
-    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key, where the server has any."},
+    "bearer": {"type": "http", "scheme": "bearer", "description": "An API key or a token, where the server has any."},
     "header": {"type": "apiKey", "in": "header", "name": "x-api-key", "description": "The same key."},
+    "password": _PASSWORD.model.model_dump(mode="json", by_alias=True, exclude_none=True),
 }
 
 

@@ -31,8 +31,13 @@ STATUS: Final[Mapping[type[HeadraceError], int]] = {
     errors.TaskUnsupported: 422,
     errors.CallerUnknown: 401,
     errors.AccessDenied: 403,
+    errors.GrantInvalid: 400,
+    errors.GrantUnsupported: 400,
+    errors.ScopeInvalid: 400,
     errors.KeyUnknown: 404,
     errors.KeyEnded: 409,
+    errors.UserUnknown: 404,
+    errors.UserTaken: 409,
     errors.RecordsUnusable: 503,
     errors.IdempotencyRunning: 409,
     errors.IdempotencyLost: 409,
@@ -107,11 +112,15 @@ class ErrorShape:
         media_type: Of the body.
         write: Returns the body.
         statuses: Those that the dialect has others for, of an error or of a status.
+        challenge: What may be shown where who asks is not known.
+        headers: What all errors have besides.
     """
 
     media_type: str
     write: Callable[[Refusal], bytes]
     statuses: Mapping[type[HeadraceError] | int, int] = field(default_factory=dict)
+    challenge: str = "Bearer"
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def body(self, error: HeadraceError, status: int, request_id: str) -> bytes:
         """Return the body for an error."""
@@ -121,18 +130,19 @@ class ErrorShape:
         """Return the response for an error."""
         known = STATUS[type(error)]
         status = self.statuses.get(type(error), self.statuses.get(known, known))
-        headers = {"x-request-id": request_id}
+        headers = {**self.headers, "x-request-id": request_id}
         if error.retry_after_s is not None:
             headers["retry-after"] = retry_after(error.retry_after_s)
         if status == HTTPStatus.UNAUTHORIZED:
-            headers["www-authenticate"] = "Bearer"
+            headers["www-authenticate"] = self.challenge
         return Response(self.body(error, status, request_id), status, media_type=self.media_type, headers=headers)
 
     def respond_unforeseen(self, request_id: str) -> Response:
         """Return the response for an error nobody foresaw; the log has the rest."""
         message = f"something failed inside the server; its log has more under request id {request_id!r}"
         refusal = Refusal(500, INTERNAL_CODE, message, retryable=False, request_id=request_id)
-        return Response(self.write(refusal), 500, media_type=self.media_type, headers={"x-request-id": request_id})
+        headers = {**self.headers, "x-request-id": request_id}
+        return Response(self.write(refusal), 500, media_type=self.media_type, headers=headers)
 
 
 def retry_after(seconds: float) -> str:

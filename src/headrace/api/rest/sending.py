@@ -51,7 +51,7 @@ class WholeSend:
                 length = int(value)
             elif name == b"connection":
                 is_closing = True
-            elif name == b"transfer-encoding":
+            elif name == b"transfer-encoding" or not name.islower():
                 return None
             parts += (name, b": ", value, b"\r\n")
         if length != len(body) or is_closing or not cycle.keep_alive:

@@ -42,11 +42,32 @@ _DOCS_PAGE: Final = """<!doctype html>
 # The page itself is open, since a browser cannot send a key with a link; the API's description is behind the guard.
 _DOCS_START: Final = """let key = "";
 const headers = () => key ? {authorization: "Bearer " + key} : {};
+const ask = () => new Promise(answer => {
+  const form = document.createElement("form");
+  form.innerHTML = `<p><label>API key or access token <input name="key" type="password"></label></p>
+    <p>or <label>user <input name="user" autocomplete="username"></label>
+    <label>password <input name="password" type="password" autocomplete="current-password"></label></p>
+    <button>Open</button>`;
+  form.onsubmit = event => {
+    event.preventDefault();
+    form.remove();
+    answer(Object.fromEntries(new FormData(form)));
+  };
+  document.body.prepend(form);
+});
+async function logIn() {
+  const given = await ask();
+  if (!given.user) return given.key;
+  const form = new URLSearchParams({grant_type: "password", username: given.user, password: given.password});
+  const told = await (await fetch("api/v1/token", {method: "POST", body: form})).json();
+  if (!told.access_token) window.alert(told.error_description);
+  return told.access_token || "";
+}
 async function start() {
   const response = await fetch("openapi.json", {headers: headers()});
   if (response.status === 401) {
-    key = window.prompt("API key") || "";
-    if (key) return start();
+    key = await logIn();
+    return start();
   }
   if (!response.ok) {
     document.body.textContent = (await response.json()).detail + " (reload this page to try again)";
@@ -54,7 +75,12 @@ async function start() {
   }
   SwaggerUIBundle({
     spec: await response.json(), dom_id: "#swagger-ui", deepLinking: true, tryItOutEnabled: true, validatorUrl: null,
-    requestInterceptor: request => ({...request, headers: {...request.headers, ...headers()}}),
+    requestInterceptor: request => {
+      // What "Authorize" was given goes first.
+      if (!Object.keys(request.headers).some(name => name.toLowerCase() === "authorization"))
+        request.headers = {...request.headers, ...headers()};
+      return request;
+    },
   });
 }
 start();

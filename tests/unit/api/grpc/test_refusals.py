@@ -15,8 +15,23 @@ HTTP_ONLY = {
     errors.HostForbidden,
     errors.MethodUnsupported,
 }
-# No RPC changes a key or a version.
-NOT_OFFERED = {errors.VersionUnfit, errors.KeyUnknown, errors.KeyEnded, errors.RecordsUnusable, errors.NameInvalid}
+# No RPC changes a key, a user or a version, or issues tokens.
+NOT_OFFERED = {
+    errors.VersionUnfit,
+    errors.KeyUnknown,
+    errors.KeyEnded,
+    errors.UserUnknown,
+    errors.UserTaken,
+    errors.GrantInvalid,
+    errors.GrantUnsupported,
+    errors.ScopeInvalid,
+    errors.RecordsUnusable,
+    errors.NameInvalid,
+    errors.IdempotencyRunning,
+    errors.IdempotencyLost,
+    errors.IdempotencyReused,
+    errors.IdempotencyFull,
+}
 INSIDE = {errors.EngineFailed, errors.OutputInvalid}
 
 

@@ -108,7 +108,8 @@ def test_every_door_that_gives_answers_is_asked():
         if isinstance(route, DirectRoute) and "POST" in (route.methods or ())
     }
     changing = {f"/api/v1/models/fake/{change}" for change in ("promote", "rollback")}
-    changing |= {"/api/v1/keys", "/api/v1/keys/{key_id}/rotate"}
+    changing |= {"/api/v1/keys", "/api/v1/keys/{key_id}/rotate", "/api/v1/users"}
+    changing |= {"/api/v1/token", "/api/v1/token/revoke"}  # whose errors are those of OAuth2
     in_lines = {"/api/v1/stream"}  # whose errors are those of the native dialect, each in its line
     repository = {f"/v2/repository/{rest}" for rest in ("index", "models/fake/load", "models/fake/unload")}
     refused = {"/embed_sparse", "/models/fake/embed_sparse"}

@@ -113,7 +113,7 @@ async def test_a_second_answer_is_refused():
 
 async def test_nothing_is_left_for_the_garbage_collector():
     def left() -> int:
-        return sum(isinstance(each, WholeSend | RequestResponseCycle) for each in gc.get_objects())
+        return sum(type(each) in {WholeSend, RequestResponseCycle} for each in gc.get_objects())
 
     gc.collect()
     gc.disable()
