@@ -20,6 +20,7 @@ _ZERO: Final = (
     "version",
 )
 _PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base", "observe.watched", "records.base")
+_BESIDE_PORTS: Final = ("cache.flight", "limits.bill")
 _FOLLOWED: Final = ("events.base", "events.kinds")
 
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
@@ -39,7 +40,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     # An adapter knows its port, never another adapter.
     # A token is checked with what its issuer publishes; who is on this machine is asked in two places.
     "auth": (*_ZERO, "auth.base", "auth.issuer", "auth.loopback", "records.base"),
-    "limits": (*_ZERO, "limits.base", "limits.rate", "redis"),
+    "limits": (*_ZERO, "limits.base", "limits.kinds", "limits.rulebook", "limits.script", "redis"),
     "cache": (*_ZERO, "cache.base", "redis"),
     # Events are made of facts; what keeps them for readers is the same wherever they come from.
     "events": (*_ZERO, *_FOLLOWED, "events.ring", "observe.base", "redis"),
@@ -49,9 +50,10 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "records": (*_ZERO, "records"),
     "readers": (*_ZERO, *_FOLLOWED, "auth.base", "observe.base"),
     "keyring": (*_ZERO, "auth.base", "records.base", "records.journal"),
+    "bounds": (*_ZERO, "tasks.base"),
     "shadow": (*_ZERO, "tasks", "engine", "observe.base"),
     "rollout": (*_ZERO, "models", "engine", "shadow", "observe.base", "records.journal"),
-    "service": (*_ZERO, "tasks", "models", "engine", "rollout", "shadow", *_PORTS, "cache.flight"),
+    "service": (*_ZERO, "tasks", "models", "engine", "rollout", "shadow", "bounds", *_PORTS, *_BESIDE_PORTS),
     "api": (
         *_ZERO,
         "api",

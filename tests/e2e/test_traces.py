@@ -21,7 +21,7 @@ from headrace.api.grpc.generated import headrace_pb2 as pb
 TRACE_ID, PARENT_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
 PARENT = f"00-{TRACE_ID}-{PARENT_ID}-01"
 KEY, COLLECTOR_KEY, TEXT = (f"canary-{secrets.token_hex(12)}" for _ in range(3))
-RAN = ("authorise", "embed", "finish", "lookup", "prepare", "queue", "run", "tokenize")
+RAN = ("authorise", "embed", "finish", "limit", "lookup", "prepare", "queue", "run", "tokenize")
 BEARER = {"authorization": f"Bearer {KEY}"}
 
 

@@ -5,7 +5,7 @@ HeadraceError
 │   ├── CallerUnknown              caller.unknown         no credentials, or wrong ones
 │   └── AccessDenied               access.denied          known, but may not do this
 ├── CapacityError                  asking again later helps
-│   ├── LimitExceeded              limit.exceeded         the caller used up its rate
+│   ├── LimitExceeded              limit.exceeded         the caller used up what it may use
 │   ├── QueueFull                  queue.full             more work is waiting than is worth accepting
 │   ├── ReadersFull                readers.full           as many follow the events as may
 │   ├── DeadlineExceeded           deadline.exceeded      the answer would come too late
