@@ -291,6 +291,12 @@ class LimiterContract:
         assert refusal.limit == "requests-day"
         assert [each.limit for each in refusal.allowances] == ["requests-day", "concurrent", "requests"]
 
+    async def test_nor_is_a_time_told_where_another_limit_never_has_room(self) -> None:
+        limiter = self.make("20 tokens/s; 1 requests/day")
+        await limiter.acquire(demand())
+        refusal = await refused(limiter, demand(tokens=21))
+        assert (refusal.limit, refusal.retry_after_s) == ("tokens", None)
+
     async def test_the_limit_that_is_nearest_to_its_end_comes_first(self) -> None:
         limiter = self.make("10 requests/day; 100 tokens/day; 100 requests/month")
         told = await (await limiter.acquire(demand(tokens=4))).settle(4)

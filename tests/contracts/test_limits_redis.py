@@ -168,6 +168,14 @@ async def test_the_place_of_a_replica_that_died_is_free_when_its_request_would_h
     raise AssertionError("its place is still taken")
 
 
+async def test_a_request_with_little_time_ends_no_other_s_lease(link: RedisLink):
+    limiter = limiter_at(link, "5 concurrent")
+    await limiter.acquire(demand(seconds=60))
+    await limiter.acquire(demand(seconds=1))
+    (key,) = await keys_of(link)
+    assert await link.call(lambda redis: redis.pttl(key)) > 50_000
+
+
 @pytest.mark.parametrize(
     "kept", ["nonsense", "99999999999999999999", "nan 1", "inf 1", "-5 1", "1e999 1", "5 5 5", "5 nan"]
 )
