@@ -56,6 +56,14 @@ def limiter_at(link: RedisLink, rules: str, otherwise: Limiter | None = None) ->
     return RedisLimiter(link, read_rules(rules), otherwise or Unused())
 
 
+async def settled(link: RedisLink, limiter: RedisLimiter) -> None:
+    """Wait until nothing is asked of Redis any more."""
+    await limiter.aclose()
+    while link._running:
+        await asyncio.sleep(0.001)
+    await limiter.aclose()
+
+
 async def keys_of(link: RedisLink) -> list[bytes]:
     async def ask(redis: Any) -> list[bytes]:
         return sorted(await redis.keys("headrace:limits:*"))
@@ -198,9 +206,7 @@ async def test_whoever_is_cancelled_at_any_moment_has_taken_nothing(link: RedisL
         task.cancel()
         (found,) = await asyncio.gather(task, return_exceptions=True)
         assert isinstance(found, asyncio.CancelledError)
-        while link._running or limiter._settling:
-            await asyncio.sleep(0.001)
-        await limiter.aclose()
+        await settled(link, limiter)
     reservation = await limiter.acquire(demand(tokens=100))
     await reservation.settle(100)
 
@@ -245,18 +251,28 @@ async def test_what_came_too_late_from_redis_is_given_back_and_counted_here(link
     limiter = limiter_at(slow, rules, here)
     deadline = time.monotonic() + PATIENT_S
     while not await keys_of(link) and time.monotonic() < deadline:  # until it is connected
-        await (await limiter.acquire(demand("first"))).settle(0)
+        await (await limiter.acquire(demand("first"))).settle(10)
+    await settled(slow, limiter)
     before, counted = await keys_of(link), here.callers
     way.break_with("slow")
     reservation = await limiter.acquire(demand(tokens=100))
     assert here.callers == counted + 3
-    while slow._running:
-        await asyncio.sleep(0.01)
+    await settled(slow, limiter)
     assert await keys_of(link) == before
     await reservation.settle(0)
     assert here.callers == counted + 1
     way.break_with("none")
     await slow.aclose()
+
+
+async def test_what_cannot_be_settled_stays_as_it_was_estimated(link: RedisLink, way: Proxy):
+    going = RedisLink(f"redis://127.0.0.1:{way.port}", PATIENT_S)
+    reservation = await limiter_at(going, "100 tokens/day").acquire(demand(tokens=60))
+    way.break_with("refuse")
+    assert [each.remaining for each in await reservation.settle(5)] == [40]
+    way.break_with("none")
+    assert (await left(limiter_at(link, "100 tokens/day"), demand(tokens=10))).remaining == 30
+    await going.aclose()
 
 
 async def test_while_redis_comes_and_goes_every_request_is_answered_and_no_place_is_lost(link: RedisLink, way: Proxy):
