@@ -85,6 +85,8 @@ def _allowed(annotation: Any) -> str:
         return "secrets"
     if get_origin(base) is Literal:
         return ", ".join(f"`{value}`" for value in get_args(base))
+    if get_origin(base) is tuple:
+        return f"{get_args(base)[0].__name__.lower()}s"
     kinds = [kind.__name__.lower() for kind in get_args(base) or (base,) if kind is not type(None)]
     limits = [
         f"{word} {getattr(bound, name)}" for bound in bounds for name, word in _BOUNDS.items() if hasattr(bound, name)

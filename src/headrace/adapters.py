@@ -242,8 +242,8 @@ async def open_shared(settings: Settings) -> AsyncIterator[Shared]:
         DependencyMissing: There is to be Redis, and its client is not installed.
         SettingInvalid: The address of Redis is none.
     """
-    limits, records = settings.limits, open_records(settings)
-    limiter = MemoryLimiter(limits.requests_per_s, limits.burst, limits.max_callers)
+    rules, records = settings.limits.all_rules, open_records(settings)
+    limiter = MemoryLimiter(rules, settings.limits.max_callers)
     cache = MemoryCache(settings.cache.max_bytes)
     if settings.redis.url is None:
         yield Shared(records, limiter, cache, MemoryEvents(settings.events.keep))
@@ -260,13 +260,12 @@ async def open_shared(settings: Settings) -> AsyncIterator[Shared]:
     link = RedisLink(settings.redis.url.get_secret_value())
     shared = RedisCache(link, cache, settings.cache.ttl_s)
     events = RedisEvents(link, settings.events.keep)
-    rate = limits.requests_per_s
+    counted = RedisLimiter(link, rules, limiter) if rules else limiter
     events.start()
     try:
-        yield Shared(
-            records, limiter if rate is None else RedisLimiter(link, rate, limits.burst, limiter), shared, events
-        )
+        yield Shared(records, counted, shared, events)
     finally:
         await events.aclose()
+        await counted.aclose()
         await shared.aclose()
         await link.aclose()

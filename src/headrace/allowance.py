@@ -1,20 +1,24 @@
-"""What a caller may still send: said by answers and by refusals."""
+"""What a caller may still use: said by answers and by refusals."""
 
 from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Allowance:
-    """How many requests a caller may still send.
+    """How much is left of one limit.
 
     Attributes:
-        quota: At most so many at once, when nothing is used.
-        window_s: In so many seconds as many come back.
-        remaining: That may be sent now.
-        reset_s: Seconds until it is whole again, if none is sent meanwhile.
+        limit: Its name.
+        unit: What is counted: ``requests``, ``tokens`` or ``concurrent-requests``.
+        quota: At most so much at once, or in a period, when nothing is used.
+        window_s: In so many seconds as much comes back; nothing where that is when requests end.
+        remaining: That may be used now.
+        reset_s: Seconds until it is whole again, if none is used meanwhile; nothing as of the window.
     """
 
+    limit: str
+    unit: str
     quota: int
-    window_s: float
+    window_s: float | None
     remaining: int
-    reset_s: float
+    reset_s: float | None

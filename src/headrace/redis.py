@@ -42,7 +42,7 @@ class RedisLink:
 
     Args:
         url: ``redis://[USER:PASSWORD@]HOST[:PORT][/DATABASE]``, ``rediss://`` for TLS, or ``unix://PATH``.
-        budget_s: How long a request waits.
+        budget_s: How long a request waits, which is an attribute too.
         clock: Seconds that never go backwards.
 
     Raises:
@@ -64,7 +64,7 @@ class RedisLink:
                 "redis.url is no redis://HOST:PORT, rediss://HOST:PORT or unix://PATH; correct or unset it",
                 field="redis.url",
             ) from None  # the cause may show the password
-        self._budget_s = budget_s
+        self.budget_s = budget_s
         self._clock = clock
         self._places = asyncio.Semaphore(_MOST_CALLS)
         self._running: set[asyncio.Task[object]] = set()
@@ -99,7 +99,7 @@ class RedisLink:
         self._running.add(task)
         task.add_done_callback(self._finished)
         try:
-            done, _ = await asyncio.wait({task}, timeout=self._budget_s if within_s is None else within_s)
+            done, _ = await asyncio.wait({task}, timeout=self.budget_s if within_s is None else within_s)
         finally:
             if not has_begun:
                 task.cancel()  # no connection holds anything of it

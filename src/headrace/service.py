@@ -7,10 +7,11 @@ REST, gRPC, a Kafka record, a job and the command line all turn their input into
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from headrace.auth.base import may_use, require, require_model
+from headrace.bounds import require_within
 from headrace.cache.base import Cache, make_key
 from headrace.cache.flight import SingleFlight
 from headrace.cache.results import Results
@@ -21,11 +22,10 @@ from headrace.engine.registry import CHAMPION, Deployment, LoadedModel, Registry
 from headrace.errors import (
     DeadlineExceeded,
     HeadraceError,
-    RequestInvalid,
-    RequestTooLarge,
     TaskUnsupported,
 )
-from headrace.limits.base import Limiter
+from headrace.limits.base import Demand, Limiter
+from headrace.limits.bill import Bill
 from headrace.models.manifest import Manifest
 from headrace.models.roles import Candidate, Roles
 from headrace.observe.base import Observer
@@ -35,7 +35,7 @@ from headrace.rollout import Rollout
 from headrace.settings import LimitSettings
 from headrace.shadow import Answered
 from headrace.tasks import TASKS
-from headrace.tasks.base import Task, name_input, name_label
+from headrace.tasks.base import Task
 from headrace.types import Answer, Caller, ModelTask, Request, Result, Scope, Text, Timings, Traits, parts_of
 
 
@@ -61,6 +61,7 @@ class _Work:
     Attributes:
         options: As the caller chose them, and the model's own where the caller did not.
         texts: What the model has to read.
+        bill: Whom it counts for, and what.
         seen: Told what is done.
     """
 
@@ -70,6 +71,7 @@ class _Work:
     task: Task
     options: Options
     texts: tuple[Text, ...]
+    bill: Bill
     seen: Watched
 
 
@@ -110,19 +112,21 @@ class Service:
         self._arrivals.arrive()
         with Watched(self._observer, request, started) as seen:
             require(request.caller, Scope.INFER)  # authorise; each step is told where ``seen`` enters it
-            allowance = await self._limiter.acquire(request.caller.name)  # limit
             key = request.routing_key or request.request_id
             model = self._models.choose(request.model, TASKS[request.task].model, key)  # look up the model
             require_model(request.caller, model.name)
             seen.model, seen.revision = model.name, model.revision
             with self._models.hold(model):
-                answer = await self._answer(request, model, seen, key)
-                seen.answer = answer if allowance is None else replace(answer, allowance=allowance)
+                seen.enter("prepare")
+                work = self._prepare(request, model, seen)  # prepare
+                seen.enter("limit")
+                async with work.bill:  # limit, and on leaving the block settle what was used
+                    answer = await self._answer(work, key)
+                seen.answer = replace(answer, allowances=work.bill.allowances) if work.bill.allowances else answer
             return seen.answer  # observe: on leaving the block
 
-    async def _answer(self, request: Request, model: LoadedModel, seen: Watched, key: str) -> Answer:
-        seen.enter("prepare")
-        work = self._prepare(request, model, seen)  # prepare
+    async def _answer(self, work: _Work, key: str) -> Answer:
+        seen, request, model = work.seen, work.request, work.model
         keys = _keys(work)
         seen.enter("lookup")
         mark = self._results.mark
@@ -265,28 +269,13 @@ class Service:
             raise TaskUnsupported(
                 f"{model.name!r} does {model.manifest.task!r}, not {request.task!r}; name another model", field="model"
             )
-        count = len(request.inputs)
-        if not count:
-            raise RequestInvalid("inputs is empty; send at least one text", field="inputs")
-        if count > self._bounds.max_inputs:
-            raise RequestTooLarge(
-                f"{count} inputs are more than the {self._bounds.max_inputs} of one request; send several requests",
-                field="inputs",
-            )
-        if (pairs := count * len(request.labels)) > self._bounds.max_inputs:
-            raise RequestTooLarge(
-                f"{count} inputs with {len(request.labels)} labels each are {pairs} texts to read, more than the"
-                f" {self._bounds.max_inputs} of one request; send several requests",
-                field="labels",
-            )
-        longest = self._bounds.max_text_chars
-        _require_short(request.inputs, longest, name_input)
-        _require_short(request.labels, longest, name_label)
-        _require_short((request.query or "",), longest, lambda _: "query")
+        require_within(self._bounds, request)
         traits = model.manifest.traits
         texts = task.expand(request, traits)  # checks the options
         options = request.options.resolved(normalize=model.manifest.normalize)
-        return _Work(request, model, traits, task, options, texts, seen)
+        window = None if options.truncate == "chunk" else model.manifest.max_tokens
+        bill = Bill(self._limiter, Demand(request.caller, model.name, texts, window, request.deadline))
+        return _Work(request, model, traits, task, options, texts, bill, seen)
 
     async def _compute(
         self, work: _Work, keys: list[bytes], known: Mapping[bytes, Result], mark: int
@@ -326,7 +315,9 @@ class Service:
     ) -> tuple[dict[bytes, Result | HeadraceError], Timings]:
         """Run texts, finish their results and remember them."""
         job = Job(texts=tuple(texts.values()), truncate=work.options.truncate, deadline=work.request.deadline)
-        result = await _run_until(work.request.deadline, work.model, job)
+        with work.bill.computing(job.texts):
+            result = await _run_until(work.request.deadline, work.model, job)
+        work.bill.tokens += sum([item.tokens for item in result.items if isinstance(item, Output)])
         work.seen.ran(result.timings)
         items = dict(zip(texts, result.items, strict=True))
         found = {key: _finish(work, texts[key], item) for key, item in items.items()}
@@ -343,15 +334,6 @@ def _finish(work: _Work, text: Text, item: Output | HeadraceError) -> Result | H
         return work.task.finish(text, item.windows, item.truncated, work.options, work.traits)
     except HeadraceError as error:
         return error
-
-
-def _require_short(texts: Sequence[str], longest: int, name: Callable[[int], str]) -> None:
-    for index, text in enumerate(texts):
-        if len(text) > longest:
-            raise RequestTooLarge(
-                f"the text has {len(text)} characters and at most {longest} are read; send less of it",
-                field=name(index),
-            )
 
 
 def _describe(deployment: Deployment) -> list[ServedModel]:

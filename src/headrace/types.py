@@ -349,7 +349,8 @@ class Answer:
     Attributes:
         tokens: Of all that had to be read, the query and what the cache had included.
         cached: How many texts the cache had.
-        allowance: What the caller may still send; nothing where there is no limit.
+        allowances: What the caller may still use, of the limit first that is nearest to its end; nothing where there is
+            no limit.
     """
 
     model: str
@@ -359,4 +360,4 @@ class Answer:
     timings: Timings
     tokens: int
     cached: int
-    allowance: Allowance | None = None
+    allowances: Sequence[Allowance] = ()

@@ -23,6 +23,7 @@ _ZERO: Final = (
 _PORTS: Final = ("auth.base", "limits.base", "cache.base", "observe.base", "observe.watched", "records.base")
 # Who changes who may call: what may be given, and where it is kept and noted.
 _KEEPING: Final = ("auth.base", "auth.giving", "records.accounts", "records.base", "records.journal")
+_BESIDE_PORTS: Final = ("cache.flight", "cache.results", "limits.bill")
 _FOLLOWED: Final = ("events.base", "events.kinds")
 
 LAYERS: Final[dict[str, tuple[str, ...]]] = {
@@ -54,7 +55,7 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
         "records.accounts",
         "records.base",
     ),
-    "limits": (*_ZERO, "limits.base", "limits.rate", "redis"),
+    "limits": (*_ZERO, "limits.base", "limits.kinds", "limits.rulebook", "limits.script", "redis"),
     "cache": (*_ZERO, "cache.base", "redis"),
     # Events are made of facts; what keeps them for readers is the same wherever they come from.
     "events": (*_ZERO, *_FOLLOWED, "events.ring", "observe.base", "redis"),
@@ -68,9 +69,10 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "users": (*_ZERO, *_KEEPING),
     # A token is for a key or a user: it looks at what is shown as guards do, and counts what was wrong.
     "tokens": (*_ZERO, *_KEEPING, "auth.gate", "auth.guesses", "auth.keys", "auth.standing"),
+    "bounds": (*_ZERO, "tasks.base"),
     "shadow": (*_ZERO, "tasks", "engine", "observe.base"),
     "rollout": (*_ZERO, "models", "engine", "shadow", "observe.base", "records.journal"),
-    "service": (*_ZERO, "tasks", "models", "engine", "rollout", "shadow", *_PORTS, "cache.flight", "cache.results"),
+    "service": (*_ZERO, "tasks", "models", "engine", "rollout", "shadow", "bounds", *_PORTS, *_BESIDE_PORTS),
     "api": (
         *_ZERO,
         "api",

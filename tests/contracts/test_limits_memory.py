@@ -1,8 +1,9 @@
 from tests.contracts.limits import Clock, LimiterContract
 
 from headrace.limits.memory import MemoryLimiter
+from headrace.settings import Rule
 
 
 class TestMemoryLimiter(LimiterContract):
-    def make_limiter(self, requests_per_s: float | None, burst: int, clock: Clock) -> MemoryLimiter:
-        return MemoryLimiter(requests_per_s, burst, 100, clock)
+    def make_limiter(self, rules: tuple[Rule, ...], clock: Clock) -> MemoryLimiter:
+        return MemoryLimiter(rules, 100, clock, clock)

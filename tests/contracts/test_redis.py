@@ -7,25 +7,21 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 import pytest
 import structlog
 from tests.contracts.cache import CacheContract
-from tests.contracts.limits import Clock, LimiterContract
+from tests.contracts.limits import demand
 from tests.support.proxy import Fault, Proxy, proxy_to
 from tests.support.redis_server import redis_server
 
 from headrace import redis as link_module
-from headrace.allowance import Allowance
 from headrace.cache.memory import MemoryCache
 from headrace.cache.redis import RedisCache
-from headrace.errors import LimitExceeded
-from headrace.limits import redis as limits
 from headrace.limits.memory import MemoryLimiter
 from headrace.limits.redis import RedisLimiter
 from headrace.redis import RedisAway, RedisLink
+from headrace.settings.rules import read_rules
 
 pytestmark = pytest.mark.connected
 
 PATIENT_S = 10.0
-_END = ", 'PX', math.ceil(full_in / 1000) + 1"  # by Redis' own clock, while that of the test stands still
-_SEEN_CLOCK = "{redis.call('GET', 'clock:seconds'), redis.call('GET', 'clock:rest')}"
 
 
 @pytest.fixture(scope="module")
@@ -40,78 +36,6 @@ async def link(port: int) -> AsyncIterator[RedisLink]:
     await link.call(lambda redis: redis.flushall())
     yield link
     await link.aclose()
-
-
-class ClockedLimiter(RedisLimiter):
-    """Reads the time from a clock of the test."""
-
-    def __init__(self, link: RedisLink, rate: float, burst: int, clock: Clock) -> None:
-        super().__init__(link, rate, burst, MemoryLimiter(rate, 0, 1))
-        self._clock = clock
-
-    async def acquire(self, caller: str, cost: float = 1.0) -> Allowance | None:
-        microseconds = round(self._clock.now * 1e6)
-        now = {"clock:seconds": microseconds // 1_000_000, "clock:rest": microseconds % 1_000_000}
-        await self._link.call(lambda redis: redis.mset(now))
-        return await super().acquire(caller, cost)
-
-
-class TestRedisLimiter(LimiterContract):
-    @pytest.fixture(autouse=True)
-    def _use(self, link: RedisLink, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.link = link
-        assert "redis.call('TIME')" in limits._TAKE
-        assert _END in limits._TAKE
-        script = limits._TAKE.replace("redis.call('TIME')", _SEEN_CLOCK).replace(_END, "")
-        monkeypatch.setattr(limits, "_TAKE", script)
-
-    def make_limiter(self, requests_per_s: float | None, burst: int, clock: Clock) -> RedisLimiter:
-        if requests_per_s is None:
-            pytest.skip("without a rate there is nothing to count in Redis")
-        return ClockedLimiter(self.link, requests_per_s, burst, clock)
-
-
-async def test_replicas_count_together_and_never_admit_more_than_the_burst(link: RedisLink, port: int):
-    other = RedisLink(f"redis://127.0.0.1:{port}", PATIENT_S)
-    replicas = [RedisLimiter(each, 0.001, 50, MemoryLimiter(0.001, 50, 9)) for each in (link, other)]
-
-    async def ask(number: int) -> bool:
-        try:
-            await replicas[number % 2].acquire("ada")
-        except LimitExceeded:
-            return False
-        return True
-
-    admitted = [await asyncio.gather(*(ask(number) for number in range(40))) for _ in range(5)]
-    assert sum(map(sum, admitted)) == 50
-    await other.aclose()
-
-
-async def test_what_is_left_is_told_truly(link: RedisLink):
-    limiter = RedisLimiter(link, 0.001, 3, MemoryLimiter(0.001, 3, 9))
-    left = [await limiter.acquire("ada") for _ in range(3)]
-    assert [each.remaining for each in left if each] == [2, 1, 0]
-    with pytest.raises(LimitExceeded) as caught:
-        await limiter.acquire("ada")
-    assert caught.value.allowance is not None
-    assert caught.value.allowance.remaining == 0
-    assert caught.value.retry_after_s == pytest.approx(1000, abs=30)
-
-
-async def test_what_is_kept_is_forgotten_when_it_says_nothing_any_more(link: RedisLink):
-    limiter = RedisLimiter(link, 100.0, 3, MemoryLimiter(1.0, 3, 9))
-    await limiter.acquire("ada")
-    lives_ms = await link.call(lambda redis: redis.pttl("headrace:limits:v1:ada"))
-    assert 0 < lives_ms <= 12
-
-
-@pytest.mark.parametrize("kept", ["nonsense", "99999999999999999999"])
-async def test_nonsense_in_redis_keeps_nobody_out_for_long(link: RedisLink, kept: str):
-    await link.call(lambda redis: redis.set("headrace:limits:v1:ada", kept))
-    limiter = RedisLimiter(link, 10.0, 2, MemoryLimiter(10.0, 2, 9))
-    refused = await asyncio.gather(*(limiter.acquire("ada") for _ in range(4)), return_exceptions=True)
-    assert isinstance(refused[-1], LimitExceeded)
-    assert (refused[-1].retry_after_s or 9) <= 0.2
 
 
 class TestRedisCache(CacheContract):
@@ -158,14 +82,16 @@ async def way(port: int) -> AsyncIterator[Proxy]:
 @pytest.mark.parametrize("fault", ["blackhole", "refuse", "slow"])
 async def test_while_redis_is_away_requests_go_on_and_soon_nobody_asks(way: Proxy, fault: Fault):
     link = RedisLink(f"redis://127.0.0.1:{way.port}")
-    cache, limiter = RedisCache(link, MemoryCache(1 << 20), 60), RedisLimiter(link, 1000.0, 9, MemoryLimiter(1e3, 9, 9))
+    rules = read_rules("1000 requests/s burst=9; 8 concurrent")
+    cache = RedisCache(link, MemoryCache(1 << 20), 60)
+    limiter = RedisLimiter(link, rules, MemoryLimiter(rules, 9))
     await _until_it_answers(link)
     way.break_with(fault)
     with structlog.testing.capture_logs() as lines:
         for number in range(20):
             await cache.put_many({b"%d" % number: b"v"})
             assert await cache.get_many([b"%d" % number, b"absent"]) == [b"v", None]
-            await limiter.acquire(f"ada {number}")
+            await (await limiter.acquire(demand(f"ada {number}"))).settle(10)
         opened = way.connections
         for _ in range(50):
             with pytest.raises(RedisAway):

@@ -22,6 +22,12 @@ from headrace.models.store import LocalStore
 
 LIMIT_S = 30
 ROOT_KEY = "the-key-of-the-settings"
+POLICIES = (
+    '"concurrent-model";q=8;qu="concurrent-requests"',
+    '"requests";q=20;w=20000',
+    '"requests-day";q=500;w=86400',
+    '"tokens";q=100000;qu="tokens";w=1',
+)
 
 
 @pytest.fixture
@@ -98,12 +104,15 @@ def test_two_replicas_admit_no_more_than_the_limit_and_say_what_is_left(start: S
         HEADRACE_REDIS__URL=redis.url,
         HEADRACE_LIMITS__REQUESTS_PER_S="0.001",
         HEADRACE_LIMITS__BURST="20",
+        HEADRACE_LIMITS__RULES="500 requests/day; 100000 tokens/s; 8 concurrent model=*",
         HEADRACE_AUTH__KEYS=ROOT_KEY,
     )
     replies = [embed(replicas[number % 2], ROOT_KEY) for number in range(30)]
     assert [reply.status for reply in replies] == [200] * 20 + [429] * 10
     left = [reply.headers["ratelimit"].split(";")[1] for reply in replies]
     assert left == [f"r={number}" for number in range(19, -1, -1)] + ["r=0"] * 10
+    policies = {reply.headers["ratelimit-policy"] for reply in replies}
+    assert policies == {", ".join(POLICIES)}
 
 
 def texts_computed(server: RunningServer) -> float:

@@ -32,6 +32,7 @@ from headrace.records.journal import Journal
 from headrace.rollout import Rollout
 from headrace.service import Service
 from headrace.settings import EngineSettings, LimitSettings, Settings
+from headrace.settings.rules import read_rules
 from headrace.tokens import Tokens
 from headrace.types import Caller, Embedding, FloatArray, Request, Result, Scope, TaskName
 from headrace.users import Users, UsersOff
@@ -76,7 +77,7 @@ class ServiceUnderTest:
 
 @contextlib.asynccontextmanager
 async def service_under_test(
-    *, requests_per_s: float | None = None, normalize: bool = True, engine: EngineSettings | None = None
+    *, rules: str = "", normalize: bool = True, engine: EngineSettings | None = None
 ) -> AsyncIterator[ServiceUnderTest]:
     """Give a running service."""
     backend, recorder, cache, records = FakeBackend(), Recorder(), MemoryCache(1 << 20), MemoryRecords()
@@ -91,7 +92,7 @@ async def service_under_test(
     service = Service(
         models=registry,
         rollout=Rollout(Shelf(registry), registry, lambda *_, **__: [], observer, Journal(records)),
-        limiter=MemoryLimiter(requests_per_s, 2, 100),
+        limiter=MemoryLimiter(read_rules(rules), 100),
         cache=cache,
         observer=observer,
         bounds=LimitSettings(max_inputs=8, max_text_chars=100),

@@ -2,6 +2,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from tests.contracts.limits import demand
 from tests.support.records import MemoryRecords
 from tests.support.services import CALLER
 
@@ -42,7 +43,7 @@ async def test_with_redis_all_replicas_count_and_remember_together(monkeypatch: 
         monkeypatch.setenv("HEADRACE_LIMITS__REQUESTS_PER_S", rate)
         async with adapters.open_shared(load_settings().settings) as shared:
             assert isinstance(shared.limiter, kind)
-            await shared.limiter.acquire("ada")
+            await (await shared.limiter.acquire(demand())).settle(10)
             await shared.cache.put_many({b"a": b"1"})
             assert await shared.cache.get_many([b"a", b"b"]) == [b"1", None]
 

@@ -92,7 +92,7 @@ class World:
         self.service = Service(
             models=self.registry,
             rollout=self.rollout,
-            limiter=MemoryLimiter(None, 2, 100),
+            limiter=MemoryLimiter((), 100),
             cache=MemoryCache(1 << 20),
             observer=self.recorder,
             bounds=LimitSettings(max_inputs=8),

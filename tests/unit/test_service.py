@@ -162,7 +162,7 @@ async def test_a_caller_without_the_scope_is_denied_before_it_costs_anything():
 
 
 async def test_a_caller_over_its_rate_is_refused_and_another_is_not():
-    async with service_under_test(requests_per_s=0.001) as it:
+    async with service_under_test(rules="0.001 requests/s burst=2") as it:
         for _ in range(2):
             await it.service.run(ask("a"))
         with pytest.raises(LimitExceeded) as raised:

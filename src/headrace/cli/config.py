@@ -41,4 +41,6 @@ def _rows(loaded: LoadedSettings) -> Iterator[_Row]:
 
 
 def _plain(value: Any) -> str | int | float | None:
+    if isinstance(value, tuple):
+        return "; ".join(map(str, value)) or None  # as it is written
     return value if value is None or isinstance(value, str | int | float) else str(value)

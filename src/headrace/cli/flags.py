@@ -101,6 +101,8 @@ def _parameter(name: str, annotation: Any) -> inspect.Parameter:
 def _annotation(option: Option) -> Any:
     """Return what typer reads: the value's type without its bounds (pydantic checks those), and the flag's looks."""
     base = get_args(option.annotation)[0] if get_origin(option.annotation) is Annotated else option.annotation
+    if get_origin(base) is tuple:
+        base = str  # a list is one text here, as in the environment
     names = dict.fromkeys(name for name in (option.short_flag, option.flag) if name)  # in order, each once
     if option.annotation is bool:
         names = {f"{name}/--no-{name.removeprefix('--')}": None for name in names}

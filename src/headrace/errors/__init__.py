@@ -8,7 +8,7 @@ HeadraceError
 │   ├── GrantUnsupported           grant.unsupported      no such way to ask for a token, or none at all
 │   └── ScopeInvalid               scope.invalid          a token for more than whoever asks has
 ├── CapacityError                  asking again later helps
-│   ├── LimitExceeded              limit.exceeded         the caller used up its rate
+│   ├── LimitExceeded              limit.exceeded         the caller used up what it may use
 │   ├── QueueFull                  queue.full             more work is waiting than is worth accepting
 │   ├── ReadersFull                readers.full           as many follow the events as may
 │   ├── DeadlineExceeded           deadline.exceeded      the answer would come too late

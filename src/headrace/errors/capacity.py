@@ -1,5 +1,7 @@
 """What can succeed later."""
 
+from collections.abc import Sequence
+
 from headrace.allowance import Allowance
 from headrace.errors.base import HeadraceError
 
@@ -11,14 +13,19 @@ class CapacityError(HeadraceError):
 
 
 class LimitExceeded(CapacityError):
-    """The caller used up its rate.
+    """The caller used up what it may use.
 
     Attributes:
-        allowance: What is left of it.
+        allowances: What is left, of the limit first that it is over.
     """
 
     code = "limit.exceeded"
-    allowance: Allowance | None = None
+    allowances: Sequence[Allowance] = ()
+
+    @property
+    def limit(self) -> str:
+        """The name of the limit; empty if it is not known, as of another server's."""
+        return self.allowances[0].limit if self.allowances else ""
 
 
 class QueueFull(CapacityError):

@@ -97,9 +97,9 @@ KINDS: Final[tuple[Kind, ...]] = (
     ),
     Kind(
         subject="limit.exceeded",
-        meaning="`caller` used up its rate, and was refused.",
+        meaning="`caller` used up a `limit`, and was refused.",
         fact=RequestFinished,
-        fields=lambda fact: {"caller": fact.caller.name[:_MOST_CHARS], "task": fact.task},
+        fields=lambda fact: {"caller": fact.caller.name[:_MOST_CHARS], "task": fact.task, "limit": fact.limit},
         has_happened=lambda fact: fact.outcome == LimitExceeded.code,
         tenant=lambda fact: fact.caller.tenant,
     ),

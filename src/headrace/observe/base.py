@@ -27,6 +27,7 @@ class RequestFinished:
         model: Name of a model that exists, or ``""``: never what a caller made up, so labels stay bounded.
         outcome: ``ok`` or the error's code.
         revision: Of the version that was to answer, or ``""`` as of the model.
+        limit: Name of the limit that refused it; ``""`` if none did.
         trace: What it is part of, where traces are kept.
         steps: Where its time went, if spans are kept of it, in order; the last one was not finished if it failed.
     """
@@ -40,6 +41,7 @@ class RequestFinished:
     tokens: int
     timings: Timings
     revision: str = ""
+    limit: str = ""
     trace: Trace | None = None
     steps: tuple[Step, ...] = ()
 

@@ -203,6 +203,11 @@ class Metrics:
         self._requests = self._counter(
             "headrace_requests_total", "Requests; the outcome is ok or the error's code.", "task", "model", "outcome"
         )
+        self._limit_refusals = self._counter(
+            "headrace_limit_refusals_total",
+            "Requests that a limit refused; its name is what it counts, per what, and what it tells apart.",
+            "limit",
+        )
         self._request_seconds = self._histogram(
             "headrace_request_duration_seconds", "Time of a request in the service.", _SECONDS, "task", "model"
         )
@@ -312,6 +317,8 @@ class Metrics:
 
     def _request(self, fact: RequestFinished) -> None:
         self._requests.add((fact.task, fact.model, fact.outcome))
+        if fact.limit:
+            self._limit_refusals.add(fact.limit)
         exemplar = _exemplar(fact)
         self._request_seconds[fact.task, fact.model].observe(fact.timings.total_s, exemplar)
         if fact.outcome == "ok":

@@ -4,7 +4,7 @@ import asyncio
 import time
 from typing import Self
 
-from headrace.errors import HeadraceError
+from headrace.errors import HeadraceError, LimitExceeded
 from headrace.observe.base import Observer, RequestFinished
 from headrace.observe.traces import TRACE, Step
 from headrace.types import Answer, Request, Timings
@@ -90,6 +90,7 @@ class Watched:
                 tokens=answer.tokens if answer else 0,
                 timings=answer.timings if answer else Timings(total_s=time.monotonic() - self.started),
                 revision=self.revision,
+                limit=error.limit if isinstance(error, LimitExceeded) else "",
                 trace=self._trace,
                 steps=() if self._steps is None else tuple(self._steps),
             )

@@ -9,6 +9,7 @@ from headrace.settings.load import (
     load_settings,
     options,
 )
+from headrace.settings.rules import Counted, Rule
 from headrace.settings.sections import (
     AuthSettings,
     CacheSettings,
@@ -30,6 +31,7 @@ __all__ = [
     "DEFAULT_FILE",
     "AuthSettings",
     "CacheSettings",
+    "Counted",
     "EngineSettings",
     "EventSettings",
     "LimitSettings",
@@ -38,6 +40,7 @@ __all__ = [
     "Option",
     "RecordSettings",
     "RedisSettings",
+    "Rule",
     "ServerSettings",
     "Settings",
     "StoreSettings",

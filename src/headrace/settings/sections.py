@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationInfo, fi
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from headrace.errors import SettingInvalid
+from headrace.settings.rules import ANY, Rule, read_rules, require_reachable
 
 PREFIX: Final = "HEADRACE_"
 _HEADER: Final = r"[A-Za-z0-9!#$%&'*+.^_`|~-]+=[\x20-\x2b\x2d-\x7e]+"
@@ -193,7 +194,32 @@ class LimitSettings(Section):
     max_text_chars: int = option(32_768, "Longest single text, in characters.", ge=1, le=1 << 24)
     requests_per_s: float | None = option(None, "Sustained requests per second for one caller.", ge=1e-3)
     burst: int = option(64, "Requests a caller may send at once before the rate applies.", ge=1, le=1 << 20)
-    max_callers: int = option(10_000, "Callers whose rate is remembered.", ge=1, le=10_000_000)
+    max_callers: int = option(10_000, "Callers that are remembered for each limit.", ge=1, le=10_000_000)
+    rules: Annotated[tuple[Rule, ...], NoDecode] = option(
+        (),
+        "What else is limited, with ; between rules: '9 requests/s burst=20; 5000000 tokens/day; 8 concurrent', each"
+        " perhaps with caller=, tenant= or model=.",
+    )
+
+    @property
+    def all_rules(self) -> tuple[Rule, ...]:
+        """The rules, and after them that of ``requests_per_s``, so that one of them may make an exception of it."""
+        rate = self.requests_per_s
+        if rate is None:
+            return self.rules
+        return (*self.rules, Rule(counted="requests", amount=rate, period="s", burst=self.burst, caller=ANY))
+
+    @field_validator("rules", mode="before")
+    @classmethod
+    def _read_rules(cls, value: Any) -> Any:
+        rules = read_rules(value)
+        require_reachable(rules)
+        return rules
+
+    @model_validator(mode="after")
+    def _require_reachable(self) -> Self:
+        require_reachable(self.all_rules)
+        return self
 
 
 class AuthSettings(Section):

@@ -26,7 +26,7 @@ PARENT = f"00-{TRACE_ID}-{PARENT_ID}-01"
 UNSAMPLED = f"00-{TRACE_ID}-{PARENT_ID}-00"
 EMBED = "/headrace.v1.Inference/Embed"
 KEY = "a-key-of-24-characters-1"
-RAN = ["authorise", "prepare", "lookup", "tokenize", "queue", "run", "finish"]
+RAN = ["authorise", "prepare", "limit", "lookup", "tokenize", "queue", "run", "finish"]
 
 
 @dataclass
@@ -139,7 +139,7 @@ async def test_what_is_remembered_is_looked_up_and_not_run(traced: Traced):
     (second,) = [span for span in spans if (span.attributes or {}).get("headrace.cached") == 1]
     own = second.context and second.context.span_id
     below = [each.name for each in spans if each.parent and each.parent.span_id == own]
-    assert below == ["authorise", "prepare", "lookup", "finish"]
+    assert below == ["authorise", "prepare", "limit", "lookup", "finish"]
 
 
 async def test_without_a_trace_of_its_caller_each_request_begins_one(traced: Traced):

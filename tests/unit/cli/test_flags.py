@@ -48,10 +48,17 @@ def test_a_flag_takes_the_kinds_of_values_its_option_takes(run: Run) -> None:
     assert rows["log.format"] == ("json", "flag")
 
 
+def test_a_list_is_one_flag_and_shown_as_it_is_written(run: Run) -> None:
+    assert config(run)["limits.rules"] == (None, "default")
+    rows = config(run, "--limits-rules", " 8 concurrent;20  requests/s model=a")
+    assert rows["limits.rules"] == ("8 concurrent; 20 requests/s burst=20 model=a", "flag")
+
+
 @pytest.mark.parametrize(
     "args",
     [
         ("--port", "x"),
+        ("--limits-rules", "many requests"),
         ("--port", "70000"),
         ("--log-level", "loud"),
         ("--config", "missing.toml"),

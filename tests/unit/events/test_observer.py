@@ -32,7 +32,15 @@ SHED = RequestsShed(task="embed", outcome="queue.full", route="/r", method="POST
 
 def finished(outcome: str, caller: Caller = ADA) -> RequestFinished:
     return RequestFinished(
-        caller=caller, task="embed", model="minilm", outcome=outcome, inputs=1, cached=0, tokens=0, timings=Timings()
+        caller=caller,
+        task="embed",
+        model="minilm",
+        outcome=outcome,
+        inputs=1,
+        cached=0,
+        tokens=0,
+        timings=Timings(),
+        limit="tokens-day" if outcome == "limit.exceeded" else "",
     )
 
 
@@ -103,7 +111,12 @@ def stage() -> Any:
             "",
             {"model": "minilm", "sha256": "0123456789ab"},
         ),
-        (finished("limit.exceeded"), "limit.exceeded", "acme", {"caller": "ada", "task": "embed"}),
+        (
+            finished("limit.exceeded"),
+            "limit.exceeded",
+            "acme",
+            {"caller": "ada", "task": "embed", "limit": "tokens-day"},
+        ),
         (finished("queue.full"), "queue.full", None, {"task": "embed"}),
         *(
             (

@@ -34,6 +34,7 @@ TIMINGS = Timings(queue_s=0.002, tokenize_s=0.0004, run_s=0.02, total_s=0.03)
 REQUEST = RequestFinished(
     caller=CALLER, task="embed", model="minilm", outcome="ok", inputs=3, cached=1, tokens=30, timings=TIMINGS
 )
+LIMITED = replace(REQUEST, outcome="limit.exceeded", limit="tokens-day")
 BATCH = BatchFinished(model="minilm", texts=4, tokens=60, padded_tokens=64, failed=1, run_s=0.01)
 RESTART = EngineRestarted(model="minilm", reason="SIGSEGV", suspects=2, down_s=0.5)
 QUARANTINE = TextQuarantined(model="minilm", digest="0123456789ab")
@@ -229,6 +230,7 @@ def test_every_metric_is_described_as_it_is() -> None:
     metrics = Metrics()
     for fact in (
         REQUEST,
+        LIMITED,
         BATCH,
         QueueChanged(model="minilm", waiting=1),
         RESTART,
@@ -274,6 +276,7 @@ def test_names_and_labels_keep_the_pattern() -> None:
             "task",
             "model",
             "outcome",
+            "limit",
             "reason",
             "route",
             "method",
@@ -342,3 +345,9 @@ def test_lost_spans_are_counted_by_the_reason() -> None:
     samples = scrape(*[SpansLost(reason="queue_full", count=7), SpansLost(reason="export_failed", count=2)] * 2)
     assert value(samples, "headrace_lost_spans_total", reason="queue_full") == 14
     assert value(samples, "headrace_lost_spans_total", reason="export_failed") == 4
+
+
+def test_a_refusal_is_counted_by_the_limit_that_refused_it() -> None:
+    found = scrape(REQUEST, LIMITED, LIMITED)
+    refusals = {labels: value for (name, labels), value in found.items() if name == "headrace_limit_refusals_total"}
+    assert refusals == {(("limit", "tokens-day"),): 2}

@@ -89,12 +89,11 @@ class Exchange:
             HeadraceError: Why there is no answer.
         """
         answer = await self.context.service.run(Request(**asked, **self._circumstances()))
-        if answer.allowance is not None:
-            self._tell(answer.allowance)
+        self._tell(answer.allowances)
         return answer
 
-    def _tell(self, allowance: Allowance) -> None:
-        self._trailing = [(name.decode(), value.decode()) for name, value in allowance_headers(allowance)]
+    def _tell(self, allowances: Sequence[Allowance]) -> None:
+        self._trailing = [(name.decode(), value.decode()) for name, value in allowance_headers(allowances)]
 
     def _circumstances(self) -> Circumstances:
         limit_s = self.context.settings.server.request_timeout_s
@@ -109,8 +108,8 @@ class Exchange:
     def refuse(self, error: Exception) -> Refusal:
         """Return how the call, or a request of its stream, ends with an error."""
         if isinstance(error, HeadraceError):
-            if isinstance(error, LimitExceeded) and error.allowance is not None:
-                self._tell(error.allowance)
+            if isinstance(error, LimitExceeded):
+                self._tell(error.allowances)
             return refuse(error, self.request_id)
         structlog.get_logger().error("request.failed", exc_info=error)
         return refuse_unforeseen(self.request_id)

@@ -19,7 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import Message, Receive, Scope, Send
 
-from headrace.api.allowance import KEY as ALLOWANCE
+from headrace.api.allowance import KEY as ALLOWANCES
 from headrace.api.allowance import allowance_headers
 from headrace.api.context import Context
 from headrace.api.request_ids import choose_request_id
@@ -95,7 +95,7 @@ def _explain(error: Exception, scope: Scope, request_id: str) -> Response:
     match error:
         case HeadraceError():
             if isinstance(error, LimitExceeded):
-                scope["state"][ALLOWANCE] = error.allowance
+                scope["state"][ALLOWANCES] = error.allowances
             return errors.respond(error, request_id)
         case ClientLeft():
             return Response(status_code=_CLIENT_LEFT)  # nobody reads it: the status is for the log and the metrics
@@ -136,8 +136,7 @@ class _Exchange:
                 headers.append((PARENT.encode(), self._trace.traceparent.encode()))
             if self._context.is_draining:
                 headers.append((b"connection", b"close"))
-            if (allowance := self._scope["state"].get(ALLOWANCE)) is not None:
-                headers += allowance_headers(allowance)
+            headers += allowance_headers(self._scope["state"].get(ALLOWANCES, ()))
             message["headers"] = headers
         await self._send(message)
 

@@ -6,7 +6,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.responses import Response
 
-from headrace.api.allowance import KEY as ALLOWANCE
+from headrace.api.allowance import KEY as ALLOWANCES
 from headrace.api.asked import Asked, Circumstances
 from headrace.api.rest.body import read_json
 from headrace.api.rest.context import caller_of, context_of
@@ -59,7 +59,7 @@ def circumstances(request: Request, deadline: float) -> Circumstances:
 async def ask(request: Request, asked: ServiceRequest) -> Answer:
     """Let the service answer, for as long as the client is there."""
     answer = await while_connected(request, context_of(request).service.run(asked))
-    request.scope["state"][ALLOWANCE] = answer.allowance
+    request.scope["state"][ALLOWANCES] = answer.allowances
     return answer
 
 

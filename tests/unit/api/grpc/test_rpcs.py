@@ -264,7 +264,7 @@ async def test_what_is_compressed_is_not_unpacked(calls: Calls):
 
 
 async def test_what_a_caller_may_still_send_is_told():
-    async with service_under_test(requests_per_s=1) as it, open_calls(it=it) as calls:
+    async with service_under_test(rules="1 requests/s burst=2") as it, open_calls(it=it) as calls:
         call = calls.channel.unary_unary(EMBED)(HELLO.SerializeToString())
         await call
         assert dict(await call.trailing_metadata())["ratelimit"].startswith('"requests";r=1;')

@@ -412,7 +412,7 @@ async def test_metrics_need_their_scope(client: httpx.AsyncClient, context: Cont
 
 
 async def test_what_a_caller_may_still_send_is_in_the_headers():
-    async with service_under_test(requests_per_s=0.5) as it:  # and 2 at once
+    async with service_under_test(rules="0.5 requests/s burst=2") as it:
         transport = httpx.ASGITransport(build_app(it.context()), raise_app_exceptions=False)
         async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
             replies = [await client.post(path, json={"inputs": ["a"]}) for path in ("/api/v1/embed",) * 2 + ("/embed",)]
