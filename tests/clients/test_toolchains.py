@@ -29,7 +29,7 @@ def source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_program_is_built_again_only_if_its_folder_has_changed(source: Path, tmp_path: Path):
+def test_a_program_is_built_again_if_its_folder_has_changed_and_not_otherwise(source: Path, tmp_path: Path):
     cache = tmp_path / "cache"
     built = cache / "program/built"
     assert build(source, cache) == ("cat", str(built), "program")
@@ -40,6 +40,17 @@ def test_a_program_is_built_again_only_if_its_folder_has_changed(source: Path, t
     (source / "lock").write_text("2")
     build(source, cache)
     assert built.read_text() == "2"
+
+
+def test_a_program_is_built_again_if_it_is_built_in_another_way(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    cache = tmp_path / "cache"
+    build(source, cache)
+    other = (sys.executable, "-c", "import pathlib; pathlib.Path('built').write_text('other')")
+    monkeypatch.setattr(toolchains, "TOOLCHAINS", {"lock": replace(HERE, build=other)})
+    build(source, cache)
+    assert (cache / "program/built").read_text() == "other"
 
 
 def test_what_could_not_be_built_is_tried_again(source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
