@@ -35,7 +35,7 @@ test: $(VENV)/dev.stamp ## run every check: format, lint, types, then all tests 
 
 .PHONY: test-clients
 test-clients: $(VENV)/dev.stamp ## ask a server with the clients of others, unmodified, each in an environment of its own
-	@$(BIN)/python -m pytest -q -m clients tests/clients $(ARGS)
+	@$(BIN)/python -m pytest -q -rs -m clients tests/clients $(ARGS)
 
 .PHONY: test-connected
 test-connected: $(VENV)/dev.stamp ## run the tests that need real servers, which they start: PostgreSQL, Redis

@@ -203,6 +203,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "matplotlib": ("headrace/training/charts.py",),
     "numpy": (
         "headrace/types.py",
+        "headrace/api/outputs.py",
         "headrace/tasks/*",
         "headrace/engine/*",
         "headrace/export/*",

@@ -1,6 +1,6 @@
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ from tests.support.headed import write_headed
 from tests.support.models import add_model
 from tests.support.server import RunningServer, running_server
 from tests.support.tiny_tokenizers import TRAIN
+from tests.support.toolchains import ToolMissing, build
 from tests.unit.export.conftest import Silent
 
 from headrace.export.conversion import convert_here
@@ -18,6 +19,7 @@ from headrace.export.importer import ImportRequest, import_model
 from headrace.models.store import LocalStore
 
 TEXTS = ("w1 w2", "w3", "w4 w5 w6 w7", "the water wheel")
+LONG = "w1 " * 500  # is over the models' windows
 QUERY = "the wheel"
 TOPICS = ("water", "grinding corn")
 BODIES: dict[str, tuple[str, dict[str, Any]]] = {
@@ -39,6 +41,19 @@ HEADS: dict[str, tuple[type[transformers.PreTrainedModel], tuple[str, ...], dict
         {"label2id": {"entailment": 0, "neutral": 1, "contradiction": 2}},
     ),
 }
+
+
+@pytest.fixture(scope="session")
+def built() -> Callable[[str], tuple[str, ...]]:
+    """Return the command of a program of another language; a test is skipped where its language is not installed."""
+
+    def command(program: str) -> tuple[str, ...]:
+        try:
+            return build(Path(__file__).with_name("programs") / program)
+        except ToolMissing as missing:
+            pytest.skip(str(missing))
+
+    return command
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +85,7 @@ def open_grpc(server: RunningServer) -> Iterator[dict[str, str]]:
 @pytest.fixture(scope="session")
 def expected(server: RunningServer, open_grpc: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with what the native dialect answers, by model, and what it was asked."""
-    answers: dict[str, Any] = {"texts": TEXTS, "query": QUERY, "topics": TOPICS, "open_grpc": open_grpc}
+    answers: dict[str, Any] = {"texts": TEXTS, "long": LONG, "query": QUERY, "topics": TOPICS, "open_grpc": open_grpc}
     for model, (task, body) in BODIES.items():
         headers = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
         reply = server.request("POST", f"/api/v1/{task}", json.dumps({"model": model, **body}).encode(), headers)

@@ -20,6 +20,7 @@ CLIENTS = {
     "llama_index_tei_client": "tei",
     "cohere_client": "cohere",
     "huggingface_client": "huggingface",
+    "langchain_huggingface_client": "langchain",
     "triton_client": "triton",
     "triton_grpc_client": "triton",
     "tei_grpc_client": "tei",

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, cast
 
+import numpy as np
 import orjson
 
 from headrace.api.tensors import OutputTensor
@@ -31,10 +32,11 @@ class Output:
     def tensor(self, results: Sequence[Result]) -> OutputTensor:
         """Return it for the results of texts, in their order."""
         made = [self.make(result) for result in results]
-        if self.columns is None:
-            return OutputTensor(self.name, self.datatype, (len(made),), made)
-        flat = [each for row in made for each in row] if isinstance(made[0], list) else made
-        return OutputTensor(self.name, self.datatype, (len(made), len(made[0])), flat)
+        shape = (len(made),) if self.columns is None else (len(made), len(made[0]))
+        if self.datatype == "FP32":
+            return OutputTensor(self.name, self.datatype, shape, np.array(made, np.float32).ravel())
+        texts = made if self.columns is None else [text for row in made for text in row]
+        return OutputTensor(self.name, self.datatype, shape, texts)
 
     def describe(self, manifest: Manifest) -> dict[str, Any]:
         """Return it as metadata."""

@@ -20,7 +20,6 @@ BINARY_SIZE: Final = "binary_data_size"
 """Parameter of a tensor that says how many of the bytes behind the JSON are its."""
 
 _LENGTH: Final = struct.Struct("<I")
-_FLOAT: Final = struct.Struct("<f")
 _MAX_AXES: Final = 8
 _MAX_SHOWN: Final = 80
 
@@ -42,13 +41,14 @@ class OutputTensor:
     """A tensor of an answer.
 
     Attributes:
-        data: Its numbers, its rows of numbers, or its texts.
+        data: Its numbers or its texts, row after row. JSON may have rows in lists of their own as well, but Triton and
+            MLServer write none, and Triton's client for Java reads none.
     """
 
     name: str
     datatype: Literal["FP32", "BYTES"]
     shape: Sequence[int]
-    data: Sequence[float] | Sequence[FloatArray] | Sequence[str]
+    data: FloatArray | Sequence[str]
 
     def as_json(self) -> dict[str, Any]:
         """Return it with its data."""
@@ -56,22 +56,16 @@ class OutputTensor:
 
     def as_bytes(self) -> tuple[dict[str, Any], bytes]:
         """Return it without its data, and that."""
-        data = b"".join(map(_write, self.data))
+        data = _pack(self.data) if isinstance(self.data, Sequence) else self.data.astype("<f4", copy=False).tobytes()
         return {**self._describe(), "parameters": {BINARY_SIZE: len(data)}}, data
 
     def _describe(self) -> dict[str, Any]:
         return {"name": self.name, "datatype": self.datatype, "shape": list(self.shape)}
 
 
-def _write(each: float | FloatArray | str) -> bytes:
-    match each:
-        case str():
-            data = each.encode()
-            return _LENGTH.pack(len(data)) + data
-        case float():
-            return _FLOAT.pack(each)
-        case _:
-            return each.astype("<f4").tobytes()
+def _pack(texts: Sequence[str]) -> bytes:
+    encoded = [text.encode() for text in texts]
+    return b"".join(_LENGTH.pack(len(each)) + each for each in encoded)
 
 
 def split(data: bytes, json_size: str | None) -> tuple[Any, bytes]:

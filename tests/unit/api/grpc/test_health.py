@@ -97,3 +97,26 @@ async def test_what_is_served_can_be_asked_for(calls: Calls, version: str):
     assert {"headrace.v1.Inference", "grpc.health.v1.Health", f"grpc.reflection.{version}.ServerReflection"} <= names
     assert b"EmbedRequest" in file.file_descriptor_response.file_descriptor_proto[0]
     assert missing.error_response.error_code == 5
+
+
+@pytest.mark.parametrize(
+    ("symbol", "is_known"),
+    [
+        ("headrace.v1.Inference", True),
+        ("headrace.v1.Inference.Embed", True),  # as ghz asks
+        ("inference.ModelInferRequest.InferInputTensor", True),
+        ("headrace.v1.Inference.Embe", False),
+        ("headrace.v1.Inference.", False),
+        ("headrace.v1.Inference.Embed.Embed", False),
+        ("..", False),
+        ("", False),
+        ("\0" * 10_000, False),
+    ],
+)
+async def test_a_file_is_found_by_the_name_of_whatever_is_in_it(calls: Calls, symbol: str, *, is_known: bool):
+    request, response = reflection_pb2.ServerReflectionRequest, reflection_pb2.ServerReflectionResponse
+    path = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+    (found,) = [each async for each in calls.stream(path, [request(file_containing_symbol=symbol)], response)]
+    assert found.original_request.file_containing_symbol == symbol
+    assert bool(found.file_descriptor_response.file_descriptor_proto) is is_known
+    assert found.error_response.error_code == (0 if is_known else 5)
