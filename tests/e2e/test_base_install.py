@@ -13,7 +13,7 @@ from tests.support.server import running_server
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("base-install")]
 
 ROOT = Path(__file__).resolve().parents[2]
-MAX_DISTRIBUTIONS = 48
+MAX_DISTRIBUTIONS = 49
 INSTALLERS = {"pip", "setuptools", "uv"}
 
 

@@ -70,7 +70,7 @@ def test_an_engine_killed_under_load_costs_no_answer(home: Path):
             assert pid is not None
             os.kill(pid, signal.SIGKILL)
             killed.append(pid)
-        wait_until(lambda: server.log.read_text().count('"event": "engine.restarted"') == KILLS)
+        wait_until(lambda: server.log.read_text().count('"event":"engine.restarted"') == KILLS)
         for client in clients:
             client.is_over.set()
         for client in clients:

@@ -72,7 +72,7 @@ def test_a_limit_that_is_hit_is_told_and_who_comes_back_goes_on(home: Path):
             assert follower.take(1) == [again]
         refused = server.request("GET", "/api/v1/events")
         assert (refused.status, refused.json()["code"]) == (401, "caller.unknown")
-        wait_until(lambda: server.log.read_text().count('"event": "reader.left"') == 2)
+        wait_until(lambda: server.log.read_text().count('"event":"reader.left"') == 2)
         metrics = server.request("GET", "/metrics", headers=AUTHORIZED).body.decode()
     assert "headrace_event_readers 0.0" in metrics
     assert 'headrace_event_left_readers_total{reason="client.left"} 2.0' in metrics
@@ -153,8 +153,8 @@ def test_a_stop_tells_readers_and_waits_for_none(home: Path):
         log = server.log.read_text()
     assert [(each.subject, each.data["reason"]) for each in told] == [("reader.dropped", "server.stopping")]
     assert follower.is_whole
-    assert '"level": "error"' not in log
-    assert log.count('"reason": "server.stopping"') == 5
+    assert '"level":"error"' not in log
+    assert log.count('"reason":"server.stopping"') == 5
 
 
 @pytest.fixture(scope="module")
