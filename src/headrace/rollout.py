@@ -20,6 +20,7 @@ from headrace.errors import (
     ModelUnknown,
     PrecisionUnfit,
     RuntimeUnfit,
+    ServiceStopping,
     StoreUnusable,
     VersionUnfit,
 )
@@ -97,6 +98,7 @@ class Rollout:
         self._locks = {each.champion.name: asyncio.Lock() for each in registry.deployments}
         self._settled: dict[str, tuple[object, float]] = {}
         self._running: set[asyncio.Task[Any]] = set()
+        self._is_over = False
 
     def start_following(self, period_s: float) -> None:
         """Look again and again from now on at what the store says, and make it so."""
@@ -179,14 +181,21 @@ class Rollout:
         return await self._alone(name, partial(self._try_out, name, candidate))
 
     async def aclose(self) -> None:
-        """Give up what is under way, and follow the store no more."""
+        """Give up what is under way, begin nothing more, and follow the store no more."""
+        self._is_over = True
         for task in self._running:
             task.cancel()
         await asyncio.gather(*self._running, return_exceptions=True)
         await self.shadow.aclose()
 
     async def _alone(self, name: str, work: Callable[[], Awaitable[R]]) -> R:
-        """Do something to a model that nothing else is done to; it goes on also when whoever asked for it has left."""
+        """Do something to a model that nothing else is done to; it goes on also when whoever asked for it has left.
+
+        Raises:
+            ServiceStopping: ``aclose`` was called: what would be loaded now nobody would release.
+        """
+        if self._is_over:
+            raise ServiceStopping("the server is stopping; ask another replica, or again later")
 
         async def hold() -> R:
             async with self._locks[name]:

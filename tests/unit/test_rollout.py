@@ -23,7 +23,15 @@ from headrace.cache.memory import MemoryCache
 from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
 from headrace.engine.registry import LoadedModel, Registry
-from headrace.errors import AccessDenied, EngineFailed, ModelUnknown, RuntimeUnfit, StoreUnusable, VersionUnfit
+from headrace.errors import (
+    AccessDenied,
+    EngineFailed,
+    ModelUnknown,
+    RuntimeUnfit,
+    ServiceStopping,
+    StoreUnusable,
+    VersionUnfit,
+)
 from headrace.limits.memory import MemoryLimiter
 from headrace.models.folder import ModelFolder
 from headrace.models.manifest import Manifest
@@ -172,9 +180,11 @@ async def test_a_request_ends_on_the_version_on_which_it_began():
         await world.service.promote(CALLER, "fake", revision(1))
         gate.clear()
         asked = asyncio.create_task(world.ask())
-        await asyncio.sleep(0.05)
+        while not world.registry.count_uses(world.registry.deployment("fake").champion):
+            await asyncio.sleep(0.001)
         promoting = asyncio.create_task(world.service.promote(CALLER, "fake", revision(2)))
-        await asyncio.sleep(0.05)
+        while world.registry.deployment("fake").champion.revision != revision(2):
+            await asyncio.sleep(0.001)
         assert await world.revision() == revision(2)  # while the other one still computes
         assert not promoting.done()
         gate.set()
@@ -348,6 +358,14 @@ async def test_a_switch_goes_on_when_its_caller_has_left_and_ends_with_the_servi
         assert await world.revision() == revision(1)
         asyncio.create_task(world.service.promote(CALLER, "fake", revision(2)))  # noqa: RUF006 - ends with the world
         await asyncio.sleep(0)
+
+
+async def test_nothing_is_loaded_any_more_once_the_service_ends():
+    async with running() as world:
+        await world.rollout.aclose()
+        with pytest.raises(ServiceStopping):
+            await world.service.promote(CALLER, "fake", revision(1))
+        assert world.loads == []
 
 
 @pytest.mark.parametrize(("name", "wanted"), [("other", revision(1)), ("fake", "0" * 64), ("fake", "")])
