@@ -14,6 +14,7 @@ from tests.support.tiny_tokenizers import TRAIN
 from tests.support.toolchains import ToolMissing, build
 from tests.unit.export.conftest import Silent
 
+from headrace.auth.signing import make_key_file
 from headrace.export.conversion import convert_here
 from headrace.export.importer import ImportRequest, import_model
 from headrace.models.store import LocalStore
@@ -58,7 +59,7 @@ def built() -> Callable[[str], tuple[str, ...]]:
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
-    """A server with a key and a model for each task that clients ask for."""
+    """A server with a key, a model for each task that clients ask for, and what it signs tokens with."""
     home = tmp_path_factory.mktemp("home")
     store = LocalStore(home / "models")
     add_model(store, "tiny", seed=0)
@@ -67,7 +68,13 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningServer]:
         folder = tmp_path_factory.mktemp(name)
         checkpoint = write_headed(folder, head, dict(enumerate(labels)), tokenizer=tokenizer, seed=1, **config)
         import_model(ImportRequest(source=str(checkpoint), name=name), store, Silent(), convert_here)
-    with running_server(home, *BODIES, HEADRACE_AUTH__KEYS=KEY, HEADRACE_SERVER__GRPC_PORT="0") as running:
+    make_key_file(home / "signing.pem", "ES256")
+    set_up = {
+        "HEADRACE_AUTH__KEYS": KEY,
+        "HEADRACE_AUTH__SIGNING_KEYS": str(home / "signing.pem"),
+        "HEADRACE_SERVER__GRPC_PORT": "0",
+    }
+    with running_server(home, *BODIES, **set_up) as running:
         yield running
 
 

@@ -31,7 +31,7 @@ PARAMETER: Final[dict[str, Any]] = {
     "required": False,
     "description": "A string of the caller's choice, such as a UUID, new for each request and the same when it is sent"
     " again: for 24 hours it is done once, and answered as the first time with the header `idempotent-replayed`.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": _MOST, "pattern": "^[A-Za-z0-9._~-]+$"},
+    "schema": {"type": "string", "minLength": 1, "maxLength": _MOST},
 }
 """For the OpenAPI document."""
 

@@ -100,10 +100,11 @@ _REVOKE_FIELDS: Final = {
 def _form(fields: Mapping[str, str], needed: str) -> dict[str, Any]:
     """Describe a form that the route reads itself."""
     secret = {"password", "client_secret", "token", "refresh_token"}
-    properties = {
+    properties: dict[str, dict[str, Any]] = {
         name: {"type": "string", "description": told, **({"format": "password"} if name in secret else {})}
         for name, told in fields.items()
     }
+    properties[needed]["minLength"] = 1  # what is empty is not there
     schema = {"type": "object", "properties": properties, "required": [needed]}
     return {"requestBody": {"required": True, "content": {FORM: {"schema": schema}}}}
 
