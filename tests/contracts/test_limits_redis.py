@@ -4,14 +4,13 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
 from tests.contracts.limits import DAY_S, Clock, LimiterContract, demand, left, refused
 from tests.support.limits import ClockedLimiter, Model, Step, compare_with_model, with_clock_of_test
-from tests.support.proxy import Fault, Proxy, proxy_to
-from tests.support.redis_server import redis_server
+from tests.support.proxy import Fault, Proxy
+from tests.support.redis_server import PATIENT_S
 
 from headrace.errors import LimitExceeded
 from headrace.limits import redis as limits
@@ -24,22 +23,6 @@ from headrace.settings import Rule
 from headrace.settings.rules import read_rules
 
 pytestmark = pytest.mark.connected
-
-PATIENT_S = 10.0
-
-
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    with redis_server() as server:
-        yield server.port
-
-
-@pytest.fixture
-async def link(port: int) -> AsyncIterator[RedisLink]:
-    link = RedisLink(f"redis://127.0.0.1:{port}", PATIENT_S)
-    await link.call(lambda redis: redis.flushall())
-    yield link
-    await link.aclose()
 
 
 class Unused:
@@ -236,12 +219,6 @@ async def test_what_is_settled_is_settled_whoever_is_cancelled(link: RedisLink, 
         await reservation.settle(0)
     await limiter.aclose()
     await limiter.acquire(demand(tokens=100))
-
-
-@pytest.fixture
-async def way(port: int) -> AsyncIterator[Proxy]:
-    async with proxy_to(port) as proxy:
-        yield proxy
 
 
 async def test_what_came_too_late_from_redis_is_given_back_and_counted_here(link: RedisLink, way: Proxy):

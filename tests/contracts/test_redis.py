@@ -2,14 +2,14 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 import structlog
 from tests.contracts.cache import CacheContract
 from tests.contracts.limits import demand
-from tests.support.proxy import Fault, Proxy, proxy_to
-from tests.support.redis_server import redis_server
+from tests.support.proxy import Fault, Proxy
+from tests.support.redis_server import PATIENT_S
 
 from headrace import redis as link_module
 from headrace.cache.memory import MemoryCache
@@ -20,22 +20,6 @@ from headrace.redis import RedisAway, RedisLink
 from headrace.settings.rules import read_rules
 
 pytestmark = pytest.mark.connected
-
-PATIENT_S = 10.0
-
-
-@pytest.fixture(scope="module")
-def port() -> Iterator[int]:
-    with redis_server() as server:
-        yield server.port
-
-
-@pytest.fixture
-async def link(port: int) -> AsyncIterator[RedisLink]:
-    link = RedisLink(f"redis://127.0.0.1:{port}", PATIENT_S)
-    await link.call(lambda redis: redis.flushall())
-    yield link
-    await link.aclose()
 
 
 class TestRedisCache(CacheContract):
@@ -71,12 +55,6 @@ async def test_what_one_replica_remembers_another_one_has(link: RedisLink, port:
     lives_s = await link.call(lambda redis: redis.ttl(b"headrace:cache:v1:key"))
     assert 50 < lives_s <= 60
     await other.aclose()
-
-
-@pytest.fixture
-async def way(port: int) -> AsyncIterator[Proxy]:
-    async with proxy_to(port) as proxy:
-        yield proxy
 
 
 @pytest.mark.parametrize("fault", ["blackhole", "refuse", "slow"])

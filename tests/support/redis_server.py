@@ -11,6 +11,7 @@ from contextlib import contextmanager
 import redis
 
 _START_LIMIT_S = 30
+PATIENT_S = 10.0  # for whoever asks a server that is there, on a machine that may be busy
 
 
 class RedisServer:
