@@ -11,13 +11,13 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from operator import attrgetter
 from typing import Final, Protocol
-
-import structlog
 
 from headrace.auth.base import is_over, require
 from headrace.auth.giving import require_within, settle_powers
-from headrace.errors import HeadraceError, KeyEnded, KeyUnknown, RecordsUnusable, RequestInvalid
+from headrace.errors import KeyEnded, KeyUnknown, RecordsUnusable, RequestInvalid
+from headrace.following import Following
 from headrace.records.accounts import AllRecords, User
 from headrace.records.base import Change, Key
 from headrace.records.journal import change_by
@@ -109,7 +109,7 @@ class Keyring:
         self._digest = digest
         self._standing = standing
         self._mark = -1
-        self._following: asyncio.Task[None] | None = None
+        self._following = Following(self.settle, "keys.unread", attrgetter("code"))
         self._settling = asyncio.Lock()  # what was read first must not be learnt last
 
     async def settle(self) -> None:
@@ -149,14 +149,11 @@ class Keyring:
 
     def start_following(self, period_s: float) -> None:
         """Look for keys that others made or ended, again and again."""
-        self._following = asyncio.create_task(self._follow(period_s))
+        self._following.start(period_s)
 
     async def aclose(self) -> None:
         """Stop looking, and let go of the records."""
-        if self._following is not None:
-            self._following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._following
+        await self._following.aclose()
         await asyncio.to_thread(self._records.close)
 
     async def list_keys(self, caller: Caller, *, after: str | None, limit: int) -> list[Key]:
@@ -260,19 +257,6 @@ class Keyring:
         text = f"{PREFIX}{key_id}_{secrets.token_urlsafe(_SECRET_BYTES)}"
         key = replace(like, id=key_id, digest=self._digest(text), created_at=now)
         return NewKey(key, text)
-
-    async def _follow(self, period_s: float) -> None:
-        failed = ""
-        while True:
-            await asyncio.sleep(period_s)
-            try:
-                await self.settle()
-                failed = ""
-            except HeadraceError as error:
-                # Known keys go on. Once: it is the same every second, until it is mended.
-                if error.code != failed:
-                    structlog.get_logger().warning("keys.unread", reason=error.message, known="are kept")
-                failed = error.code
 
 
 def _check(caller: Caller, wanted: Wanted, now: datetime) -> Key:

@@ -6,18 +6,17 @@ good. What a key is called is its thumbprint (RFC 7638), so no two have the same
 
 import asyncio
 import base64
-import contextlib
 import hashlib
 import json
 import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, Literal, get_args
 
 import jwt
-import structlog
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ec import SECP256R1, EllipticCurvePrivateKey, generate_private_key
@@ -28,6 +27,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
 from headrace.auth.jwts import Signer, read_jwk
 from headrace.errors import SettingInvalid
+from headrace.following import Following
 
 Algorithm = Literal["ES256", "EdDSA", "RS256"]
 ALGORITHMS: Final[tuple[Algorithm, ...]] = get_args(Algorithm)
@@ -88,7 +88,7 @@ class SigningKeys:
     def __init__(self, path: Path) -> None:
         self._path = path
         self._content: bytes | None = None
-        self._following: asyncio.Task[None] | None = None
+        self._following = Following(self._settle_apart, "signing_keys.unread", attrgetter("message"))
         self._keys: tuple[SigningKey, ...] = ()
         self._signers: Mapping[str, Signer] = {}
         self.settle()
@@ -119,26 +119,14 @@ class SigningKeys:
 
     def start_following(self, period_s: float) -> None:
         """Look at the file again and again."""
-        self._following = asyncio.create_task(self._follow(period_s))
+        self._following.start(period_s)
 
     async def aclose(self) -> None:
         """Stop looking."""
-        if self._following is not None:
-            self._following.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._following
+        await self._following.aclose()
 
-    async def _follow(self, period_s: float) -> None:
-        failed = ""
-        while True:
-            await asyncio.sleep(period_s)
-            try:
-                await asyncio.to_thread(self.settle)
-                failed = ""
-            except SettingInvalid as error:
-                if error.message != failed:  # once: it is the same each time, until it is mended
-                    structlog.get_logger().warning("signing_keys.unread", reason=error.message, known="are kept")
-                failed = error.message
+    async def _settle_apart(self) -> None:
+        await asyncio.to_thread(self.settle)
 
 
 def make_key_file(path: Path, algorithm: Algorithm) -> SigningKey:
