@@ -1,9 +1,10 @@
 """How the process begins and ends, around what typer knows of it."""
 
+import atexit
 import os
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 import typer
 
@@ -28,9 +29,21 @@ def run_program(program: Callable[[], object]) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     finally:
-        for stream in (sys.stdout, sys.stderr):
-            _drain(stream)
+        _drain_all()
     return SUCCESS
+
+
+def end_process(code: int) -> NoReturn:
+    """End the process, with this exit code.
+
+    Where PyTorch was loaded, the interpreter is not taken apart object by object: 2.9 s of 67 for a training, in which
+    nothing is written any more. What asked to be called at the end still is.
+    """
+    if "torch" in sys.modules:
+        atexit._run_exitfuncs()  # noqa: SLF001 - the one way to call them before an end at once
+        _drain_all()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _check_streams() -> None:
@@ -46,6 +59,11 @@ def _check_streams() -> None:
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for as long as the process runs
     if sys.stdout is None:
         raise HeadraceError("standard output is closed; send what you do not need to /dev/null, as in > /dev/null")
+
+
+def _drain_all() -> None:
+    for stream in (sys.stdout, sys.stderr):
+        _drain(stream)
 
 
 def _drain(stream: TextIO | None) -> None:

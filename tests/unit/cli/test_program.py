@@ -1,6 +1,7 @@
 import errno
 import io
 import os
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -84,3 +85,25 @@ def test_a_device_that_is_full_has_its_rest_dropped_too(monkeypatch: pytest.Monk
         stream.write("left")
         monkeypatch.setattr(sys, "stdout", stream)
         assert run_program(lambda: None) == 1
+
+
+@pytest.mark.parametrize(("loaded", "taken_apart"), [("torch", False), ("json", True)])
+def test_after_pytorch_the_process_ends_at_once_and_still_says_what_it_had_to(loaded: str, *, taken_apart: bool):
+    program = f"""
+import atexit, sys
+sys.modules.setdefault({loaded!r}, sys)
+from headrace.cli.program import end_process
+
+class Held:
+    def __del__(self):
+        print("freed")
+
+held = Held()
+atexit.register(print, "registered")
+print("last words", end=" ")
+end_process(3)
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=60)
+    assert done.returncode == 3
+    assert done.stdout.split("\n")[0] == "last words registered"
+    assert ("freed" in done.stdout) is taken_apart
