@@ -30,7 +30,7 @@ from headrace.cli.progress import SilentSteps
 from headrace.export.conversion import convert_here
 from headrace.export.importer import ImportRequest, import_model
 from headrace.export.probes import make_probes
-from headrace.export.pytorch import quiet_libraries
+from headrace.export.quiet import quiet_libraries
 from headrace.library import Model
 from headrace.models.store import LocalStore
 

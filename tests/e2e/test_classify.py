@@ -15,7 +15,7 @@ from tests.support.headed import TEXTS, ask, import_into, rest_client, write_hea
 
 from headrace.api.responses import ClassifyResponse
 from headrace.errors import SourceInvalid, SourceUnsupported, TaskUnsupported
-from headrace.export.pytorch import quiet_libraries
+from headrace.export.quiet import quiet_libraries
 from headrace.models.store import LocalStore
 from headrace.types import Classification
 

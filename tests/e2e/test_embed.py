@@ -10,7 +10,7 @@ from sentence_transformers import SentenceTransformer
 from tests.support.headed import TEXTS, import_into, rest_client
 from tests.unit.export.conftest import write_checkpoint
 
-from headrace.export.pytorch import quiet_libraries
+from headrace.export.quiet import quiet_libraries
 
 PROMPTS = {"query": "the wheel ", "passage": "water: "}
 

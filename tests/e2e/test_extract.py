@@ -18,7 +18,7 @@ from tests.support.tiny_tokenizers import CORPUS, TRAIN
 
 from headrace.api.responses import ExtractResponse
 from headrace.errors import SourceInvalid, SourceUnsupported
-from headrace.export.pytorch import quiet_libraries
+from headrace.export.quiet import quiet_libraries
 from headrace.models.store import LocalStore
 from headrace.options import Aggregation
 from headrace.types import Entity, Extraction

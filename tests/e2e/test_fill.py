@@ -15,7 +15,7 @@ from tests.support.tiny_tokenizers import CORPUS, TRAIN
 
 from headrace.api.responses import FillResponse
 from headrace.errors import ModelCorrupt
-from headrace.export.pytorch import quiet_libraries
+from headrace.export.quiet import quiet_libraries
 from headrace.models.folder import open_folder
 from headrace.models.store import LocalStore
 

@@ -13,7 +13,7 @@ import transformers
 from tests.support.headed import NAME, ask, import_source
 from tests.support.real import RAMPART, RAMPART_FOLDER, real_texts, unpack_checkpoint
 
-from headrace.export.pytorch import quiet_libraries
+from headrace.export.quiet import quiet_libraries
 from headrace.models.store import LocalStore
 from headrace.options import Aggregation
 from headrace.types import Extraction

@@ -14,7 +14,7 @@ from tests.e2e.test_classify import write_classifier
 from tests.support.headed import TEXTS, ask, import_into
 
 from headrace.errors import SourceUnsupported
-from headrace.export.pytorch import quiet_libraries
+from headrace.export.quiet import quiet_libraries
 from headrace.models.store import LocalStore
 from headrace.types import Regression
 

@@ -17,7 +17,7 @@ from tests.support.tiny_tokenizers import CORPUS, TRAIN
 
 from headrace.api.responses import RerankResponse
 from headrace.errors import SourceUnsupported
-from headrace.export.pytorch import quiet_libraries
+from headrace.export.quiet import quiet_libraries
 from headrace.models.store import LocalStore
 
 QUERY: Final = "Where does the wheel get its water?"

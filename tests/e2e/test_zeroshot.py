@@ -13,7 +13,7 @@ from tests.support.headed import import_into, rest_client, write_headed
 from tests.support.tiny_tokenizers import CORPUS, TRAIN
 
 from headrace.api.responses import ZeroshotResponse
-from headrace.export.pytorch import quiet_libraries
+from headrace.export.quiet import quiet_libraries
 from headrace.models.store import LocalStore
 
 LABELS: Final = {0: "contradiction", 1: "neutral", 2: "entailment"}

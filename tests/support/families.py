@@ -8,7 +8,8 @@ from typing import Any
 import torch
 import transformers
 
-from headrace.export.pytorch import TextEncoder, quiet_libraries
+from headrace.export.pytorch import TextEncoder
+from headrace.export.quiet import quiet_libraries
 from headrace.export.tensors import read_tensors
 from headrace.types import FloatArray
 

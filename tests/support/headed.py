@@ -23,7 +23,7 @@ from headrace.auth.standing import Standing
 from headrace.events.memory import MemoryEvents
 from headrace.export.conversion import convert_here
 from headrace.export.importer import ImportRequest, import_model
-from headrace.export.pytorch import quiet_libraries
+from headrace.export.quiet import quiet_libraries
 from headrace.idempotency import Idempotency
 from headrace.keyring import Keyring
 from headrace.models.store import LocalStore

@@ -77,13 +77,18 @@ def open_reader(config: Mapping[str, Any], weights: Weights, max_tokens: int, *,
     Raises:
         SourceInvalid: The configuration lacks a size.
     """
-    family = _FAMILIES[config["model_type"]]
+    family = family_of(config)
     return Reader(config, _rename(weights, family.prefix), max_tokens, family.sizes(config), reads_pairs)
+
+
+def family_of(config: Mapping[str, Any]) -> "Family":
+    """Return the family of a configuration that ``is_known``."""
+    return _FAMILIES[config["model_type"]]
 
 
 def read_body(reader: Reader) -> Encoder:
     """Return the encoder of a checkpoint, whatever head it has."""
-    return _FAMILIES[reader.config["model_type"]].read(reader)
+    return family_of(reader.config).read(reader)
 
 
 def refuse_rest(reader: Reader, known: tuple[str, ...]) -> None:
@@ -259,24 +264,26 @@ _DISTILBERT_SIZES: Final = partial(Sizes.of, hidden="dim", inner="hidden_dim", l
 
 
 @dataclass(frozen=True, slots=True)
-class _Family:
+class Family:
     """How the checkpoints of a family are read.
 
     Attributes:
+        name: As the names of its classes in transformers begin.
         prefix: What stands before a weight's name where the checkpoint has a head.
     """
 
+    name: str
     prefix: str
     read: Callable[[Reader], Encoder]
     sizes: Callable[[Mapping[str, Any]], Sizes] = _BERT_SIZES
 
 
-_FAMILIES: Final[Mapping[str, _Family]] = {
-    "bert": _Family("bert", _read_bert),
-    "camembert": _Family("roberta", _read_roberta),
-    "distilbert": _Family("distilbert", _read_distilbert, _DISTILBERT_SIZES),
-    "electra": _Family("electra", _read_bert),
-    "mpnet": _Family("mpnet", _read_mpnet),
-    "roberta": _Family("roberta", _read_roberta),
-    "xlm-roberta": _Family("roberta", _read_roberta),
+_FAMILIES: Final[Mapping[str, Family]] = {
+    "bert": Family("Bert", "bert", _read_bert),
+    "camembert": Family("Camembert", "roberta", _read_roberta),
+    "distilbert": Family("DistilBert", "distilbert", _read_distilbert, _DISTILBERT_SIZES),
+    "electra": Family("Electra", "electra", _read_bert),
+    "mpnet": Family("MPNet", "mpnet", _read_mpnet),
+    "roberta": Family("Roberta", "roberta", _read_roberta),
+    "xlm-roberta": Family("XLMRoberta", "roberta", _read_roberta),
 }

@@ -5,19 +5,24 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from headrace.export.architecture import Activation, Encoder, Head, HeadActivation, Linear, MaskHead
-from headrace.export.families import NO_WEIGHTS, open_reader, read_body, refuse_rest
+from headrace.export.families import NO_WEIGHTS, family_of, open_reader, read_body, refuse_rest
 from headrace.export.reader import Reader, Weights
 
 _ENDS_OF_SPAN: Final = 2
 
 
 @dataclass(frozen=True, slots=True)
-class _HeadNames:
-    """What a family calls the parts of a head that classifies texts, and what is between them."""
+class HeadNames:
+    """What a family calls the parts of a head that classifies texts, and what is between them.
+
+    Attributes:
+        is_pooler: Whether the inner part is kept with the encoder, under its prefix.
+    """
 
     inner: str = "classifier.dense"
     outer: str = "classifier.out_proj"
     activation: HeadActivation = "tanh"
+    is_pooler: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +64,45 @@ _ELECTRA_MASKS: Final = _MaskNames(
 )
 
 # A family that is not among these calls the parts as RoBERTa does.
-_HEADS: Final[Mapping[str, _HeadNames]] = {
-    "bert": _HeadNames("pooler.dense", "classifier"),
-    "distilbert": _HeadNames("pre_classifier", "classifier", "relu"),
-    "electra": _HeadNames(activation="gelu"),
+_HEADS: Final[Mapping[str, HeadNames]] = {
+    "bert": HeadNames("pooler.dense", "classifier", is_pooler=True),
+    "distilbert": HeadNames("pre_classifier", "classifier", "relu"),
+    "electra": HeadNames(activation="gelu"),
 }
 _MASKS: Final[Mapping[str, _MaskNames]] = {
     "bert": _BERT_MASKS,
     "distilbert": _DISTILBERT_MASKS,
     "electra": _ELECTRA_MASKS,
 }
+
+
+def head_names(config: Mapping[str, Any]) -> HeadNames:
+    """Return what the family of a configuration calls the parts of its head."""
+    return _HEADS.get(config["model_type"], HeadNames())
+
+
+def name_classifier(config: Mapping[str, Any], weights: Weights, max_tokens: int, head: Weights) -> Weights:
+    """Return the weights of an encoder of a known family and a head, by the names of a whole checkpoint.
+
+    What ``read_classifier`` reads again.
+
+    Args:
+        config: As of ``families.read_encoder``.
+        weights: As of ``families.read_encoder``; what is there of another head is left out.
+        max_tokens: As of ``families.read_encoder``.
+        head: ``inner.weight``, ``inner.bias``, ``outer.weight`` and ``outer.bias``, the products as PyTorch keeps them.
+
+    Raises:
+        SourceInvalid: As of ``families.read_encoder``.
+    """
+    reader, prefix, names = open_reader(config, weights, max_tokens), family_of(config).prefix, head_names(config)
+    read_body(reader)
+    inner = f"{prefix}.{names.inner}" if names.is_pooler else names.inner
+    return {
+        **{f"{prefix}.{name}": reader.weights[name] for name in sorted(reader.used)},
+        **{f"{inner}.{kind}": head[f"inner.{kind}"] for kind in ("weight", "bias")},
+        **{f"{names.outer}.{kind}": head[f"outer.{kind}"] for kind in ("weight", "bias")},
+    }
 
 
 def read_classifier(
@@ -88,7 +122,7 @@ def read_classifier(
         SourceUnsupported: As of ``families.read_encoder``.
     """
     reader = open_reader(config, weights, max_tokens, reads_pairs=reads_pairs)
-    encoder, names, hidden = read_body(reader), _HEADS.get(config["model_type"], _HeadNames()), reader.sizes.hidden
+    encoder, names, hidden = read_body(reader), head_names(config), reader.sizes.hidden
     head = Head(
         inner=reader.linear(names.inner, hidden, hidden),
         activation=names.activation,

@@ -3,10 +3,6 @@
 This is what is exported, and what the exported graph is compared with.
 """
 
-import logging
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
@@ -16,6 +12,7 @@ from transformers import AutoModel, AutoTokenizer
 
 from headrace.errors import SourceInvalid, SourceUnsupported
 from headrace.export.architecture import MIN_NORM
+from headrace.export.quiet import quiet_libraries
 from headrace.models.checkpoint import Checkpoint
 from headrace.models.manifest import Pooling
 from headrace.models.weights import WEIGHTS
@@ -126,33 +123,3 @@ class TorchOriginal:
         with torch.inference_mode():
             embedding, norm = self._encoder(tokens["input_ids"], tokens["attention_mask"])
         return {"embedding": embedding[0].numpy(), "norm": norm[0].numpy()}
-
-
-@contextmanager
-def quiet_libraries() -> Iterator[None]:
-    """Keep the libraries' own talk away from the user, and leave their settings as they were.
-
-    transformers draws a bar and logs a table of weights, which ``load_encoder`` checks itself; the exporter logs
-    its passes and warns of its own deprecations, which a user of Headrace can do nothing about.
-    """
-    loggers = [logging.getLogger(name) for name in ("torch", "onnxscript", "onnx_ir")]
-    levels = [logger.level for logger in loggers]
-    verbosity = transformers.logging.get_verbosity()
-    has_bar = transformers.logging.is_progress_bar_enabled()
-    transformers.logging.set_verbosity(logging.CRITICAL)
-    transformers.logging.disable_progress_bar()  # type: ignore[no-untyped-call]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            for category in (DeprecationWarning, FutureWarning, UserWarning):
-                warnings.filterwarnings(
-                    "ignore", category=category, module=r"(torch|onnxscript|onnx_ir|transformers|copyreg)"
-                )
-            yield
-    finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
-        transformers.logging.set_verbosity(verbosity)
-        if has_bar:
-            transformers.logging.enable_progress_bar()  # type: ignore[no-untyped-call]

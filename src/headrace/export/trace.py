@@ -8,7 +8,8 @@ from torch.export import Dim
 
 from headrace.errors import SourceUnsupported
 from headrace.export.graph import INPUTS, OPSET, OUTPUTS
-from headrace.export.pytorch import TextEncoder, quiet_libraries
+from headrace.export.pytorch import TextEncoder
+from headrace.export.quiet import quiet_libraries
 
 
 def trace_graph(encoder: TextEncoder, max_tokens: int) -> onnx.ModelProto:

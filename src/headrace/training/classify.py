@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits, cross_entropy
-from transformers import AutoModelForSequenceClassification
 
 from headrace.errors import DataInvalid, DataUnfit
 from headrace.models.checkpoint import Checkpoint
@@ -125,9 +124,7 @@ def train(base: Checkpoint, config: Config, split: Split[Labels], run: Run, comp
     held_out = tokenizer.tokenize([example.text for example in split.held_out])
     truth = as_targets(split.held_out, labels, config)
 
-    model = load_with_head(
-        base, AutoModelForSequenceClassification, config.seed, head_config(labels, config), compute.device
-    )
+    model = load_with_head(base, "SequenceClassification", config.seed, head_config(labels, config), compute.device)
     freeze_layers(model, config.freeze)
     optimizer = make_optimizer(model.parameters(), config)
     loss_of = make_loss(split.train, labels, config, compute.device)

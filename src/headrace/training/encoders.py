@@ -1,16 +1,18 @@
 """The model that is trained: the encoder of a checkpoint, with a head for the task."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
-from transformers import PreTrainedModel
 
 from headrace.errors import SourceUnsupported
 from headrace.export.families import is_known
-from headrace.export.pytorch import load_pretrained
+from headrace.memory import loading_much
 from headrace.models.checkpoint import Checkpoint
 from headrace.models.weights import WEIGHTS
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _CPU: Final = torch.device("cpu")
 # What a head is called in the families that we import; it is new where the base was trained for another task.
@@ -36,13 +38,17 @@ def require_trainable(checkpoint: Checkpoint) -> None:
 
 
 def load_with_head(
-    checkpoint: Checkpoint, head: type[Any], seed: int, config: Mapping[str, Any], device: torch.device = _CPU
-) -> PreTrainedModel:
+    checkpoint: Checkpoint,
+    head: Literal["SequenceClassification", "TokenClassification"],
+    seed: int,
+    config: Mapping[str, Any],
+    device: torch.device = _CPU,
+) -> "PreTrainedModel":
     """Load the encoder as float32, with a head that is the checkpoint's own where it fits and random where not.
 
     Args:
         checkpoint: Where it comes from.
-        head: One of transformers' ``AutoModelFor...``.
+        head: What follows ``AutoModelFor`` in the name of a class of transformers.
         seed: Of a random head.
         config: What differs from the checkpoint's configuration, such as labels.
         device: Where it is to compute.
@@ -51,6 +57,29 @@ def load_with_head(
         SourceUnsupported: This version of transformers cannot load it.
         SourceInvalid: A weight of the encoder is missing or has another shape.
     """
+    kind = _auto_class(f"AutoModelFor{head}")
     torch.manual_seed(seed)
     changes = {"ignore_mismatched_sizes": True, **config}
-    return load_pretrained(checkpoint, head, _HEADS, **changes).train().to(device)  # type: ignore[no-any-return]
+    return _load(checkpoint, kind, changes).train().to(device)  # type: ignore[no-any-return]
+
+
+def load_body(checkpoint: Checkpoint, device: torch.device) -> "PreTrainedModel":
+    """Load the encoder alone as float32, ready for inference.
+
+    Raises:
+        SourceUnsupported: As of ``load_with_head``.
+        SourceInvalid: As of ``load_with_head``.
+    """
+    return _load(checkpoint, _auto_class("AutoModel"), {}).eval().to(device)  # type: ignore[no-any-return]
+
+
+def _auto_class(name: str) -> Any:
+    with loading_much():  # half of what loading PyTorch takes, and a head alone is trained without it
+        import transformers  # noqa: PLC0415
+    return getattr(transformers, name)
+
+
+def _load(checkpoint: Checkpoint, kind: Any, changes: Mapping[str, Any]) -> Any:
+    from headrace.export.pytorch import load_pretrained  # noqa: PLC0415 - loads transformers
+
+    return load_pretrained(checkpoint, kind, _HEADS, **changes)

@@ -15,7 +15,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
-from transformers import AutoModelForTokenClassification
 
 from headrace.errors import DataInvalid, DataUnfit
 from headrace.models.checkpoint import Checkpoint
@@ -114,7 +113,7 @@ def train(base: Checkpoint, config: Config, split: Split[Tags], run: Run, comput
 
     numbered = dict(enumerate(names))
     head = {"id2label": numbered, "label2id": {name: number for number, name in numbered.items()}}
-    model = load_with_head(base, AutoModelForTokenClassification, config.seed, head, compute.device)
+    model = load_with_head(base, "TokenClassification", config.seed, head, compute.device)
     freeze_layers(model, config.freeze)
     optimizer = make_optimizer(model.parameters(), config)
 

@@ -7,7 +7,6 @@ from typing import Final
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from headrace.engine.base import TokenBatch
 from headrace.engine.native import NativeBackend, NativeModel
@@ -22,6 +21,7 @@ from headrace.models.folder import GRAPH
 from headrace.models.weights import WEIGHTS
 from headrace.training.batches import in_order
 from headrace.training.device import Compute
+from headrace.training.encoders import load_body
 from headrace.training.tokens import Tokenized
 
 _EXACT: Final[tuple[Precision, ...]] = ("bf16", "int16")  # cosines of 0.9999 with float32, the fastest first
@@ -32,22 +32,26 @@ class FeatureReader:
 
     Args:
         base: Where the encoder comes from.
-        model: The same encoder in PyTorch, for what our kernels do not compute.
-        compute: Where that computes.
+        compute: Where PyTorch computes what our kernels do not.
     """
 
-    def __init__(self, base: Checkpoint, model: PreTrainedModel, compute: Compute) -> None:
-        self._model = model
+    def __init__(self, base: Checkpoint, compute: Compute) -> None:
+        """Load the encoder.
+
+        Raises:
+            SourceInvalid: It is not whole.
+            SourceUnsupported: This version of transformers cannot load it.
+        """
         self._compute = compute
         self._kernels = _load_kernels(base) if compute.device.type == "cpu" else None
+        self._model = None if self._kernels else load_body(base, compute.device)
 
     def read(self, texts: Tokenized) -> Tensor:
         """Return the states, shape ``(n, hidden)``, float32, on the device."""
-        features = torch.zeros(len(texts.ids), int(self._model.config.hidden_size))
-        for rows in in_order(texts.lengths):
-            states = self._read_natively(texts, rows) if self._kernels else self._read_by_torch(texts, rows)
-            features[torch.from_numpy(rows)] = states
-        return features.to(self._compute.device)
+        parts = in_order(texts.lengths)
+        read = self._read_natively if self._kernels else self._read_by_torch
+        states = torch.cat([read(texts, rows) for rows in parts])  # (n, hidden), in the order of the parts
+        return states[torch.from_numpy(np.argsort(np.concatenate(parts)))].to(self._compute.device)
 
     def _read_natively(self, texts: Tokenized, rows: np.ndarray) -> Tensor:
         some = [texts.ids[row] for row in rows]
@@ -59,12 +63,10 @@ class FeatureReader:
 
     @torch.inference_mode()
     def _read_by_torch(self, texts: Tokenized, rows: np.ndarray) -> Tensor:
-        was_training = self._model.training
-        self._model.eval()
+        model = self._model
         with self._compute.reduced():
-            states = self._model.base_model(**texts.inputs(rows, self._model)).last_hidden_state  # (b, s, hidden)
-        self._model.train(was_training)
-        return states[:, 0].float().cpu().clone()  # type: ignore[no-any-return]
+            states = model(**texts.inputs(rows, model)).last_hidden_state  # type: ignore[arg-type,misc]  # (b, s, hidden)
+        return states[:, 0].float().cpu()  # type: ignore[no-any-return]
 
 
 def _load_kernels(base: Checkpoint) -> NativeBackend | None:

@@ -2,11 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from transformers import PreTrainedModel
+
+
+class Savable(Protocol):
+    """A model that can write itself, as those of transformers can."""
+
+    def save_pretrained(self, folder: Path, /) -> None:
+        """Write ``config.json`` and ``model.safetensors`` into a folder that is there."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,7 +29,7 @@ class Outcome:
         files: JSON files that belong to the checkpoint beside those of transformers, by name.
     """
 
-    model: PreTrainedModel
+    model: Savable
     metrics: Mapping[str, float]
     examples: tuple[int, int]
     labels: Sequence[str] = field(default=())

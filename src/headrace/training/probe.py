@@ -1,16 +1,14 @@
 """Recipe ``probe``: a small network learns to tell what a text is, from what an encoder that is not changed sees in it.
 
-Top to bottom: the numbers, the head, the loop, the measuring. Each text runs through the encoder once;
-then the head, two layers with a non-linear function between them, is trained in seconds. It is the head that
-``classify`` trains together with the encoder, so what comes of it is served in the same way.
+Top to bottom: the numbers, the loop, the measuring. Each text runs through the encoder once; then the head, two layers
+with a non-linear function between them, is trained in seconds. It is the head that ``classify`` trains together with
+the encoder, so what comes of it is served in the same way.
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import torch
-from torch import Tensor, nn
-from transformers import AutoModelForSequenceClassification
+from torch import Tensor
 
 from headrace.models.checkpoint import Checkpoint
 from headrace.training.classify import (
@@ -27,9 +25,9 @@ from headrace.training.classify import (
     read,
 )
 from headrace.training.device import Compute
-from headrace.training.encoders import load_with_head
 from headrace.training.examples import Split
 from headrace.training.features import FeatureReader
+from headrace.training.head import Head, HeadedBase
 from headrace.training.optimizers import make_optimizer, set_learning_rate, take_step
 from headrace.training.outcome import Outcome
 from headrace.training.run import Run
@@ -42,45 +40,11 @@ __all__ = ["Config", "read", "train"]
 class Config(ClassifyConfig):
     """How a head is trained: as a classifier, with numbers that fit what is small and starts from nothing."""
 
-    epochs: int = 30
+    # Film reviews, spam and news, four seeds each: an accuracy of 0.865 on average, as with 30 epochs and 2e-3, in half
+    # of the time; with 10 epochs and 3e-3 it is 0.860.
+    epochs: int = 15
     rows: int = 256
-    learning_rate: float = 2e-3
-
-
-# --- head -----------------------------------------------------------------------------------------------------------
-
-
-def apply_head(model: Any, features: Tensor) -> Tensor:
-    """Return the scores of texts, shape ``(n, labels)``; the families keep their two layers in three ways."""
-    if hasattr(model, "pre_classifier"):  # DistilBERT
-        inner = nn.functional.relu(model.pre_classifier(features))
-        scores: Tensor = model.classifier(model.dropout(inner))
-    elif has_pooler(model):  # BERT
-        scores = model.classifier(model.dropout(model.base_model.pooler(features.unsqueeze(1))))
-    else:
-        scores = model.classifier(features.unsqueeze(1))  # takes the first token itself
-    return scores
-
-
-@torch.inference_mode()
-def predict(model: Any, features: Tensor) -> Tensor:
-    """Return the scores without dropout, shape ``(n, labels)``, on the CPU."""
-    model.eval()
-    scores = apply_head(model, features).cpu()
-    model.train()
-    return scores
-
-
-def freeze_encoder(model: Any) -> None:
-    """Keep all but the head as it is."""
-    model.base_model.requires_grad_(False)
-    if has_pooler(model):
-        model.base_model.pooler.requires_grad_(True)
-
-
-def has_pooler(model: Any) -> bool:
-    """Whether the first layer of the head is kept with the encoder."""
-    return getattr(model.base_model, "pooler", None) is not None
+    learning_rate: float = 3e-3
 
 
 # --- training --------------------------------------------------------------------------------------------------------
@@ -95,36 +59,45 @@ def train(base: Checkpoint, config: Config, split: Split[Labels], run: Run, comp
     """
     labels = label_names(split.train)
     tokenizer = TextTokenizer(base, config.max_tokens, run.watcher.say)
-    targets = as_targets(split.train, labels, config).to(compute.device)  # (n,) or (n, labels)
+    targets = as_targets(split.train, labels, config).to(compute.device)  # (n,) or, 0 and 1, (n, labels)
     truth = as_targets(split.held_out, labels, config)
 
-    model = load_with_head(
-        base, AutoModelForSequenceClassification, config.seed, head_config(labels, config), compute.device
-    )
-    freeze_encoder(model)
-    reader = FeatureReader(base, model, compute)
+    head = Head(base, len(labels), config.seed).to(compute.device)
+    reader = FeatureReader(base, compute)
     features, features_held_out = (  # (n, hidden)
         reader.read(tokenizer.tokenize([example.text for example in some])) for some in (split.train, split.held_out)
     )
-    optimizer = make_optimizer(model.parameters(), config)
+    optimizer = make_optimizer(head.parameters(), config)
     loss_of = make_loss(split.train, labels, config, compute.device)
 
-    for update in run.updates([1] * len(features), model, optimizer):
+    for update in run.updates([1] * len(features), head, optimizer):
         set_learning_rate(optimizer, config, update.number, run.steps)
         rows = torch.from_numpy(update.rows)
-        loss = loss_of(apply_head(model, features[rows]), targets[rows]) / len(rows)
+        loss = loss_of(head(features[rows]), targets[rows]) / len(rows)
         loss.backward()
         take_step(optimizer, config.clip)
         run.stepped(update, loss.item())
         if update.ends_epoch:
-            run.measured(model, measure(predict(model, features_held_out), truth, config))
+            run.measured(head, measure(predict(head, features_held_out), truth, config))
 
-    run.take_best(model)
-    scores = predict(model, features_held_out)
+    run.take_best(head)
+    scores = predict(head, features_held_out)
     return Outcome(
-        model=model,
+        model=HeadedBase(base, head, head_config(labels, config)),
         metrics=measure(scores, truth, config),
         examples=(len(split.train), len(split.held_out)),
         labels=labels,
         confusion=None if config.multi_label else confusion_of(scores, truth),
     )
+
+
+# --- measuring -------------------------------------------------------------------------------------------------------
+
+
+@torch.inference_mode()
+def predict(head: Head, features: Tensor) -> Tensor:
+    """Return the scores without dropout, shape ``(n, labels)``, on the CPU."""
+    head.eval()
+    scores: Tensor = head(features).cpu()
+    head.train()
+    return scores

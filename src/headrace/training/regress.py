@@ -7,11 +7,11 @@ deviation 1, whatever those of the data are; at the end the last layer is scaled
 import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import mse_loss
-from transformers import AutoModelForSequenceClassification, PreTrainedModel
 
 from headrace.errors import DataInvalid, DataUnfit
 from headrace.models.checkpoint import Checkpoint
@@ -28,6 +28,9 @@ from headrace.training.run import Run
 from headrace.training.scores import predict_scores
 from headrace.training.tables import Table, text_of
 from headrace.training.tokens import TextTokenizer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -88,7 +91,7 @@ def train(base: Checkpoint, config: Config, split: Split[float], run: Run, compu
     targets = ((values - mean) / deviation).float().to(compute.device)
 
     head = {"num_labels": 1, "problem_type": "regression"}
-    model = load_with_head(base, AutoModelForSequenceClassification, config.seed, head, compute.device)
+    model = load_with_head(base, "SequenceClassification", config.seed, head, compute.device)
     freeze_layers(model, config.freeze)
     optimizer = make_optimizer(model.parameters(), config)
 
@@ -114,7 +117,7 @@ def train(base: Checkpoint, config: Config, split: Split[float], run: Run, compu
 
 
 @torch.no_grad()
-def scale_output(model: PreTrainedModel, factor: float, shift: float) -> None:
+def scale_output(model: "PreTrainedModel", factor: float, shift: float) -> None:
     """Let the last layer give ``factor`` times what it gave, and ``shift`` more."""
     last = [module for module in model.modules() if isinstance(module, nn.Linear)][-1]
     last.weight.mul_(factor)

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
-from transformers import AutoModelForSequenceClassification
 
 from headrace.errors import DataInvalid, DataUnfit
 from headrace.export.pytorch import load_encoder
@@ -162,7 +161,7 @@ def train(base: Checkpoint, config: Config, split: Split[float], run: Run, compu
     held_out = tokenizer.tokenize(measured.texts, with_types=types)
     targets = learned.relevance.to(compute.device)  # (n,)
 
-    model = load_with_head(base, AutoModelForSequenceClassification, config.seed, {"num_labels": 1}, compute.device)
+    model = load_with_head(base, "SequenceClassification", config.seed, {"num_labels": 1}, compute.device)
     freeze_layers(model, config.freeze)
     optimizer = make_optimizer(model.parameters(), config)
 

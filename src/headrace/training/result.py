@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from headrace.export.pytorch import quiet_libraries
+from headrace.export.quiet import quiet_libraries
 from headrace.export.tokenizer import write_tokenizer
 from headrace.models.checkpoint import README, TOKENIZER, TOKENIZER_CONFIG, Checkpoint
 from headrace.models.disk import writing

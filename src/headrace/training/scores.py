@@ -1,16 +1,20 @@
 """What a model with a head says of texts, while nothing is learned."""
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from headrace.training.batches import in_order
 from headrace.training.device import Compute
 from headrace.training.tokens import Tokenized
 
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
 
 @torch.inference_mode()
-def predict_scores(model: PreTrainedModel, texts: Tokenized, compute: Compute) -> Tensor:
+def predict_scores(model: "PreTrainedModel", texts: Tokenized, compute: Compute) -> Tensor:
     """Return the scores of texts, shape ``(n, labels)``, float32, in their order."""
     model.eval()
     scores = torch.zeros(len(texts.ids), int(model.config.num_labels or 0))
@@ -22,7 +26,7 @@ def predict_scores(model: PreTrainedModel, texts: Tokenized, compute: Compute) -
 
 
 @torch.inference_mode()
-def predict_labels(model: PreTrainedModel, texts: Tokenized, compute: Compute) -> list[Tensor]:
+def predict_labels(model: "PreTrainedModel", texts: Tokenized, compute: Compute) -> list[Tensor]:
     """Return the likeliest label of each token of each text, shapes ``(s,)``, int64, in their order."""
     model.eval()
     found = [torch.zeros(0)] * len(texts.ids)

@@ -3,18 +3,21 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Encoding, Tokenizer
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from headrace.errors import SourceInvalid
 from headrace.models.checkpoint import TOKENIZER, Checkpoint
 from headrace.training.batches import Rows
 from headrace.types import Text
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 _AT_ONCE = 1024  # texts given to the tokenizer's threads
 
@@ -38,7 +41,7 @@ class Tokenized:
         """Tokens of each text."""
         return [len(ids) for ids in self.ids]
 
-    def inputs(self, rows: Rows, model: PreTrainedModel) -> dict[str, Tensor]:
+    def inputs(self, rows: Rows, model: "PreTrainedModel") -> dict[str, Tensor]:
         """Return a batch as a model of transformers takes it, on its device, each of shape ``(n, s)``, int64."""
         ids = _padded([self.ids[row] for row in rows], model.config.pad_token_id or 0)
         mask = _padded([np.ones(len(self.ids[row]), np.int32) for row in rows], 0)

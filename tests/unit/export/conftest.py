@@ -11,7 +11,8 @@ import torch
 import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
-from headrace.export.pytorch import TextEncoder, load_encoder, quiet_libraries
+from headrace.export.pytorch import TextEncoder, load_encoder
+from headrace.export.quiet import quiet_libraries
 from headrace.models.checkpoint import Checkpoint, read_checkpoint
 from headrace.models.store import LocalStore
 

@@ -14,7 +14,7 @@ from headrace.errors import HeadraceError, SourceInvalid, SourceUnsupported
 from headrace.export.builder import build_graph
 from headrace.export.families import is_known, read_encoder, relative_buckets
 from headrace.export.plain import encode
-from headrace.export.pytorch import quiet_libraries
+from headrace.export.quiet import quiet_libraries
 from headrace.types import FloatArray
 
 

@@ -11,7 +11,8 @@ from sentence_transformers import SentenceTransformer
 from tests.unit.export.conftest import MAX_TOKENS, write_checkpoint
 
 from headrace.errors import SourceInvalid, SourceUnsupported
-from headrace.export.pytorch import TextEncoder, TorchOriginal, load_encoder, quiet_libraries
+from headrace.export.pytorch import TextEncoder, TorchOriginal, load_encoder
+from headrace.export.quiet import quiet_libraries
 from headrace.models.checkpoint import Checkpoint, read_checkpoint
 from headrace.models.manifest import Pooling
 

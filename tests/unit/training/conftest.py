@@ -15,6 +15,7 @@ from tests.unit.export.conftest import Silent, write_checkpoint
 from headrace.machine import Machine
 from headrace.models.checkpoint import Checkpoint, read_checkpoint
 from headrace.training import pipeline
+from headrace.training.outcome import Outcome
 from headrace.training.watching import Advance
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
@@ -31,6 +32,12 @@ def take_one_thread(patch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     machine = Machine(cpus=1.0, memory_bytes=1 << 30, cpu_model="any", cpu_flags=())
     patch.setattr(pipeline, "read_machine", lambda: machine)
+
+
+def model_of(outcome: Outcome) -> transformers.PreTrainedModel:
+    """Return the model that a recipe trained together with its encoder."""
+    assert isinstance(outcome.model, transformers.PreTrainedModel)
+    return outcome.model
 
 
 class Watching(Silent):

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.unit.training.conftest import Watching, mill_rows, write_rows
+from tests.unit.training.conftest import Watching, mill_rows, model_of, write_rows
 
 from headrace.errors import DataInvalid, DataUnfit, TrainingStopped
 from headrace.models.checkpoint import Checkpoint
@@ -35,7 +35,7 @@ def learn(
 
 
 def weights(outcome: Outcome) -> dict[str, torch.Tensor]:
-    return dict(outcome.model.named_parameters())
+    return dict(model_of(outcome).named_parameters())
 
 
 def same(left: Outcome, right: Outcome) -> bool:
@@ -46,7 +46,7 @@ def test_it_learns(tmp_path: Path, base: Checkpoint):
     outcome = learn(tmp_path, base, Config(**NUMBERS), mill_rows())
     assert outcome.metrics == {"accuracy": 1.0, "macro_f1": 1.0}
     assert outcome.labels == ["dry", "wet"]
-    assert outcome.model.config.id2label == {0: "dry", 1: "wet"}
+    assert model_of(outcome).config.id2label == {0: "dry", 1: "wet"}
     assert outcome.examples == (48, 12)
     assert outcome.confusion is not None
     assert outcome.confusion.tolist() == [[6, 0], [0, 6]]
@@ -88,7 +88,7 @@ def test_a_text_may_have_several_labels_or_none(tmp_path: Path, base: Checkpoint
     config = Config(**{**NUMBERS, "epochs": 12}, multi_label=True)
     outcome = learn(tmp_path, base, config, rows)
     assert outcome.metrics["micro_f1"] > 0.95
-    assert outcome.model.config.problem_type == "multi_label_classification"
+    assert model_of(outcome).config.problem_type == "multi_label_classification"
     assert outcome.confusion is None
 
 

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tests.unit.training.conftest import LETTERS, Watching, write_rows
+from tests.unit.training.conftest import LETTERS, Watching, model_of, write_rows
 
 from headrace.errors import DataInvalid, DataUnfit
 from headrace.models.checkpoint import Checkpoint
@@ -40,7 +40,7 @@ def test_it_learns(tmp_path: Path, base: Checkpoint):
     outcome = extract.train(base, config, split, Run(tmp_path, {}, config, Watching()), CPU)
     assert outcome.metrics["span_f1"] > 0.95
     assert outcome.labels == ["O", "B-PLACE", "I-PLACE", "B-THING", "I-THING"]
-    assert outcome.model.config.id2label == dict(enumerate(outcome.labels))
+    assert model_of(outcome).config.id2label == dict(enumerate(outcome.labels))
 
 
 def test_a_conll_file_gives_the_same(tmp_path: Path):

@@ -1,7 +1,6 @@
 import pytest
 import torch
 from torch import nn
-from transformers import AutoModelForSequenceClassification
 
 from headrace.errors import SettingInvalid
 from headrace.models.checkpoint import Checkpoint
@@ -61,7 +60,7 @@ def test_each_optimizer_learns(name: Optimizer):
 
 
 def test_frozen_layers_stay_as_they_are(base: Checkpoint):
-    model = load_with_head(base, AutoModelForSequenceClassification, 0, {"num_labels": 2})
+    model = load_with_head(base, "SequenceClassification", 0, {"num_labels": 2})
     freeze_layers(model, 0)
     assert all(parameter.requires_grad for parameter in model.parameters())
     freeze_layers(model, 1)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.unit.training.conftest import Watching, mill_rows, write_rows
+from tests.unit.training.conftest import Watching, mill_rows, model_of, write_rows
 
 from headrace.errors import DataInvalid, DataUnfit
 from headrace.models.checkpoint import Checkpoint
@@ -26,7 +26,7 @@ def test_it_learns_numbers_of_any_size(tmp_path: Path, base: Checkpoint):
     outcome = regress.train(base, config, split, Run(tmp_path, {}, config, Watching()), CPU)
     assert outcome.metrics["r2"] > 0.9
     assert outcome.metrics["rmse"] < 15_000
-    assert outcome.model.config.problem_type == "regression"
+    assert model_of(outcome).config.problem_type == "regression"
 
 
 def test_the_numbers_are_told(tmp_path: Path):

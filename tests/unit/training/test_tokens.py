@@ -6,7 +6,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from transformers import AutoModelForSequenceClassification
 
 from headrace.errors import SourceInvalid
 from headrace.models.checkpoint import Checkpoint
@@ -40,7 +39,7 @@ def test_pairs_have_types(base: Checkpoint):
 
 
 def test_a_batch_is_padded(base: Checkpoint):
-    model = load_with_head(base, AutoModelForSequenceClassification, 0, {"num_labels": 2})
+    model = load_with_head(base, "SequenceClassification", 0, {"num_labels": 2})
     texts = TextTokenizer(base, None, silent).tokenize([("the", "wheel"), ("a", "water the")], with_types=True)
     batch = texts.inputs(np.array([1, 0]), model)
     assert set(batch) == {"input_ids", "attention_mask", "token_type_ids"}
