@@ -7,8 +7,8 @@ import random
 import resource
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -61,10 +61,15 @@ class Arrivals:
 
 @dataclass(frozen=True, slots=True)
 class Load:
-    """Sends texts to one server."""
+    """Sends texts to one server.
+
+    Attributes:
+        headers: Those of every request, such as a key.
+    """
 
     generator: Worker
     running: Running
+    headers: Mapping[str, str] = field(default_factory=dict)
 
     def closed(self, texts: Texts, *, per_request: int, clients: int, most_s: float | None = None) -> dict[str, Any]:
         """Keep clients busy until all texts are answered; returns figures as `bench.generator` names them.
@@ -99,8 +104,9 @@ class Load:
             "short_tokens": short_tokens,
         }
         header = self.running.server.timeout_header
-        headers = {} if header is None else {header: f"{arrivals.goal_s:g}"}
-        target = {**self._target(texts, per_request, arrivals.limit_s), "headers": headers}
+        target = self._target(texts, per_request, arrivals.limit_s)
+        if header is not None:
+            target["headers"] = {**self.headers, header: f"{arrivals.goal_s:g}"}
         return self.generator.ask("open", within_s=_LOAD_LIMIT_S, **load, **target)
 
     def vectors(self, texts: Texts, target: Path) -> None:
@@ -112,12 +118,14 @@ class Load:
         server = self.running.server
         files = {name: str(value) if isinstance(value, Path) else value for name, value in asdict(texts).items()}
         place = {"port": self.running.port, "path": server.path, "dialect": server.dialect}
-        return {**place, **files, "per_request": per_request, "limit_s": limit_s}
+        told = {"per_request": per_request, "limit_s": limit_s, "headers": dict(self.headers)}
+        return {**place, **files, **told}
 
 
-def probe(running: Running) -> bytes:
+def probe(running: Running, headers: Mapping[str, str] | None = None) -> bytes:
     """Return a request with one short text."""
-    return http_request(running.port, running.server.path, request_body(running.server.dialect, [_PROBE_TEXT]))
+    body = request_body(running.server.dialect, [_PROBE_TEXT])
+    return http_request(running.port, running.server.path, body, headers or {})
 
 
 def first(mix: Mix, count: int) -> Texts:

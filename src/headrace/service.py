@@ -7,7 +7,7 @@ REST, gRPC, a Kafka record, a job and the command line all turn their input into
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from headrace.auth.base import may_use, require, require_model
@@ -154,19 +154,20 @@ class Service:
             answered = Answered(task=work.task, options=work.options, texts=work.texts, results=tuple(results))
             self._rollout.shadow.repeat(shadow, answered, is_busy=self._models.count_uses(work.model) > 1)
 
-    def refuse_if_full(self, size_bytes: int) -> None:
-        """Refuse a request before anything of it is read, if no model could let in even one text.
+    def refuse_if_full(self, size_bytes: int, tenant_of: Callable[[], str | None]) -> None:
+        """Refuse a request before anything of it is read, if no model could let in even one text of who asks.
 
-        What overload costs is then decided by this, so it asks nobody who is calling, and looks nothing up: an answer
-        that is remembered is refused as well. Nobody is told of it here: there may be thousands a second.
+        What overload costs is then decided by this, so it looks nothing up: an answer that is remembered is refused as
+        well. Nobody is told of it here: there may be thousands a second.
 
         Args:
             size_bytes: Of the body; as many as it may have if that is not known.
+            tenant_of: Tells who asks; nothing if that is not known. It is called only when the queues are full.
 
         Raises:
-            QueueFull: The queues of all models are full, or will be.
+            QueueFull: The queues of all models are full, or will be, and who asks has its share of them.
         """
-        self._arrivals.admit(size_bytes)
+        self._arrivals.admit(size_bytes, tenant_of)
 
     @property
     def served_tasks(self) -> dict[str, ModelTask]:
@@ -314,7 +315,12 @@ class Service:
         self, work: _Work, texts: Mapping[bytes, Text]
     ) -> tuple[dict[bytes, Result | HeadraceError], Timings]:
         """Run texts, finish their results and remember them."""
-        job = Job(texts=tuple(texts.values()), truncate=work.options.truncate, deadline=work.request.deadline)
+        job = Job(
+            texts=tuple(texts.values()),
+            truncate=work.options.truncate,
+            deadline=work.request.deadline,
+            tenant=work.request.caller.tenant,
+        )
         with work.bill.computing(job.texts):
             result = await _run_until(work.request.deadline, work.model, job)
         work.bill.tokens += sum([item.tokens for item in result.items if isinstance(item, Output)])

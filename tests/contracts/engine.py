@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -162,6 +163,16 @@ class EngineContract:
         assert refused[0].retry_after_s is not None
         assert refused[0].retry_after_s > 0
         assert isinstance((await engine.run(job("w1"))).items[0], Output)
+
+    async def test_a_tenant_that_has_filled_the_queue_keeps_nobody_out(self, engine: Engine):
+        alone = await engine.run(replace(job("w1"), tenant="few"))
+        texts = [" ".join(f"w{number}" for number in range(14))] * (MAX_QUEUED // 4)
+        many = [asyncio.create_task(engine.run(replace(job(*texts), tenant="many"))) for _ in range(8)]
+        few = [asyncio.create_task(engine.run(replace(job("w1"), tenant=tenant))) for tenant in ("few", "new", "newer")]
+        results = await asyncio.gather(*many, return_exceptions=True)
+        assert all(isinstance(each, JobResult | QueueFull) for each in results)
+        for found in await asyncio.gather(*few):
+            np.testing.assert_allclose(vector(found.items[0]), vector(alone.items[0]), atol=1e-6)
 
     async def test_a_lone_surrogate_is_the_error_of_its_text(self, engine: Engine):
         items = (await engine.run(job("w1", "w2 \ud800", "w3"))).items

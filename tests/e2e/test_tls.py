@@ -13,7 +13,9 @@ import pytest
 from tests.support.certificates import Authority, Issued
 from tests.support.server import RunningServer, running_server, wait_until
 
+import headrace
 from headrace.api.grpc.generated import headrace_pb2 as pb
+from headrace.errors import ServerUnreachable
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,11 @@ def over_grpc(server: RunningServer, authority: Authority, shown: Issued | None 
         return pb.EmbedResponse.FromString(data).model
 
 
+def over_client(url: str, **files: Any) -> tuple[int, ...]:
+    with headrace.Client(url, retries=0, timeout_s=10, **files) as client:
+        return client.embed(["w1"]).shape
+
+
 def serial_of(server: RunningServer, authority: Authority) -> Any:
     with (
         socket.create_connection(("127.0.0.1", server.port), timeout=20) as plain,
@@ -119,6 +126,25 @@ def test_a_refused_request_is_told_over_it_as_well(server: RunningServer, author
     ):
         safe.sendall(b"GET / HTTP/1.1\r\nx: " + b"y" * 20_000 + b"\r\n\r\n")
         assert safe.recv(65536).startswith(b"HTTP/1.1 431 ")
+
+
+def test_the_client_trusts_the_authority_it_is_given(server: RunningServer, authority: Authority, tmp_path: Path):
+    foreign = Authority(tmp_path, "foreign")
+    for url in (f"https://127.0.0.1:{server.port}", f"grpcs://{server.grpc}"):
+        assert over_client(url, authorities=authority.certificate) == (1, 8)
+        for others in ({}, {"authorities": str(foreign.certificate)}):
+            with pytest.raises(ServerUnreachable):
+                over_client(url, **others)
+
+
+def test_the_client_shows_a_certificate(strict: RunningServer, authority: Authority, tmp_path: Path):
+    known, foreign = authority.issue("client"), Authority(tmp_path, "foreign").issue("somebody")
+    for url in (f"https://127.0.0.1:{strict.port}", f"grpcs://{strict.grpc}"):
+        files = {"authorities": authority.certificate}
+        assert over_client(url, **files, certificate=(known.certificate, known.key)) == (1, 8)
+        for others in ({}, {"certificate": (foreign.certificate, foreign.key)}):
+            with pytest.raises(ServerUnreachable):
+                over_client(url, **files, **others)
 
 
 def test_only_who_shows_a_certificate_is_let_in(strict: RunningServer, authority: Authority, tmp_path: Path):

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from headrace.api.fragments import Fragments
-from headrace.auth.base import Guard
-from headrace.errors import ServiceUnready
+from headrace.auth.base import Credentials, Guard
+from headrace.errors import CallerUnknown, ServiceUnready
 from headrace.idempotency import Idempotency
 from headrace.keyring import Keyring
 from headrace.observe.base import Observer
@@ -51,6 +51,15 @@ class Context:
     tracer: Tracer = field(default_factory=Untraced)
     fragments: Fragments = field(default_factory=Fragments)
     is_draining: bool = False
+
+    def tenant_of(self, credentials: Credentials) -> str | None:
+        """Return whose caller shows these credentials; nothing if nobody's, or if all who may call are one."""
+        if self.guard.is_local:
+            return None
+        try:
+            return self.guard.identify(credentials).tenant
+        except CallerUnknown:
+            return None
 
     def require_ready(self) -> None:
         """Let a probe pass if a request would be answered: every model has passed a real one, and no stop has begun.

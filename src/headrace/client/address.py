@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
+from headrace.client.trust import SYSTEM, Trust
 from headrace.errors import SettingInvalid
 
 _SECURE: Final = {"http": False, "https": True, "grpc": False, "grpcs": True}
@@ -22,6 +23,7 @@ class Address:
         target: Host and port, as ``127.0.0.1:8001``.
         path: That its paths begin with; empty over gRPC, and where no proxy put something before them.
         key: What is shown to it.
+        trust: By which certificates it is known over TLS.
     """
 
     url: str
@@ -30,13 +32,14 @@ class Address:
     target: str
     path: str
     key: str | None = field(default=None, repr=False)
+    trust: Trust = SYSTEM
 
 
-def read_address(url: str, key: str | None = None) -> Address:
+def read_address(url: str, key: str | None = None, trust: Trust = SYSTEM) -> Address:
     """Read an address.
 
     Raises:
-        SettingInvalid: It is none, or the key is nothing that a header can carry.
+        SettingInvalid: It is none, the key is nothing that a header can carry, or the certificates are of no use.
     """
     if key is not None and not _KEY.fullmatch(key):
         raise SettingInvalid(
@@ -53,7 +56,17 @@ def read_address(url: str, key: str | None = None) -> Address:
     path, is_grpc = parts.path.rstrip("/"), parts.scheme.startswith("grpc")
     if is_grpc and (path or port is None):
         raise _invalid()
-    return Address(url.rstrip("/"), is_grpc, _SECURE[parts.scheme], parts.netloc, path, key)
+    is_secure = _SECURE[parts.scheme]
+    if trust != SYSTEM:
+        _check(trust, is_secure=is_secure)
+    return Address(url.rstrip("/"), is_grpc, is_secure, parts.netloc, path, key, trust)
+
+
+def _check(trust: Trust, *, is_secure: bool) -> None:
+    """Say what is wrong with certificates now, and not with the first call."""
+    if not is_secure:
+        raise SettingInvalid("certificates are for https:// and grpcs:// alone; give such a url, or none", field="url")
+    trust.context()
 
 
 def _invalid() -> SettingInvalid:

@@ -37,10 +37,10 @@ class Limits:
         max_requests: At once, of all calls together.
     """
 
-    timeout_s: float
-    retries: int
-    max_inputs: int
-    max_requests: int
+    timeout_s: float = 30.0  # what a server takes by default (server.request_timeout_s)
+    retries: int = 3
+    max_inputs: int = 256  # limits.max_inputs
+    max_requests: int = 8  # keeps two sessions busy while answers travel
 
 
 @dataclass(frozen=True, slots=True)

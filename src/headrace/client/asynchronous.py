@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Callable, Sequence
-from typing import Final, Self, Unpack, cast
+from typing import Any, Self, TypedDict, Unpack, cast
 
 from headrace.client.address import read_address
 from headrace.client.asking import Asking, Call, Limits
 from headrace.client.base import ModelShown, Transport
 from headrace.client.transports import choose_transport
+from headrace.client.trust import StrPath, trust_of
 from headrace.errors import ServiceStopping, SettingInvalid
 from headrace.options import (
     AnswerOptions,
@@ -31,10 +32,16 @@ from headrace.types import (
     Similarity,
 )
 
-TIMEOUT_S: Final = 30.0  # what a server takes by default (server.request_timeout_s)
-RETRIES: Final = 3
-MAX_INPUTS: Final = 256  # limits.max_inputs
-MAX_REQUESTS: Final = 8  # keeps two sessions busy while answers travel
+
+class ClientOptions(TypedDict, total=False):
+    """What ``Client`` may be told beside the address and the key, as it says there."""
+
+    authorities: StrPath
+    certificate: tuple[StrPath, StrPath]
+    timeout_s: float
+    retries: int
+    max_inputs: int
+    max_requests: int
 
 
 class AsyncClient:
@@ -48,29 +55,18 @@ class AsyncClient:
     Args:
         url: As of ``Client``, and so are the others.
         key: Is shown to the server.
-        timeout_s: For one request, all its attempts included.
-        retries: How often one request is repeated at most.
-        max_inputs: Texts of one request at most.
-        max_requests: At once.
+        options: As of ``Client``.
 
     Raises:
         SettingInvalid: One of them cannot have such a value.
         DependencyMissing: The address is one of gRPC, which is not installed.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        key: str | None = None,
-        timeout_s: float = TIMEOUT_S,
-        retries: int = RETRIES,
-        max_inputs: int = MAX_INPUTS,
-        max_requests: int = MAX_REQUESTS,
-    ) -> None:
-        address = read_address(url, key)
+    def __init__(self, url: str, *, key: str | None = None, **options: Unpack[ClientOptions]) -> None:
+        trust = trust_of(options.pop("authorities", None), options.pop("certificate", None))
+        address = read_address(url, key, trust)
         self._url = address.url
-        self._limits = Limits(timeout_s, retries, max_inputs, max_requests)
+        self._limits = Limits(**cast("dict[str, Any]", options))  # without those two, which mypy does not see
         _check(self._limits)
         self._make: Callable[[], Transport] = choose_transport(address)
         self._asking: Asking | None = None

@@ -76,7 +76,9 @@ class GrpcTransport:
         self._target = address.target
         self._metadata = () if address.key is None else (("authorization", f"Bearer {address.key}"),)
         self._channel: Any = (  # of grpc.aio, whose stubs want to know what each path takes
-            grpc.aio.secure_channel(address.target, grpc.ssl_channel_credentials(), options=_OPTIONS)
+            grpc.aio.secure_channel(
+                address.target, grpc.ssl_channel_credentials(*address.trust.pems()), options=_OPTIONS
+            )
             if address.is_secure
             else grpc.aio.insecure_channel(address.target, options=_OPTIONS)
         )

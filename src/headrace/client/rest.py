@@ -77,7 +77,7 @@ class RestTransport:
         self._client = httpx2.AsyncClient(
             headers=headers,
             # Of a plain connection none is asked for, and to read the system's certificates takes 50 ms.
-            verify=True if address.is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            verify=address.trust.context() if address.is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_MOST_IDLE),
             timeout=httpx2.Timeout(None, connect=_CONNECT_S),  # of the rest the caller knows how long

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Final, Self, TypeVar, Unpack
 
 from headrace.background import Background, Work
-from headrace.client.asynchronous import MAX_INPUTS, MAX_REQUESTS, RETRIES, TIMEOUT_S, AsyncClient
+from headrace.client.asynchronous import AsyncClient, ClientOptions
 from headrace.client.base import ModelShown
 from headrace.errors import ServiceStopping
 from headrace.options import (
@@ -58,35 +58,20 @@ class Client:
     Args:
         url: ``http://HOST[:PORT][/PATH]``, ``https://...``, ``grpc://HOST:PORT``, or ``grpcs://HOST:PORT`` for TLS.
         key: Is shown to the server, and to nobody else; over a network use ``https`` or ``grpcs``.
-        timeout_s: For one request, all its attempts included. The server is told, and gives up what comes too late.
-        retries: How often one request is repeated at most.
-        max_inputs: Texts of one request at most; a server that takes fewer is asked for fewer.
-        max_requests: At once, of all callers together.
+        authorities: File in PEM with those whose certificates the server may have; by default those of this system.
+        certificate: Files in PEM with a certificate and its key, shown to a server that wants one (``tls_clients``).
+        timeout_s: For one request, all its attempts included; 30. The server is told, and gives up what comes too late.
+        retries: How often one request is repeated at most; 3.
+        max_inputs: Texts of one request at most; 256. A server that takes fewer is asked for fewer.
+        max_requests: At once, of all callers together; 8.
 
     Raises:
         SettingInvalid: One of them cannot have such a value.
         DependencyMissing: The address is one of gRPC, which is not installed.
     """
 
-    def __init__(
-        self,
-        url: str,
-        *,
-        key: str | None = None,
-        timeout_s: float = TIMEOUT_S,
-        retries: int = RETRIES,
-        max_inputs: int = MAX_INPUTS,
-        max_requests: int = MAX_REQUESTS,
-    ) -> None:
-        make = partial(
-            AsyncClient,
-            url,
-            key=key,
-            timeout_s=timeout_s,
-            retries=retries,
-            max_inputs=max_inputs,
-            max_requests=max_requests,
-        )
+    def __init__(self, url: str, *, key: str | None = None, **options: Unpack[ClientOptions]) -> None:
+        make = partial(AsyncClient, url, key=key, **options)
         self._shown = repr(make()).removeprefix("Async")  # refuses what is wrong now, not with the first call
         self._asked = _Asked(make)
         self._close = weakref.finalize(self, self._asked.close)

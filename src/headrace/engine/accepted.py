@@ -36,7 +36,8 @@ class Accepted:
     def part(self, indexes: Sequence[int]) -> Job:
         """Return a job with some of the texts, under a number of its own."""
         texts = tuple(self.job.texts[index] for index in indexes)
-        return Job(texts=texts, truncate=self.job.truncate, deadline=self.job.deadline)
+        job = self.job
+        return Job(texts=texts, truncate=job.truncate, deadline=job.deadline, tenant=job.tenant)
 
     def fill(self, indexes: Sequence[int], items: Sequence[Output | HeadraceError]) -> None:
         """Take answers; the first answer to a text counts."""

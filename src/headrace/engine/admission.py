@@ -4,6 +4,10 @@ A queue that is bounded in texts alone fills up under overload, and from then on
 texts are 5 to 15 s of work, so no answer is of use to anybody although the engine never rests. The bound that helps is
 one on the waiting time. By Little's law it is one on the work inside, of measured rate times allowed wait, and as the
 rate is measured all the time, the bound follows it: when the CPU is taken away, fewer are let in.
+
+Tenants take turns (``turns``), so the work that a tenant waits for is not all that is inside, but what it has there
+itself and as much of each other one. Who sends ten times as much as is computed is refused for what it has inside, and
+who comes between is not.
 """
 
 import math
@@ -16,6 +20,7 @@ from typing import Final, Self
 from headrace.engine.base import Job, JobResult
 from headrace.engine.drain import DrainRate
 from headrace.engine.lengths import TokenEstimate, size_bytes
+from headrace.engine.shares import Shares
 from headrace.errors import QueueFull, RequestTooLarge
 from headrace.observe.base import BatchFinished
 from headrace.settings import EngineSettings
@@ -71,6 +76,7 @@ UNBOUNDED: Final = Bounds(max_texts=math.inf, max_bytes=math.inf, max_wait_s=mat
 class _Permit:
     """What one job inside takes; kept as it was guessed, so that what leaves is exactly what entered."""
 
+    tenant: str
     texts: int
     size_bytes: int
     tokens: int
@@ -100,7 +106,7 @@ class Admission:
         self._estimate = TokenEstimate()
         self._rate = DrainRate(min(_INTERVAL_S, _INTERVAL_SHARE * bounds.max_wait_s))
         self._inside: dict[_Permit, None] = {}  # in the order they came
-        self._texts = self._bytes = self._tokens = 0
+        self._shares = Shares()
         self._done = 0  # tokens of the oldest job that were computed, so far as is known
         self._job_tokens = 0.0  # of the usual job
         self._batch_tokens = 0
@@ -109,7 +115,7 @@ class Admission:
     @property
     def texts(self) -> int:
         """Texts inside."""
-        return self._texts
+        return self._shares.all.texts
 
     @property
     def tokens_per_s(self) -> float:
@@ -123,21 +129,22 @@ class Admission:
         # A batch tells nothing while it runs; a slow model would seem to stand still for seconds. So what it should
         # have done since the last one is taken as done, but for no more than a batch: it may hang.
         running = min(rate * (self._clock() - self._progress_at), self._batch_tokens)
-        return max(0.0, self._tokens - self._done - running) / rate
+        return max(0.0, self._shares.all.tokens - self._done - running) / rate
 
-    def retry_after_s(self, arriving: int = 0, size_bytes: int = 0) -> float | None:
+    def retry_after_s(self, arriving: int = 0, size_bytes: int = 0, tenant: str | None = None) -> float | None:
         """Return the time until a job of one text could be let in; nothing if it could be now.
 
         Args:
             arriving: Jobs that are on their way and come before it.
             size_bytes: What they are at most, all together.
+            tenant: Whose job it is; if that is not known, all that is inside comes before it.
         """
-        if len(self._inside) + arriving < _FEW_JOBS and self._has_room(1 + arriving, 1):
+        one = _Permit(tenant or "", 1 + arriving, 1, 0, self._leave)
+        if len(self._inside) + arriving < _FEW_JOBS and self._has_room(one):
             return None  # nearly always; what follows would say the same
         # Of the usual size, but no larger than they are: after some large jobs, a burst of small ones would be refused.
         tokens = min(arriving * self._job_tokens, self._estimate.guess(size_bytes, "chunk"))
-        ahead_s = tokens / self._rate.tokens_per_s
-        return self._over_s(self.wait_s + ahead_s, arriving, 1 + arriving, 1)
+        return self._over_s(self._done_s(tenant, tokens), arriving, one)
 
     def let_in(self, job: Job) -> AbstractContextManager[None]:
         """Let a job in, or refuse it before any work is spent on it; it is inside until the context ends.
@@ -154,8 +161,8 @@ class Admission:
             return
         now = self._clock()
         # Nobody can finish more than is inside: what belongs to callers who have left must not look like speed.
-        tokens = min(fact.tokens, self._tokens)
-        self._rate.count(tokens, fact.run_s, now, self._tokens)
+        tokens = min(fact.tokens, self._shares.all.tokens)
+        self._rate.count(tokens, fact.run_s, now, self._shares.all.tokens)
         # Which job they belong to is not told. The oldest is served first, so they are taken as its own, up to its
         # size: whatever is guessed wrong is wrong by one job at most, and only until that one leaves.
         self._done = min(self._done + tokens, next(iter(self._inside)).tokens)
@@ -164,7 +171,7 @@ class Admission:
     def resume(self) -> None:
         """Go on after a time in which nothing was computed, which says nothing about the engine's speed."""
         self._progress_at = self._clock()
-        self._rate.begin(self._progress_at, self._tokens)
+        self._rate.begin(self._progress_at, self._shares.all.tokens)
 
     def learn(self, job: Job, result: JobResult) -> None:
         """Compare the guess for a job with what came out."""
@@ -174,12 +181,10 @@ class Admission:
         sizes = [size_bytes(text) for text in job.texts]
         self._refuse_for_good(sizes)
         tokens = sum(self._estimate.guess(size, job.truncate) for size in sizes)
-        self._refuse_for_now(job, sum(sizes), tokens)
-        permit = _Permit(len(sizes), sum(sizes), tokens, self._leave)
+        permit = _Permit(job.tenant, len(sizes), sum(sizes), tokens, self._leave)
+        self._refuse_for_now(permit, job.deadline)
         self._inside[permit] = None
-        self._texts += permit.texts
-        self._bytes += permit.size_bytes
-        self._tokens += permit.tokens
+        self._shares.add(permit)
         self._job_tokens += _NEW_SHARE * (permit.tokens - self._job_tokens)
         if len(self._inside) == 1:
             self.resume()
@@ -187,9 +192,7 @@ class Admission:
 
     def _leave(self, permit: _Permit) -> None:
         del self._inside[permit]
-        self._texts -= permit.texts
-        self._bytes -= permit.size_bytes
-        self._tokens -= permit.tokens
+        self._shares.remove(permit)
         self._done = max(0, self._done - permit.tokens)
         if not self._inside:
             self._rate.end(self._clock())
@@ -206,16 +209,16 @@ class Admission:
                 "send fewer at once"
             )
 
-    def _refuse_for_now(self, job: Job, size: int, tokens: int) -> None:
-        wait_s = self.wait_s
-        over_s = self._over_s(wait_s, 0, len(job.texts), size)
+    def _refuse_for_now(self, job: _Permit, deadline: float) -> None:
+        wait_s = self._done_s(job.tenant, 0)
+        over_s = self._over_s(wait_s, 0, job)
         if over_s is not None:
             raise QueueFull(
-                f"{self._texts} texts ({wait_s:.2g} s of work) wait for {self._model!r}; ask again later",
+                f"{self.texts} texts ({self.wait_s:.2g} s of work) wait for {self._model!r}; ask again later",
                 retry_after_s=over_s,
             )
-        remaining_s = job.deadline - self._clock()
-        done_s = wait_s + tokens / self._rate.tokens_per_s
+        remaining_s = deadline - self._clock()
+        done_s = self._done_s(job.tenant, job.tokens)
         # A deadline that has passed is another error, and whoever forms the batches tells it. Nor does a job that is
         # large wait for a time when it is small: while nothing is ahead of it, it may try.
         needed_s = _DEADLINE_MARGIN * done_s
@@ -226,23 +229,31 @@ class Admission:
                 retry_after_s=max(min(needed_s - remaining_s, wait_s), _LEAST_RETRY_S),
             )
 
-    def _over_s(self, wait_s: float, arriving: int, texts: int, size: int) -> float | None:
+    def _done_s(self, tenant: str | None, tokens: float) -> float:
+        """Return the time until so many tokens more of a tenant are computed; of nobody's, after all that is inside."""
+        rate = self._rate.tokens_per_s
+        done_s = self.wait_s + tokens / rate
+        return done_s if tenant is None else min(done_s, self._shares.tokens_ahead(tenant, tokens) / rate)
+
+    def _over_s(self, wait_s: float, arriving: int, job: _Permit) -> float | None:
         """Return the time until there is room for a job; nothing if there is now.
 
         Args:
             wait_s: Time until what is ahead of it is done.
             arriving: Jobs ahead of it that are not inside yet.
-            texts: Of the job and those.
-            size: Bytes.
+            job: It, with the texts of those.
         """
-        bounds = self._bounds
-        if self._inside and not self._has_room(texts, size):
-            over_texts, over_bytes = self._texts + texts - bounds.max_texts, self._bytes + size - bounds.max_bytes
+        bounds, inside = self._bounds, self._shares.all
+        if self._inside and not self._has_room(job):
+            over_texts = inside.texts + job.texts - bounds.max_texts
+            over_bytes = inside.size_bytes + job.size_bytes - bounds.max_bytes
             # As if the texts inside left at an even pace.
-            share = max(over_texts / max(1, self._texts), over_bytes / max(1, self._bytes))
-            return max(wait_s - bounds.max_wait_s, share * wait_s, _LEAST_RETRY_S)
-        is_few = len(self._inside) + arriving < _FEW_JOBS or self._texts + arriving < _FEW_TEXTS
+            share = max(over_texts / max(1, inside.texts), over_bytes / max(1, inside.size_bytes))
+            return max(wait_s - bounds.max_wait_s, share * self.wait_s, _LEAST_RETRY_S)
+        is_few = len(self._inside) + arriving < _FEW_JOBS or inside.texts + arriving < _FEW_TEXTS
         return None if is_few or wait_s <= bounds.max_wait_s else wait_s - bounds.max_wait_s
 
-    def _has_room(self, texts: int, size: int) -> bool:
-        return self._texts + texts <= self._bounds.max_texts and self._bytes + size <= self._bounds.max_bytes
+    def _has_room(self, job: _Permit) -> bool:
+        inside = self._shares.all
+        texts, size = self._bounds.max_texts - inside.texts, self._bounds.max_bytes - inside.size_bytes
+        return job.texts <= texts and job.size_bytes <= size and self._shares.leaves_room(job, texts, size)

@@ -33,12 +33,14 @@ class Job:
 
     Attributes:
         deadline: Point on the monotonic clock after which a text is dropped instead of computed.
+        tenant: Who shares the engine with others; empty where there is only one.
         number: Tells the jobs of one process apart where their texts must not be shown.
     """
 
     texts: tuple[Text, ...]
     truncate: Truncate
     deadline: float
+    tenant: str = ""
     number: int = field(default_factory=number_job, compare=False)
 
 
@@ -94,12 +96,13 @@ class Engine(Protocol):
         """Whether a job given now would be run: the engine has started and neither stops nor mends itself."""
         ...
 
-    def retry_after_s(self, arriving: int, size_bytes: int) -> float | None:
+    def retry_after_s(self, arriving: int, size_bytes: int, tenant: str | None = None) -> float | None:
         """Return the time until ``run`` could let in a job of one text; nothing if it could be now.
 
         Args:
             arriving: Jobs that are on their way and come before it.
             size_bytes: What they are at most, all together.
+            tenant: Whose job it is; if that is not known, all that is inside comes before it.
         """
         ...
 

@@ -1,20 +1,20 @@
 """Which texts run together: a bounded choice by length and time, made anew for each batch.
 
-The text that is due first is always in the next batch, which keeps every text moving. For a runtime that pads, a batch
-costs its longest text times its number of texts, so the rest of the batch is filled with neighbours in length; for one
-that does not, with those that are due next, short ones apart from long ones: a batch of short ones may be computed
-while one of long ones rests. Nothing waits for company: what is there runs.
+Tenants take turns, and of the texts of the one whose turn it is, that which is due first is always in the next batch,
+which keeps every text moving. For a runtime that pads, a batch costs its longest text times its number of texts, so the
+rest of the batch is filled with neighbours in length; for one that does not, with those whose turn is next, short ones
+apart from long ones: a batch of short ones may be computed while one of long ones rests. Nothing waits for company:
+what is there runs.
 """
 
 import asyncio
 import bisect
-import heapq
 import itertools
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final
 
 from headrace.engine.base import Bell, Encoding, Output
+from headrace.engine.turns import Accounts, Line, Order
 
 # A neighbour is taken along while padding makes it at most this much longer, plus a few tokens: below that
 # a text costs less in its own batch later.
@@ -24,9 +24,6 @@ _FREE_PADDING_TOKENS: Final = 8
 _LONG_TOKENS: Final = 128
 # A batch of short texts cannot rest, so that others wait for all of it, and short ones gain nothing from more of them.
 _SHORT_SHARE: Final = 2
-# A text that left stays in an order until it comes up there, or until so many have gathered that clearing them out
-# costs less than keeping them.
-_MAX_GONE: Final = 1024
 
 
 @dataclass(slots=True, eq=False, kw_only=True)
@@ -37,7 +34,8 @@ class Waiting:
         number: Its number among all texts of this process.
         order: Its number among the texts of this queue, which the queue gives.
         deadline: Point on the monotonic clock after which it is not computed.
-        due: Point on the monotonic clock that decides whose turn it is.
+        due: Point on the monotonic clock that decides whose turn it is among those of its tenant.
+        tenant: Who shares the engine with others; empty where there is only one.
         queued_at: Point on the monotonic clock when it came.
         future: Resolved with the output or an error; done already if the caller has left.
         started_at: Point on the monotonic clock when its batch was formed.
@@ -48,6 +46,7 @@ class Waiting:
     queued_at: float
     future: asyncio.Future[Output]
     due: float = 0.0
+    tenant: str = ""
     number: int = 0
     order: int = -1
     started_at: float = 0.0
@@ -64,27 +63,8 @@ class Waiting:
         return self.tokens >= _LONG_TOKENS
 
 
-@dataclass(slots=True)
-class _Order:
-    """Texts by a point in time. Those that have left are passed over when they come up."""
-
-    at: Callable[[Waiting], float]
-    _heap: list[tuple[float, int, Waiting]] = field(default_factory=list)
-
-    def push(self, waiting: Waiting) -> None:
-        heapq.heappush(self._heap, (self.at(waiting), waiting.order, waiting))
-
-    def first(self, is_here: Callable[[Waiting], bool]) -> Waiting | None:
-        """Return the first text that is still here, and leave it in."""
-        while self._heap and not is_here(self._heap[0][2]):
-            heapq.heappop(self._heap)
-        return self._heap[0][2] if self._heap else None
-
-    def clean(self, here: "list[tuple[int, int, Waiting]]") -> None:
-        """Forget those that have left, if there are too many of them."""
-        if len(self._heap) > 2 * len(here) + _MAX_GONE:
-            self._heap = [(self.at(waiting), order, waiting) for _, order, waiting in here]
-            heapq.heapify(self._heap)
+def _due(waiting: Waiting) -> float:
+    return waiting.due
 
 
 @dataclass(slots=True)
@@ -103,10 +83,15 @@ class Batcher:
     has_padding: bool = True
     bell: Bell = field(default_factory=Bell)
     _by_length: list[tuple[int, int, Waiting]] = field(default_factory=list)
-    _short: _Order = field(default_factory=lambda: _Order(lambda waiting: waiting.due))
-    _long: _Order = field(default_factory=lambda: _Order(lambda waiting: waiting.due))
-    _by_deadline: _Order = field(default_factory=lambda: _Order(lambda waiting: waiting.deadline))
+    _short: Line[Waiting] = field(default_factory=Line)
+    _long: Line[Waiting] = field(default_factory=Line)
+    _accounts: Accounts[Waiting] = field(init=False)
+    _by_deadline: Order[Waiting] = field(init=False)
     _count: "itertools.count[int]" = field(default_factory=itertools.count)
+
+    def __post_init__(self) -> None:
+        self._accounts = Accounts(lambda: (Order(_due, self._is_here), Order(_due, self._is_here)))
+        self._by_deadline = Order(lambda waiting: waiting.deadline, self._is_here)
 
     def __len__(self) -> int:
         return len(self._by_length)
@@ -116,9 +101,11 @@ class Batcher:
         self.bell.add(int(not waiting.is_long))
         waiting.order = next(self._count)
         bisect.insort(self._by_length, (waiting.tokens, waiting.order, waiting))
-        for order in (self._long if waiting.is_long else self._short, self._by_deadline):
-            order.push(waiting)
-            order.clean(self._by_length)
+        account = self._accounts.enter(waiting.tenant)
+        line, order = (self._long if waiting.is_long else self._short), account.orders[waiting.is_long]
+        order.push(waiting, account.waiting)
+        line.list(account, order)
+        self._by_deadline.push(waiting, len(self))
 
     def discard(self, waiting: Waiting) -> None:
         """Remove a text that nobody waits for any more, if it is still here: it must take no room of the living."""
@@ -129,7 +116,7 @@ class Batcher:
     def expire(self, now: float) -> list[Waiting]:
         """Remove and return the texts whose deadline has passed."""
         late = []
-        while (waiting := self._by_deadline.first(self._is_here)) is not None and waiting.deadline <= now:
+        while (waiting := self._by_deadline.first()) is not None and waiting.deadline <= now:
             self.discard(waiting)
             late.append(waiting)
         return late
@@ -137,33 +124,39 @@ class Batcher:
     def take(self) -> list[Waiting]:
         """Remove and return the next batch; empty if nothing waits.
 
-        It holds the text that is due first. With padding, its neighbours in length are added, the closest first, as
-        far as the budget and the padding allow, and the shortest comes first; without, those that are due next and as
-        long or as short as it.
+        It holds the text that is due first of the tenant whose turn it is. With padding, its neighbours in length are
+        added, the closest first, as far as the budget and the padding allow, and the shortest comes first; without,
+        those whose turn is next and that are as long or as short as it.
         """
-        firsts = [first for order in (self._short, self._long) if (first := order.first(self._is_here)) is not None]
-        if not firsts:
+        turns = [turn for line in (self._short, self._long) if (turn := line.first()) is not None]
+        if not turns:
             return []
-        first = min(firsts, key=lambda waiting: (waiting.due, waiting.order))
+        account, first = min(turns, key=lambda turn: (turn[0].clock, turn[1].due, turn[1].order))
         if not self.has_padding:
             return self._take_due(self._long, self.token_budget) if first.is_long else self.take_short()
+        self._accounts.come(account, first.tokens)
         low, high = self._stretch(bisect.bisect_left(self._by_length, (first.tokens, first.order)))
+        for _, _, waiting in self._by_length[low:high]:
+            self._accounts.charge(waiting.tenant, waiting.tokens)
         return self._remove(low, high)
 
     def take_short(self) -> list[Waiting]:
-        """Remove and return a batch of short texts, those that are due first; empty if none wait.
+        """Remove and return a batch of short texts, those whose turn is first; empty if none wait.
 
         It has half of the budget.
         """
         return self._take_due(self._short, self.token_budget // _SHORT_SHARE)
 
-    def _take_due(self, order: _Order, budget: int) -> list[Waiting]:
+    def _take_due(self, line: Line[Waiting], budget: int) -> list[Waiting]:
         taken: list[Waiting] = []
         tokens = 0
-        while (waiting := order.first(self._is_here)) is not None:
+        while (turn := line.first()) is not None:
+            account, waiting = turn
             tokens += waiting.tokens
             if taken and tokens > budget:
                 break
+            self._accounts.come(account, waiting.tokens)
+            self._accounts.charge(waiting.tenant, waiting.tokens)
             self.discard(waiting)
             taken.append(waiting)
         return taken
@@ -172,7 +165,17 @@ class Batcher:
         removed = [waiting for _, _, waiting in self._by_length[low:high]]
         del self._by_length[low:high]
         self.bell.add(-sum(not waiting.is_long for waiting in removed))
+        for waiting in removed:
+            self._accounts.leave(waiting.tenant)
+        if not self._by_length:
+            self._begin_anew()
         return removed
+
+    def _begin_anew(self) -> None:
+        """Forget who was given how much: nothing waits, so nobody was preferred to anybody."""
+        self._accounts.clear()
+        self._short.clear()
+        self._long.clear()
 
     def _is_here(self, waiting: Waiting) -> bool:
         return self._place(waiting) is not None

@@ -98,9 +98,9 @@ class LoadedEngine:
         """Whether it was started and is not stopping."""
         return self._is_started and not self._is_stopping
 
-    def retry_after_s(self, arriving: int, size_bytes: int) -> float | None:
+    def retry_after_s(self, arriving: int, size_bytes: int, tenant: str | None = None) -> float | None:
         """Return the time until a job of one text could be let in; nothing if it could be now."""
-        return self._admission.retry_after_s(arriving, size_bytes)
+        return self._admission.retry_after_s(arriving, size_bytes, tenant)
 
     async def start(self) -> None:
         """Load the tokenizer and the model."""
@@ -232,6 +232,7 @@ class LoadedEngine:
                     due=min(job.deadline, now + _PATIENCE_S + tokens / self._admission.tokens_per_s),
                     queued_at=now,
                     future=loop.create_future(),
+                    tenant=job.tenant,
                     number=text_number(job.number, index),
                 )
                 windows.append(waiting)

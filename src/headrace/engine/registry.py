@@ -136,16 +136,17 @@ class Registry:
         """Whether every model has answered a real probe inference and none is being stopped."""
         return self._is_ready and all(model.engine.is_ready for model in self)
 
-    def retry_after_s(self, arriving: int, size_bytes: int) -> float | None:
+    def retry_after_s(self, arriving: int, size_bytes: int, tenant: str | None = None) -> float | None:
         """Return the least time until some model could let in a text; nothing if one could now.
 
         Args:
             arriving: Requests that are on their way, to whichever model.
             size_bytes: Of their bodies together.
+            tenant: Whose text it is; if that is not known, all that is inside comes before it.
         """
         least = math.inf
         for model in self:
-            wait = model.engine.retry_after_s(arriving, size_bytes)
+            wait = model.engine.retry_after_s(arriving, size_bytes, tenant)
             if wait is None:
                 return None
             least = min(least, wait)

@@ -59,7 +59,12 @@ class RemoteEngine:
         """Whether the other end has loaded its model and is still there."""
         return self._outbox is not None and not self._is_stopping and not self.lost.is_set()
 
-    def retry_after_s(self, arriving: int, size_bytes: int) -> float | None:  # noqa: ARG002 - as the other engines
+    def retry_after_s(
+        self,
+        arriving: int,  # noqa: ARG002 - as the other engines
+        size_bytes: int,  # noqa: ARG002 - as above
+        tenant: str | None = None,  # noqa: ARG002 - as above
+    ) -> float | None:
         """Return nothing: what waits is known at the other end, which refuses by itself."""
         return None
 

@@ -110,9 +110,9 @@ class SupervisedEngine:
             return False
         return self._down_since is None or time.monotonic() - self._down_since < self._patience.ready_s
 
-    def retry_after_s(self, arriving: int, size_bytes: int) -> float | None:
+    def retry_after_s(self, arriving: int, size_bytes: int, tenant: str | None = None) -> float | None:
         """Return the time until a job of one text could be let in; nothing if it could be now."""
-        return self._admission.retry_after_s(arriving, size_bytes)
+        return self._admission.retry_after_s(arriving, size_bytes, tenant)
 
     @property
     def pid(self) -> int | None:

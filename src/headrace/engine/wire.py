@@ -24,7 +24,7 @@ from headrace.errors import EngineFailed, HeadraceError, errors_by_code
 from headrace.options import Truncate
 from headrace.types import Text, Timings, Window, parts_of
 
-VERSION: Final = 4
+VERSION: Final = 5
 # A header has some 20 bytes for each text, or each window of one: enough for 800,000 of them at once. A full queue of
 # 32 MiB of text is 75,000 windows of 512 tokens, if each byte is a token.
 MAX_HEADER_BYTES: Final = 16 << 20
@@ -176,6 +176,7 @@ def _encode_run(message: Run) -> tuple[_Header, bytes]:
     header = {
         "number": job.number,
         "truncate": job.truncate,
+        "tenant": job.tenant,
         "remaining_s": min(job.deadline - time.monotonic(), _FOREVER_S),
         "sizes": [list(map(len, parts)) if len(parts) > 1 else len(parts[0]) for parts in texts],
     }
@@ -190,7 +191,10 @@ def _decode_run(header: _Header, body: bytes) -> Run:
     parts = (str(part, "utf-8", "surrogatepass") for part in _cut(body, list(itertools.chain.from_iterable(sizes))))
     texts = tuple(_read_text(parts, len(size)) for size in sizes)
     deadline = time.monotonic() + _finite(header["remaining_s"])
-    return Run(Job(texts=texts, truncate=truncate, deadline=deadline, number=_number(header)))
+    tenant = header["tenant"]
+    if type(tenant) is not str:
+        raise ValueError(f"a tenant cannot be {tenant!r}")
+    return Run(Job(texts=texts, truncate=truncate, deadline=deadline, tenant=tenant, number=_number(header)))
 
 
 def _read_text(parts: Iterator[str], count: int) -> Text:

@@ -12,13 +12,14 @@ from tests.support.simulated import Clock, Simulation, batch, bounds, output, re
 from headrace.engine.admission import UNBOUNDED, Admission, Bounds
 from headrace.engine.base import Job
 from headrace.engine.lengths import size_bytes
+from headrace.engine.shares import Load
 from headrace.errors import QueueFull, RequestTooLarge
 
 WAIT_S = 0.5
 
 
-def job(*texts: str, deadline: float = math.inf) -> Job:
-    return Job(texts=texts, truncate="truncate", deadline=deadline)
+def job(*texts: str, deadline: float = math.inf, tenant: str = "") -> Job:
+    return Job(texts=texts, truncate="truncate", deadline=deadline, tenant=tenant)
 
 
 def simulation(**options: float) -> Simulation:
@@ -44,10 +45,14 @@ class Machine(RuleBasedStateMachine):
         self.inside: list[tuple[Job, contextlib.ExitStack]] = []
         self.refusals: list[QueueFull] = []
 
-    @rule(texts=st.lists(st.text(max_size=400), min_size=1, max_size=25), seconds=st.sampled_from([-1, 0.1, 30]))
-    def come(self, texts: list[str], seconds: float) -> None:
-        asked = job(*texts, deadline=self.clock.now + seconds)
-        was_full = self.admission.retry_after_s()
+    @rule(
+        texts=st.lists(st.text(max_size=400), min_size=1, max_size=25),
+        seconds=st.sampled_from([-1, 0.1, 30]),
+        tenant=st.sampled_from(["", "a", "b"]),
+    )
+    def come(self, texts: list[str], seconds: float, tenant: str) -> None:
+        asked = job(*texts, deadline=self.clock.now + seconds, tenant=tenant)
+        was_full = self.admission.retry_after_s(tenant=tenant)
         with contextlib.ExitStack() as entry:
             try:
                 entry.enter_context(self.admission.let_in(asked))
@@ -79,9 +84,14 @@ class Machine(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost_or_made_up(self) -> None:
         assert self.admission.texts == sum(len(asked.texts) for asked, _ in self.inside) <= self.bounds.max_texts
-        assert self.admission._bytes == sum(self.size(asked) for asked, _ in self.inside) <= self.bounds.max_bytes
-        assert self.admission._tokens == sum(permit.tokens for permit in self.admission._inside)
-        assert 0 <= self.admission._done <= self.admission._tokens
+        assert (
+            self.admission._shares.all.size_bytes
+            == sum(self.size(asked) for asked, _ in self.inside)
+            <= self.bounds.max_bytes
+        )
+        assert self.admission._shares.all.tokens == sum(permit.tokens for permit in self.admission._inside)
+        assert 0 <= self.admission._done <= self.admission._shares.all.tokens
+        assert self.admission._shares._own.keys() == {asked.tenant for asked, _ in self.inside}
         assert math.isfinite(self.admission.wait_s)
         assert self.admission._rate.tokens_per_s > 0
 
@@ -355,7 +365,7 @@ def test_texts_unlike_the_ones_before_are_soon_guessed_right(text: str, tokens: 
     assert it.rate(since) > 0.85 * it.tokens_per_s
     assert it.longest(since) < 1.5
     it.advance(it.clock.now + 5)
-    assert (it.admission.texts, it.admission._bytes, it.admission._tokens) == (0, 0, 0)
+    assert it.admission._shares.all == Load()
 
 
 @settings(max_examples=20)

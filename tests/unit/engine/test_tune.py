@@ -68,7 +68,7 @@ class TimedEngine:
     does: Behaviour
     is_ready = True
 
-    def retry_after_s(self, arriving: int, size_bytes: int) -> float | None:
+    def retry_after_s(self, arriving: int, size_bytes: int, tenant: str | None = None) -> float | None:
         raise NotImplementedError
 
     async def start(self) -> None:

@@ -62,12 +62,16 @@ def test_a_small_message_arrives_as_it_was(message: Message):
     assert there_and_back(message) == message
 
 
-@given(st.lists(st.text(st.characters())), st.sampled_from(get_args(Truncate)), st.integers(0, 1 << 62))
-def test_a_job_arrives_as_it_was(texts: list[str], truncate: Truncate, number: int):
-    job = Job(texts=tuple(texts), truncate=truncate, deadline=time.monotonic() + 100, number=number)
+@given(
+    st.lists(st.text(st.characters())), st.sampled_from(get_args(Truncate)), st.integers(0, 1 << 62), st.text("aé-_")
+)
+def test_a_job_arrives_as_it_was(texts: list[str], truncate: Truncate, number: int, tenant: str):
+    deadline = time.monotonic() + 100
+    job = Job(texts=tuple(texts), truncate=truncate, deadline=deadline, tenant=tenant, number=number)
     message = there_and_back(wire.Run(job))
     assert isinstance(message, wire.Run)
     assert (message.job.texts, message.job.truncate, message.job.number) == (job.texts, truncate, number)
+    assert message.job.tenant == tenant
     assert math.isclose(message.job.deadline, job.deadline, abs_tol=5)
 
 

@@ -78,9 +78,16 @@ class Exchange:
         """
         if len(self._values("authorization")) > 1:
             raise CallerUnknown("there are several authorizations; send exactly one")
-        key = shown_key(self.header("authorization"), self.header("x-api-key"))
-        self._caller = self.context.guard.identify(Credentials(peer=peer_host(self.rpc.peer()), key=key))
+        self._caller = self.context.guard.identify(self._credentials())
         return self._caller
+
+    def tenant(self) -> str | None:
+        """Return whose call it is; nothing if nobody's, or if all who may call are one."""
+        return self.context.tenant_of(self._credentials())
+
+    def _credentials(self) -> Credentials:
+        key = shown_key(self.header("authorization"), self.header("x-api-key"))
+        return Credentials(peer=peer_host(self.rpc.peer()), key=key)
 
     async def ask(self, asked: Asked) -> Answer:
         """Let the service answer.

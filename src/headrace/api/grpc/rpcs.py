@@ -179,7 +179,7 @@ class _Handler:
             try:
                 self._gate.require_open()
                 if declared.needs_engine:
-                    self._context.service.refuse_if_full(len(data))
+                    self._context.service.refuse_if_full(len(data), exchange.tenant)
                 if not declared.is_open:
                     exchange.identify()
                 made = (await declared.answer(exchange, parse(self._shape, data))).SerializeToString()

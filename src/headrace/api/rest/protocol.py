@@ -5,7 +5,8 @@ and then keeps a connection for ever (Kludex/uvicorn#157).
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import partial
 from http import HTTPStatus
 from typing import ClassVar, Final
 
@@ -16,7 +17,7 @@ from headrace.api.rest.body import BODY_KEY
 from headrace.api.rest.disconnect import DISCONNECT_KEY, Disconnect
 from headrace.api.rest.problems import PROBLEM
 from headrace.api.rest.sending import WholeSend
-from headrace.api.rest.whole import Whole, read_headers, read_whole
+from headrace.api.rest.whole import Headers, Whole, read_headers, read_whole
 from headrace.errors import HeadraceError, RequestMalformed, RequestTimeout, RequestTooLarge
 
 _STATUS: Final[dict[type[HeadraceError], int]] = {RequestMalformed: 400, RequestTimeout: 408, RequestTooLarge: 431}
@@ -67,12 +68,12 @@ class BoundedProtocol(HttpToolsProtocol):
     Subclassed with the limits filled in, since uvicorn makes the instances.
 
     Attributes:
-        refuse: Given the target and the headers of a POST, returns the response if it is refused unread.
+        refuse: As ``Shedder.refuse``: returns the response to a POST if it is refused unread.
     """
 
     max_header_bytes: ClassVar[int] = 16 << 10
     receive_timeout_s: ClassVar[float] = 10.0
-    refuse: ClassVar[Callable[[bytes, Sequence[tuple[bytes, bytes]]], bytes | None]]
+    refuse: ClassVar[Callable[[bytes, Headers, Callable[[], Headers]], bytes | None]]
 
     _framing_bytes = 0  # of the current request: what came in, less its body
     _body_bytes = 0
@@ -202,7 +203,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return False
         self._stop_clock()
         self._is_in_headers = False
-        response = type(self).refuse(whole.target, whole.told)
+        response = type(self).refuse(whole.target, whole.told, partial(read_headers, data, whole))
         if response is None:
             self._begin_whole(data, whole)
         else:
@@ -235,7 +236,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return False
         if self._unanswered or self.expect_100_continue or self.flow.write_paused:
             return False
-        response = type(self).refuse(self.url, self.headers)
+        response = type(self).refuse(self.url, self.headers, lambda: self.headers)
         if response is None:
             return False
         self._is_shed = True

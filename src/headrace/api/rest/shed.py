@@ -7,14 +7,17 @@ is told together with others, too: to count and log each would take nearly as lo
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from headrace.api.context import Context
+from headrace.api.credentials import shown_key
 from headrace.api.request_ids import choose_request_id
 from headrace.api.rest.problems import PROBLEM
 from headrace.api.rest.refusals import STATUS, ErrorShape, retry_after
+from headrace.api.rest.whole import Headers
+from headrace.auth.base import Credentials
 from headrace.errors import QueueFull
 from headrace.observe.base import RequestsShed
 from headrace.types import TaskName
@@ -56,9 +59,9 @@ class _Place:
 class Shedder:
     """Writes the refusals of requests that come while every queue is full.
 
-    The guard is not asked, nor whether the Host header is one of ours: who may not ask hears "later" instead of "no",
-    and learns nothing but that the server is busy. An answer that is remembered is refused as well, since only the
-    body says that it is.
+    The guard is asked only whose share of the queue is to be looked at, and nobody whether the Host header is one of
+    ours: who may not ask hears "later" instead of "no", and learns nothing but that the server is busy. An answer that
+    is remembered is refused as well, since only the body says that it is.
 
     Args:
         context: What the routes share.
@@ -75,19 +78,21 @@ class Shedder:
         }
         self._untold = Counter[_Place]()
 
-    def refuse(self, url: bytes, headers: Sequence[tuple[bytes, bytes]]) -> bytes | None:
+    def refuse(self, url: bytes, told: Headers, read_headers: Callable[[], Headers]) -> bytes | None:
         """Return the whole response to a POST that cannot be taken; nothing if it is to be handled as any other.
 
         Args:
             url: As it stands in the request line.
-            headers: Names in lower case.
+            told: At least the headers with the length and the request's id, names in lower case.
+            read_headers: Returns all of them.
         """
         place, errors = self._places.get(url, (None, PROBLEM))
         if place is None or self._context.is_draining:
             return None
-        found = dict(headers)
+        found = dict(told)
         try:
-            self._context.service.refuse_if_full(self._size(found.get(b"content-length", b"")))
+            size_bytes = self._size(found.get(b"content-length", b""))
+            self._context.service.refuse_if_full(size_bytes, lambda: self._tenant(read_headers()))
         except QueueFull as error:
             request_id = choose_request_id(found.get(b"x-request-id", b"").decode("latin-1"))
             body = errors.body(error, _STATUS, request_id)
@@ -95,6 +100,11 @@ class Shedder:
             later = retry_after(error.retry_after_s or 0).encode()
             return _HEAD % (errors.media_type.encode(), len(body), later, request_id.encode()) + body
         return None
+
+    def _tenant(self, headers: Headers) -> str | None:
+        found = dict(reversed(headers))  # of several that are called the same the first one counts, as with the routes
+        shown = (found.get(name, b"").decode("latin-1") or None for name in (b"authorization", b"x-api-key"))
+        return self._context.tenant_of(Credentials(peer=None, key=shown_key(*shown)))
 
     def _size(self, told: bytes) -> int:
         """Return the bytes of a body as its head has them, at most as many as are allowed."""

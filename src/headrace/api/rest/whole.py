@@ -8,8 +8,12 @@ headers say they never disagree.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+
+Headers = Sequence[tuple[bytes, bytes]]
+"""Names in lower case, and values."""
 
 _END: Final = b"\r\n\r\n"
 _VALUE: Final = rb"[ \t]*%b[ \t]*\r\n"

@@ -203,7 +203,7 @@ async def test_what_nobody_foresaw_says_nothing_of_the_inside(calls: Calls, caps
 async def test_a_full_server_refuses_before_it_reads(calls: Calls, monkeypatch: pytest.MonkeyPatch):
     sizes = []
 
-    def refuse(size_bytes: int) -> None:
+    def refuse(size_bytes: int, _tenant_of: object) -> None:
         sizes.append(size_bytes)
         raise QueueFull("later", retry_after_s=1.25)
 

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
 
 import httpx
 import pytest
 from tests.support.facts import Recorder
+from tests.support.rest_door import open_rest
 from tests.support.server import Reply
 from tests.support.services import ServiceUnderTest, ask, service_under_test
 
@@ -17,7 +18,6 @@ from headrace.api.context import Context
 from headrace.api.rest import cohere, huggingface, infinity, moderations, native, oip, openai, rerank, tei
 from headrace.api.rest.app import SHEDDABLE, build_app
 from headrace.api.rest.route import DirectRoute
-from headrace.api.rest.server import RestServer, bind
 from headrace.errors import QueueFull
 from headrace.observe.base import RequestsShed, ResponseSent
 from headrace.settings import EngineSettings, ServerSettings, Settings
@@ -99,22 +99,12 @@ class Connection:
 async def server() -> AsyncIterator[Server]:
     async with contextlib.AsyncExitStack() as stack:
         it = await stack.enter_async_context(service_under_test(engine=EngineSettings(max_queued_texts=1)))
-        settings = Settings(server=SERVER)
-        context = it.context(settings=settings)
-        listener = stack.enter_context(contextlib.closing(bind(settings.server)))
-        rest, stop, started = RestServer(build_app(context), context), *_events()
-        serving = asyncio.create_task(rest.run_on(listener, stop, started.set))
-        await started.wait()
+        context = it.context(settings=Settings(server=SERVER))
+        port = await stack.enter_async_context(open_rest(context))
         tasks = await stack.enter_async_context(contextlib.AsyncExitStack())
         tasks.callback(it.backend.gate.set)
-        yield Server(it, context, listener.getsockname()[1], tasks)
+        yield Server(it, context, port, tasks)
         it.backend.gate.set()
-        stop.set()
-        await serving
-
-
-def _events() -> tuple[asyncio.Event, asyncio.Event]:
-    return asyncio.Event(), asyncio.Event()
 
 
 async def shed(server: Server) -> int:
@@ -250,9 +240,9 @@ async def test_a_request_that_is_let_past_is_asked_about_once(server: Server, mo
     asked: list[int] = []
     refuse_if_full = server.it.service.refuse_if_full
 
-    def refuse(size_bytes: int) -> None:
+    def refuse(size_bytes: int, tenant_of: Callable[[], str | None]) -> None:
         asked.append(size_bytes)
-        refuse_if_full(size_bytes)
+        refuse_if_full(size_bytes, tenant_of)
 
     monkeypatch.setattr(server.it.service, "refuse_if_full", refuse)
     async with server.connection() as connection:

@@ -1,0 +1,104 @@
+"""What each tenant has inside an engine: whoever wants more than its share waits for itself, and not others for it."""
+
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+# A tenant may have twice the room that is left: one alone two thirds of all, each of two that want more two fifths. So
+# there is some for whoever comes next, however many there are (Choudhury and Hahne, IEEE/ACM ToN 6(2), 1998).
+_ROOM_SHARE: Final = 2
+
+
+class Sized(Protocol):
+    """What one job takes."""
+
+    @property
+    def tenant(self) -> str:
+        """Whose it is."""
+        ...
+
+    @property
+    def texts(self) -> int:
+        """How many texts."""
+        ...
+
+    @property
+    def size_bytes(self) -> int:
+        """How long they are."""
+        ...
+
+    @property
+    def tokens(self) -> int:
+        """How much work they are."""
+        ...
+
+
+@dataclass(slots=True)
+class Load:
+    """What some jobs take together."""
+
+    jobs: int = 0
+    texts: int = 0
+    size_bytes: int = 0
+    tokens: int = 0
+
+    def add(self, job: Sized) -> None:
+        """Count one more."""
+        self.jobs += 1
+        self.texts += job.texts
+        self.size_bytes += job.size_bytes
+        self.tokens += job.tokens
+
+    def remove(self, job: Sized) -> None:
+        """Count one less."""
+        self.jobs -= 1
+        self.texts -= job.texts
+        self.size_bytes -= job.size_bytes
+        self.tokens -= job.tokens
+
+
+class Shares:
+    """Counts what is inside, of all tenants and of each.
+
+    Attributes:
+        all: Of all of them.
+    """
+
+    def __init__(self) -> None:
+        self.all = Load()
+        self._own: dict[str, Load] = {}
+        self._last: str | None = None
+        self._are_several = False  # ever since there were two: one alone need not leave room
+
+    def add(self, job: Sized) -> None:
+        """Count a job that comes in."""
+        self.all.add(job)
+        self._own.setdefault(job.tenant, Load()).add(job)
+        self._are_several = self._are_several or self._last not in {None, job.tenant}
+        self._last = job.tenant
+
+    def remove(self, job: Sized) -> None:
+        """Count a job that has left."""
+        self.all.remove(job)
+        own = self._own[job.tenant]
+        own.remove(job)
+        if not own.jobs:
+            del self._own[job.tenant]
+
+    def tokens_ahead(self, tenant: str, tokens: float) -> float:
+        """Return how many tokens are computed until so many more of a tenant are, if tenants take turns."""
+        own = self._own.get(tenant)
+        return tokens * (len(self._own) + 1) if own is None else (own.tokens + tokens) * len(self._own)
+
+    def leaves_room(self, job: Sized, free_texts: float, free_bytes: float) -> bool:
+        """Whether others find room when a job has come in.
+
+        Args:
+            job: Who asks, and for how much.
+            free_texts: Room that there is before.
+            free_bytes: Room that there is before.
+        """
+        own = self._own.get(job.tenant) if self._are_several else None
+        return own is None or (
+            own.texts + job.texts <= _ROOM_SHARE * free_texts
+            and own.size_bytes + job.size_bytes <= _ROOM_SHARE * free_bytes
+        )
