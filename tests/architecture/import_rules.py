@@ -241,7 +241,7 @@ HOMES: Final[dict[str, tuple[str, ...]]] = {
     "redis": ("headrace/redis.py",),
     "requests": ("headrace/observe/otel.py",),
     "rich": ("headrace/cli/*",),
-    "safetensors": ("headrace/training/checkpoint.py",),
+    "safetensors": ("headrace/training/checkpoint.py", "headrace/training/head.py"),
     "sqlalchemy": (
         "headrace/records/database.py",
         "headrace/records/rows.py",

@@ -139,9 +139,9 @@ class Admission:
             size_bytes: What they are at most, all together.
             tenant: Whose job it is; if that is not known, all that is inside comes before it.
         """
-        one = _Permit(tenant or "", 1 + arriving, 1, 0, self._leave)
-        if len(self._inside) + arriving < _FEW_JOBS and self._has_room(one):
+        if len(self._inside) + arriving < _FEW_JOBS and self._is_room(1 + arriving, 1):
             return None  # nearly always; what follows would say the same
+        one = _Permit(tenant or "", 1 + arriving, 1, 0, self._leave)
         # Of the usual size, but no larger than they are: after some large jobs, a burst of small ones would be refused.
         tokens = min(arriving * self._job_tokens, self._estimate.guess(size_bytes, "chunk"))
         return self._over_s(self._done_s(tenant, tokens), arriving, one)
@@ -244,7 +244,8 @@ class Admission:
             job: It, with the texts of those.
         """
         bounds, inside = self._bounds, self._shares.all
-        if self._inside and not self._has_room(job):
+        has_room = self._has_room(job)  # asked in any case: so it is known who asks
+        if self._inside and not has_room:
             over_texts = inside.texts + job.texts - bounds.max_texts
             over_bytes = inside.size_bytes + job.size_bytes - bounds.max_bytes
             # As if the texts inside left at an even pace.
@@ -254,6 +255,10 @@ class Admission:
         return None if is_few or wait_s <= bounds.max_wait_s else wait_s - bounds.max_wait_s
 
     def _has_room(self, job: _Permit) -> bool:
-        inside = self._shares.all
-        texts, size = self._bounds.max_texts - inside.texts, self._bounds.max_bytes - inside.size_bytes
-        return job.texts <= texts and job.size_bytes <= size and self._shares.leaves_room(job, texts, size)
+        bounds, inside = self._bounds, self._shares.all
+        is_fair = self._shares.leaves_room(job, bounds.max_texts - inside.texts, bounds.max_bytes - inside.size_bytes)
+        return is_fair and self._is_room(job.texts, job.size_bytes)
+
+    def _is_room(self, texts: int, size: int) -> bool:
+        bounds, inside = self._bounds, self._shares.all
+        return inside.texts + texts <= bounds.max_texts and inside.size_bytes + size <= bounds.max_bytes

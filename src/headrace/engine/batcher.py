@@ -63,10 +63,6 @@ class Waiting:
         return self.tokens >= _LONG_TOKENS
 
 
-def _due(waiting: Waiting) -> float:
-    return waiting.due
-
-
 @dataclass(slots=True)
 class Batcher:
     """The texts that wait for one model. Single owner: the event loop.
@@ -90,8 +86,8 @@ class Batcher:
     _count: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
-        self._accounts = Accounts(lambda: (Order(_due, self._is_here), Order(_due, self._is_here)))
-        self._by_deadline = Order(lambda waiting: waiting.deadline, self._is_here)
+        self._accounts = Accounts(lambda: (Order(self._is_here), Order(self._is_here)))
+        self._by_deadline = Order(self._is_here)
 
     def __len__(self) -> int:
         return len(self._by_length)
@@ -103,9 +99,9 @@ class Batcher:
         bisect.insort(self._by_length, (waiting.tokens, waiting.order, waiting))
         account = self._accounts.enter(waiting.tenant)
         line, order = (self._long if waiting.is_long else self._short), account.orders[waiting.is_long]
-        order.push(waiting, account.waiting)
+        order.push(waiting, waiting.due, account.waiting)
         line.list(account, order)
-        self._by_deadline.push(waiting, len(self))
+        self._by_deadline.push(waiting, waiting.deadline, len(self._by_length))
 
     def discard(self, waiting: Waiting) -> None:
         """Remove a text that nobody waits for any more, if it is still here: it must take no room of the living."""
@@ -135,7 +131,9 @@ class Batcher:
         if not self.has_padding:
             return self._take_due(self._long, self.token_budget) if first.is_long else self.take_short()
         self._accounts.come(account, first.tokens)
-        low, high = self._stretch(bisect.bisect_left(self._by_length, (first.tokens, first.order)))
+        # A neighbour is taken along for a tenant that is ahead, too, but not for one that is ahead by a batch.
+        latest = account.clock + self.token_budget
+        low, high = self._stretch(bisect.bisect_left(self._by_length, (first.tokens, first.order)), latest)
         for _, _, waiting in self._by_length[low:high]:
             self._accounts.charge(waiting.tenant, waiting.tokens)
         return self._remove(low, high)
@@ -186,19 +184,24 @@ class Batcher:
         is_here = place < len(self._by_length) and self._by_length[place][2] is waiting
         return place if is_here else None
 
-    def _stretch(self, place: int) -> tuple[int, int]:
-        """Return the range around a place that fits into one batch."""
+    def _stretch(self, place: int, latest: int) -> tuple[int, int]:
+        """Return the range around a place that fits into one batch, of tenants whose clocks are not over the latest."""
         low, high = place, place + 1
         own = self._by_length[place][0]
         while True:
             # Both ends of the range that may be next, with their distance from the text it grew from.
-            ends = [(own - self._by_length[low - 1][0], low - 1, high)] if low > 0 else []
-            if high < len(self._by_length):
+            ends = [(own - self._by_length[low - 1][0], low - 1, high)] if self._may_come(low - 1, latest) else []
+            if self._may_come(high, latest):
                 ends.append((self._by_length[high][0] - own, low, high + 1))
             fitting = [end for end in sorted(ends) if self._fits(end[1], end[2])]
             if not fitting:
                 return low, high
             _, low, high = fitting[0]
+
+    def _may_come(self, place: int, latest: int) -> bool:
+        if not 0 <= place < len(self._by_length):
+            return False
+        return self._accounts.clock_of(self._by_length[place][2].tenant) <= latest
 
     def _fits(self, low: int, high: int) -> bool:
         shortest, longest = self._by_length[low][0], self._by_length[high - 1][0]

@@ -66,15 +66,16 @@ class Shares:
     def __init__(self) -> None:
         self.all = Load()
         self._own: dict[str, Load] = {}
-        self._last: str | None = None
-        self._are_several = False  # ever since there were two: one alone need not leave room
+        self._first: str | None = None  # who asked first of all
+        self._are_several = False  # since somebody else asked, too: one alone need not leave room
 
     def add(self, job: Sized) -> None:
         """Count a job that comes in."""
         self.all.add(job)
-        self._own.setdefault(job.tenant, Load()).add(job)
-        self._are_several = self._are_several or self._last not in {None, job.tenant}
-        self._last = job.tenant
+        own = self._own.get(job.tenant)
+        if own is None:
+            own = self._own[job.tenant] = Load()
+        own.add(job)
 
     def remove(self, job: Sized) -> None:
         """Count a job that has left."""
@@ -97,6 +98,9 @@ class Shares:
             free_texts: Room that there is before.
             free_bytes: Room that there is before.
         """
+        if not self._are_several:
+            self._first = job.tenant if self._first is None else self._first
+            self._are_several = self._first != job.tenant
         own = self._own.get(job.tenant) if self._are_several else None
         return own is None or (
             own.texts + job.texts <= _ROOM_SHARE * free_texts

@@ -37,26 +37,25 @@ class Order(Generic[T]):
     """What waits, by a point in time. What has left is passed over when it comes up.
 
     Args:
-        at: Returns the point in time.
         is_here: Whether it still waits.
 
     Attributes:
         is_listed: Whether it is in the list of those whose turn may come.
     """
 
-    at: Callable[[T], float]
     is_here: Callable[[T], bool]
     is_listed: bool = False
     _heap: list[tuple[float, int, T]] = field(default_factory=list)
 
-    def push(self, item: T, living: int) -> None:
+    def push(self, item: T, at: float, living: int) -> None:
         """Add something.
 
         Args:
             item: What waits.
+            at: The point in time.
             living: About how many are in it and still here.
         """
-        heapq.heappush(self._heap, (self.at(item), item.order, item))
+        heapq.heappush(self._heap, (at, item.order, item))
         if len(self._heap) > 2 * living + _MAX_GONE:
             self._heap = [entry for entry in self._heap if self.is_here(entry[2])]
             heapq.heapify(self._heap)
@@ -118,6 +117,10 @@ class Accounts(Generic[T]):
     def come(self, account: Account[T], tokens: int) -> None:
         """Take note of a turn: whose it is, and how much of it is computed in any case."""
         self._now = max(self._now, account.clock + tokens)
+
+    def clock_of(self, tenant: str) -> int:
+        """Return the clock of a tenant that has something waiting."""
+        return self._accounts[tenant].clock
 
     def charge(self, tenant: str, tokens: int) -> None:
         """Set a tenant's clock forward by what is computed for it."""

@@ -170,6 +170,8 @@ def test_a_tenant_leaves_room_for_others_as_soon_as_there_are_others():
     shares = Shares()
     shares.add(Wanted("a", 90))
     assert shares.leaves_room(Wanted("a", 10), 10, 100)  # it is alone
+    assert shares.leaves_room(Wanted("b", 1), 10, 100)  # though there may be none: whoever asks is known from then on
+    assert not shares.leaves_room(Wanted("a", 1), 10, 100)
     shares.add(Wanted("b", 1))
     assert not shares.leaves_room(Wanted("a", 1), 9, 100)
     assert shares.leaves_room(Wanted("b", 9), 9, 100)

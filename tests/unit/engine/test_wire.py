@@ -187,7 +187,7 @@ def output_of(
     return DONE | {"items": [[False, [[tokens, weight, layout]]]], "layouts": [list(arrays)]}
 
 
-RUN = {"kind": "Run", "number": 1, "truncate": "error", "remaining_s": 1, "sizes": []}
+RUN = {"kind": "Run", "number": 1, "truncate": "error", "tenant": "mill", "remaining_s": 1, "sizes": []}
 DONE = {"kind": "Done", "number": 1, "timings": [0, 0, 0], "items": [], "layouts": []}
 
 
@@ -211,6 +211,7 @@ DONE = {"kind": "Done", "number": 1, "timings": [0, 0, 0], "items": [], "layouts
         (RUN | {"truncate": "chop"}, b""),
         (RUN | {"remaining_s": float("nan")}, b""),
         (RUN | {"remaining_s": None}, b""),
+        (RUN | {"tenant": None}, b""),
         (output_of(["a", "|O", [1]]), b"12345678"),
         (output_of(["a", "<f4", [-1]]), b"1234"),
         (output_of(["a", "<f4", [2]]), b"1234"),
@@ -286,6 +287,6 @@ def test_texts_and_pairs_of_them_arrive_as_they_were(texts: list[str | tuple[str
 
 @pytest.mark.parametrize("sizes", [[[]], [[1, 1, 1]], [[1, -1]], [[1, "1"]], [[3]], [[1, 1], 2]])
 def test_parts_that_are_no_text_and_no_pair_are_refused(sizes: object):
-    header = {"kind": "Run", "number": 1, "truncate": "truncate", "remaining_s": 1.0, "sizes": sizes}
+    header = {"kind": "Run", "number": 1, "truncate": "truncate", "tenant": "", "remaining_s": 1.0, "sizes": sizes}
     with pytest.raises(ValueError, match=r"a text has one part or two|a length cannot be|do not add up"):
         read(frame(header, b"abc" if sizes != [[3]] else b"ab"))
