@@ -22,7 +22,7 @@ try:
     from headrace.cli.keys import keys_app
     from headrace.cli.models import models_app
     from headrace.cli.optimize import optimize
-    from headrace.cli.program import end_process, run_program
+    from headrace.cli.program import run_program
     from headrace.cli.records import records_app
     from headrace.cli.regress import regress
     from headrace.cli.rerank import rerank
@@ -91,6 +91,11 @@ app.command()(doctor)
 app.command()(config)
 
 
+def run() -> int:
+    """Run the command line and return one of ``EXIT_CODES``."""
+    return run_program(lambda: app(prog_name="headrace"))
+
+
 def main() -> None:
-    """Run the command line and end the process with one of ``EXIT_CODES``."""
-    end_process(run_program(lambda: app(prog_name="headrace")))
+    """Run the command line within a process that goes on to its own end, with one of ``EXIT_CODES``."""
+    sys.exit(run())

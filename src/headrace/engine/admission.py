@@ -244,20 +244,16 @@ class Admission:
             job: It, with the texts of those.
         """
         bounds, inside = self._bounds, self._shares.all
-        has_room = self._has_room(job)  # asked in any case: so it is known who asks
-        if self._inside and not has_room:
-            over_texts = inside.texts + job.texts - bounds.max_texts
-            over_bytes = inside.size_bytes + job.size_bytes - bounds.max_bytes
-            # As if the texts inside left at an even pace.
-            share = max(over_texts / max(1, inside.texts), over_bytes / max(1, inside.size_bytes))
-            return max(wait_s - bounds.max_wait_s, share * self.wait_s, _LEAST_RETRY_S)
+        free_texts, free_bytes = bounds.max_texts - inside.texts, bounds.max_bytes - inside.size_bytes
+        over_own = self._shares.over_room(job, free_texts, free_bytes)
+        if self._inside and (over_own or not self._is_room(job.texts, job.size_bytes)):
+            over_texts, over_bytes = job.texts - free_texts, job.size_bytes - free_bytes
+            # As if the texts inside left at an even pace, and so those of its tenant.
+            over_all = max(over_texts / max(1, inside.texts), over_bytes / max(1, inside.size_bytes))
+            own_s = self._done_s(job.tenant, 0)
+            return max(wait_s - bounds.max_wait_s, over_all * self.wait_s, over_own * own_s, _LEAST_RETRY_S)
         is_few = len(self._inside) + arriving < _FEW_JOBS or inside.texts + arriving < _FEW_TEXTS
         return None if is_few or wait_s <= bounds.max_wait_s else wait_s - bounds.max_wait_s
-
-    def _has_room(self, job: _Permit) -> bool:
-        bounds, inside = self._bounds, self._shares.all
-        is_fair = self._shares.leaves_room(job, bounds.max_texts - inside.texts, bounds.max_bytes - inside.size_bytes)
-        return is_fair and self._is_room(job.texts, job.size_bytes)
 
     def _is_room(self, texts: int, size: int) -> bool:
         bounds, inside = self._bounds, self._shares.all

@@ -90,8 +90,10 @@ class Shares:
         own = self._own.get(tenant)
         return tokens * (len(self._own) + 1) if own is None else (own.tokens + tokens) * len(self._own)
 
-    def leaves_room(self, job: Sized, free_texts: float, free_bytes: float) -> bool:
-        """Whether others find room when a job has come in.
+    def over_room(self, job: Sized, free_texts: float, free_bytes: float) -> float:
+        """Return which part of a tenant's work must leave until a job of it leaves room for others; 0 if it does now.
+
+        Whoever asks is known from then on, also if it is not let in.
 
         Args:
             job: Who asks, and for how much.
@@ -102,7 +104,9 @@ class Shares:
             self._first = job.tenant if self._first is None else self._first
             self._are_several = self._first != job.tenant
         own = self._own.get(job.tenant) if self._are_several else None
-        return own is None or (
-            own.texts + job.texts <= _ROOM_SHARE * free_texts
-            and own.size_bytes + job.size_bytes <= _ROOM_SHARE * free_bytes
-        )
+        if own is None:
+            return 0.0
+        # What leaves makes room as well: own - x + wanted <= 2 * (free + x).
+        over_texts = (own.texts + job.texts - _ROOM_SHARE * free_texts) / (_ROOM_SHARE + 1) / own.texts
+        over_bytes = (own.size_bytes + job.size_bytes - _ROOM_SHARE * free_bytes) / (_ROOM_SHARE + 1)
+        return max(0.0, over_texts, over_bytes / max(1, own.size_bytes))

@@ -61,6 +61,7 @@ def test_the_commands_load_neither_runtime_nor_web_framework_nor_torch() -> None
 
 def test_main_runs_the_app(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setattr(sys, "argv", ["headrace", "--version"])
+    monkeypatch.setitem(sys.modules, "torch", sys)  # with which a process of its own would end at once
     with pytest.raises(SystemExit) as ending:
         main_module.main()
     assert ending.value.code == 0

@@ -169,14 +169,14 @@ class Wanted:
 def test_a_tenant_leaves_room_for_others_as_soon_as_there_are_others():
     shares = Shares()
     shares.add(Wanted("a", 90))
-    assert shares.leaves_room(Wanted("a", 10), 10, 100)  # it is alone
-    assert shares.leaves_room(Wanted("b", 1), 10, 100)  # though there may be none: whoever asks is known from then on
-    assert not shares.leaves_room(Wanted("a", 1), 10, 100)
+    assert shares.over_room(Wanted("a", 10), 10, 100) == 0  # it is alone
+    assert shares.over_room(Wanted("b", 1), 10, 100) == 0  # whoever asks is known from then on
+    over = shares.over_room(Wanted("a", 1), 10, 100)
+    assert 90 - 90 * over + 1 == pytest.approx(2 * (10 + 90 * over))
     shares.add(Wanted("b", 1))
-    assert not shares.leaves_room(Wanted("a", 1), 9, 100)
-    assert shares.leaves_room(Wanted("b", 9), 9, 100)
-    assert shares.leaves_room(Wanted("c", 9), 9, 100)
-    assert not shares.leaves_room(Wanted("b", 1, 300), 9, 100)
+    assert shares.over_room(Wanted("b", 9), 9, 100) == 0
+    assert shares.over_room(Wanted("c", 9), 9, 100) == 0
+    assert shares.over_room(Wanted("b", 1, 300), 9, 100) > 0
 
 
 def test_in_turns_a_tenant_waits_for_its_own_and_as_much_of_each_other():
