@@ -8,14 +8,13 @@ import ssl
 import threading
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Self
 
 import structlog
 
 from headrace.errors import SettingInvalid
+from headrace.pem import read_pem, refuse_password
 from headrace.settings import ServerSettings
-
-_LONGEST: Final = 1 << 20  # bytes of a file; a bundle of all public authorities has 230 KB
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +113,9 @@ def _read(path: Path | None, option: str) -> bytes | None:
     if path is None:
         return None
     try:
-        with path.open("rb") as file:
-            data = file.read(_LONGEST + 1)
-    except OSError as error:
-        raise _wrong(option, path, error.strerror or "it cannot be read") from None
-    if len(data) > _LONGEST:
-        raise _wrong(option, path, "it is no certificate or key, it is too long")
-    return data
+        return read_pem(path)
+    except ValueError as error:
+        raise _wrong(option, path, str(error)) from None
 
 
 def _make_context(settings: ServerSettings) -> ssl.SSLContext:
@@ -128,7 +123,7 @@ def _make_context(settings: ServerSettings) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     certificate, key, clients = settings.tls_certificate, settings.tls_key, settings.tls_clients
     try:
-        context.load_cert_chain(certificate or "", key, password=_refuse_password)
+        context.load_cert_chain(certificate or "", key, password=refuse_password)
     except (OSError, ValueError) as error:  # an SSLError is one; its text names a line of OpenSSL's source
         reason = "is no certificate in PEM with the key of server.tls_key, which must have no password"
         raise _wrong("tls_certificate", certificate, reason) from error
@@ -139,11 +134,6 @@ def _make_context(settings: ServerSettings) -> ssl.SSLContext:
             raise _wrong("tls_clients", clients, "has no certificates of authorities in PEM") from error
         context.verify_mode = ssl.CERT_REQUIRED
     return context
-
-
-def _refuse_password() -> str:
-    """Refuse to ask somebody at a terminal, as OpenSSL would."""
-    raise ValueError("the key has a password")
 
 
 def _wrong(option: str, path: Path | None, reason: str) -> SettingInvalid:

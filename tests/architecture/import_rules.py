@@ -18,6 +18,7 @@ _ZERO: Final = (
     "settings",
     "machine",
     "memory",
+    "pem",
     "tls",
     "version",
 )
@@ -38,7 +39,8 @@ LAYERS: Final[dict[str, tuple[str, ...]]] = {
     "settings": ("errors", "settings"),
     "machine": (),
     "memory": (),
-    "tls": ("errors", "settings"),
+    "pem": (),
+    "tls": ("errors", "pem", "settings"),
     "version": (),
     "tasks": (*_ZERO, "tasks"),
     "models": (*_ZERO, "models"),

@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Final
 
 from headrace.errors import SettingInvalid
+from headrace.pem import read_pem, refuse_password
 
 StrPath = str | os.PathLike[str]
-
-_LONGEST: Final = 1 << 20  # bytes of a file; a bundle of all public authorities has 230 KB
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +38,7 @@ class Trust:
         if self.certificate is not None:
             certificate, key = self.certificate
             try:
-                context.load_cert_chain(certificate, key, password=_refuse_password)
+                context.load_cert_chain(certificate, key, password=refuse_password)
             except (OSError, ValueError) as error:
                 reason = f"is no certificate in PEM with the key {str(key)!r}, which must have no password"
                 raise _wrong("certificate", certificate, reason) from error
@@ -80,18 +79,9 @@ def _read(field: str, path: Path | None) -> bytes | None:
     if path is None:
         return None
     try:
-        with path.open("rb") as file:
-            data = file.read(_LONGEST + 1)
-    except OSError as error:
-        raise _wrong(field, path, f"cannot be read ({error.strerror})") from None
-    if len(data) > _LONGEST:
-        raise _wrong(field, path, "is too long for a certificate or a key")
-    return data
-
-
-def _refuse_password() -> str:
-    """Refuse to ask somebody at a terminal, as OpenSSL would."""
-    raise ValueError("the key has a password")
+        return read_pem(path)
+    except ValueError as error:
+        raise _wrong(field, path, str(error)) from None
 
 
 def _wrong(field: str, path: Path | None, reason: str) -> SettingInvalid:

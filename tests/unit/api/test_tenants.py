@@ -52,6 +52,15 @@ async def flooded() -> AsyncIterator[ServiceUnderTest]:
         await asyncio.gather(*jobs)
 
 
+@contextlib.asynccontextmanager
+async def asking(it: ServiceUnderTest, guard: Names) -> AsyncIterator[httpx.AsyncClient]:
+    """Give a client of a REST server with this guard."""
+    context = it.context(settings=Settings(server=ServerSettings(port=0, linger_s=0)))
+    context.guard = guard
+    async with open_rest(context) as port, httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}") as client:
+        yield client
+
+
 async def post(client: httpx.AsyncClient, key: str) -> httpx.Response:
     return await client.post(
         "/api/v1/embed", json={"inputs": [f"one of {key}"]}, headers={"authorization": f"Bearer {key}"}
@@ -59,11 +68,8 @@ async def post(client: httpx.AsyncClient, key: str) -> httpx.Response:
 
 
 async def test_over_rest_another_tenant_is_let_in():
-    async with flooded() as it, contextlib.AsyncExitStack() as stack:
-        context = it.context(settings=Settings(server=ServerSettings(port=0, linger_s=0)))
-        context.guard = guard = Names()
-        port = await stack.enter_async_context(open_rest(context))
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}"))
+    guard = Names()
+    async with flooded() as it, asking(it, guard) as client, contextlib.AsyncExitStack() as stack:
         stack.callback(it.backend.gate.set)  # also when the test fails: whoever stops waits for whom it let in
         for key in ("many", "nobody"):
             refused = await post(client, key)
@@ -101,10 +107,7 @@ async def call(calls: Calls, key: str) -> pb.EmbedResponse:
 
 
 async def test_who_calls_is_asked_only_when_the_queue_is_full():
-    async with service_under_test() as it, contextlib.AsyncExitStack() as stack:
-        context = it.context(settings=Settings(server=ServerSettings(port=0, linger_s=0)))
-        context.guard = guard = Names()
-        port = await stack.enter_async_context(open_rest(context))
-        client = await stack.enter_async_context(httpx.AsyncClient(base_url=f"http://127.0.0.1:{port}"))
+    guard = Names()
+    async with service_under_test() as it, asking(it, guard) as client:
         assert (await post(client, "few")).status_code == 200
         assert guard.asked == 1
