@@ -21,6 +21,7 @@ import orjson
 from headrace.client.address import Address
 from headrace.client.answers import check_vectors, make_error, read_models, read_results
 from headrace.client.base import MOST_BYTES, ModelShown, Part, Question
+from headrace.client.trust import SYSTEM
 from headrace.codings import CODINGS, ContentCorrupt, ContentOverlong, decompress, find_coding
 from headrace.errors import (
     AccessDenied,
@@ -76,8 +77,7 @@ class RestTransport:
             headers["authorization"] = f"Bearer {address.key}"
         self._client = httpx2.AsyncClient(
             headers=headers,
-            # Of a plain connection none is asked for, and to read the system's certificates takes 50 ms.
-            verify=address.trust.context() if address.is_secure else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+            verify=_verify(address),
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             limits=httpx2.Limits(max_connections=None, max_keepalive_connections=_MOST_IDLE),
             timeout=httpx2.Timeout(None, connect=_CONNECT_S),  # of the rest the caller knows how long
@@ -134,6 +134,13 @@ class RestTransport:
         if (found := _media(response)) != media:
             raise AnswerInvalid(f"the server answered with {found[:80]!r} instead of {media}; is it a Headrace?")
         return response.headers, data
+
+
+def _verify(address: Address) -> ssl.SSLContext | bool:
+    """Return by what a server is known; true for the authorities that httpx2 knows."""
+    if not address.is_secure:  # none is asked for, and to read the system's certificates takes 50 ms
+        return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return address.trust == SYSTEM or address.trust.context()
 
 
 def _body(question: Question) -> dict[str, Any]:
