@@ -14,8 +14,8 @@ from headrace.auth.base import Guard
 from headrace.auth.keys import KeyGuard, digest_of, read_keys
 from headrace.auth.loopback import LoopbackGuard
 from headrace.auth.standing import Standing
-from headrace.cache.base import Cache
 from headrace.cache.memory import MemoryCache
+from headrace.cache.results import Results
 from headrace.errors import DependencyMissing
 from headrace.events.base import Events
 from headrace.events.memory import MemoryEvents
@@ -230,7 +230,7 @@ class Shared:
 
     records: AllRecords
     limiter: Limiter
-    cache: Cache
+    results: Results
     events: Events
 
 
@@ -244,9 +244,9 @@ async def open_shared(settings: Settings) -> AsyncIterator[Shared]:
     """
     rules, records = settings.limits.all_rules, open_records(settings)
     limiter = MemoryLimiter(rules, settings.limits.max_callers)
-    cache = MemoryCache(settings.cache.max_bytes)
+    near = MemoryCache(settings.cache.max_bytes)
     if settings.redis.url is None:
-        yield Shared(records, limiter, cache, MemoryEvents(settings.events.keep))
+        yield Shared(records, limiter, Results(near), MemoryEvents(settings.events.keep))
         return
     try:
         from headrace.cache.redis import RedisCache  # noqa: PLC0415 - of an extra
@@ -258,14 +258,14 @@ async def open_shared(settings: Settings) -> AsyncIterator[Shared]:
             "redis.url is set and the client of Redis is not installed; install it: pip install 'headrace[redis]'"
         ) from error
     link = RedisLink(settings.redis.url.get_secret_value())
-    shared = RedisCache(link, cache, settings.cache.ttl_s)
+    far = RedisCache(link, settings.cache.ttl_s)
     events = RedisEvents(link, settings.events.keep)
     counted = RedisLimiter(link, rules, limiter) if rules else limiter
     events.start()
     try:
-        yield Shared(records, counted, shared, events)
+        yield Shared(records, counted, Results(near, far), events)
     finally:
         await events.aclose()
         await counted.aclose()
-        await shared.aclose()
+        await far.aclose()
         await link.aclose()

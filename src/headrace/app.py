@@ -110,7 +110,7 @@ async def open_service(
             models=registry,
             rollout=rollout,
             limiter=shared.limiter,
-            cache=shared.cache,
+            results=shared.results,
             observer=observer,
             bounds=settings.limits,
         )

@@ -1,8 +1,8 @@
 """Redis as a request may use it: within a budget of time, and not at all while it is away.
 
 What is asked of it here (how much a caller used, what was answered before) makes an answer better, and none depends on
-it. So a request waits at most ``budget_s``, and when several in a row got no answer, nobody asks for a while; then one
-tries whether it is back.
+it. So a request waits at most ``budget_s``, and when several in a row got no answer, nobody waits or asks for a while;
+then one tries whether it is back.
 """
 
 import asyncio
@@ -69,6 +69,7 @@ class RedisLink:
         self._places = asyncio.Semaphore(_MOST_CALLS)
         self._running: set[asyncio.Task[object]] = set()
         self._given_up: set[asyncio.Task[object]] = set()
+        self._waiting: set[asyncio.Future[None]] = set()
         self._failures = 0
         self._rests_until = 0.0
 
@@ -99,11 +100,11 @@ class RedisLink:
         self._running.add(task)
         task.add_done_callback(self._finished)
         try:
-            done, _ = await asyncio.wait({task}, timeout=self.budget_s if within_s is None else within_s)
+            await self._wait(task, self.budget_s if within_s is None else within_s)
         finally:
             if not has_begun:
                 task.cancel()  # no connection holds anything of it
-        if not done:
+        if not task.done():
             if has_begun:
                 self._given_up.add(task)
                 self._failed("no answer in time")
@@ -120,6 +121,19 @@ class RedisLink:
         await asyncio.gather(*self._running, return_exceptions=True)
         with contextlib.suppress(RedisError, OSError):
             await self._redis.aclose()
+
+    async def _wait(self, task: "asyncio.Task[R]", seconds: float) -> None:
+        """Wait until a call ends, its time is over, or Redis turns out to be away."""
+        loop = asyncio.get_running_loop()
+        waiter = loop.create_future()
+        timer = loop.call_later(seconds, _wake, waiter)
+        task.add_done_callback(lambda _: _wake(waiter))
+        self._waiting.add(waiter)
+        try:
+            await waiter
+        finally:
+            self._waiting.discard(waiter)
+            timer.cancel()
 
     def _finished(self, task: "asyncio.Task[object]") -> None:
         self._running.discard(task)
@@ -143,3 +157,10 @@ class RedisLink:
             structlog.get_logger().warning("redis.away", reason=reason, hint="requests go on without it")
         if self._failures >= _FAILURES:
             self._rests_until = self._clock() + _REST_S
+            for waiter in self._waiting:  # what the others ask will not be answered either
+                _wake(waiter)
+
+
+def _wake(waiter: "asyncio.Future[None]") -> None:
+    if not waiter.done():
+        waiter.set_result(None)

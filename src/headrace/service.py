@@ -7,21 +7,17 @@ REST, gRPC, a Kafka record, a job and the command line all turn their input into
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, replace
 
+from headrace.answering import Answering, Work
 from headrace.auth.base import may_use, require, require_model
 from headrace.bounds import require_within
-from headrace.cache.base import Cache, make_key
-from headrace.cache.flight import SingleFlight
 from headrace.cache.results import Results
 from headrace.engine.arrivals import Arrivals
-from headrace.engine.base import Job, JobResult, Output
 from headrace.engine.plan import Plan
 from headrace.engine.registry import CHAMPION, Deployment, LoadedModel, Registry
 from headrace.errors import (
-    DeadlineExceeded,
-    HeadraceError,
     TaskUnsupported,
 )
 from headrace.limits.base import Demand, Limiter
@@ -30,13 +26,11 @@ from headrace.models.manifest import Manifest
 from headrace.models.roles import Candidate, Roles
 from headrace.observe.base import Observer
 from headrace.observe.watched import Watched
-from headrace.options import Options
 from headrace.rollout import Rollout
 from headrace.settings import LimitSettings
 from headrace.shadow import Answered
 from headrace.tasks import TASKS
-from headrace.tasks.base import Task
-from headrace.types import Answer, Caller, ModelTask, Request, Result, Scope, Text, Timings, Traits, parts_of
+from headrace.types import Answer, Caller, ModelTask, Request, Result, Scope, Timings
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,29 +48,8 @@ class ServedModel:
     share: float | None
 
 
-@dataclass(slots=True)
-class _Work:
-    """A request that may be answered: which model does what to which texts.
-
-    Attributes:
-        options: As the caller chose them, and the model's own where the caller did not.
-        texts: What the model has to read.
-        bill: Whom it counts for, and what.
-        seen: Told what is done.
-    """
-
-    request: Request
-    model: LoadedModel
-    traits: Traits
-    task: Task
-    options: Options
-    texts: tuple[Text, ...]
-    bill: Bill
-    seen: Watched
-
-
 class Service:
-    """Answers requests. Holds no state of its own but what its parts hold, and which texts are being computed."""
+    """Answers requests. Holds no state of its own but what its parts hold."""
 
     def __init__(
         self,
@@ -84,15 +57,14 @@ class Service:
         models: Registry,
         rollout: Rollout,
         limiter: Limiter,
-        cache: Cache,
+        results: Results,
         observer: Observer,
         bounds: LimitSettings,
     ) -> None:
         self._models = models
         self._rollout = rollout
         self._limiter = limiter
-        self._results = Results(cache)
-        self._flight: SingleFlight[Result] = SingleFlight()
+        self._answering = Answering(results)
         self._observer = observer
         self._bounds = bounds
         self._arrivals = Arrivals(models.retry_after_s)
@@ -125,28 +97,23 @@ class Service:
                 seen.answer = replace(answer, allowances=work.bill.allowances) if work.bill.allowances else answer
             return seen.answer  # observe: on leaving the block
 
-    async def _answer(self, work: _Work, key: str) -> Answer:
+    async def _answer(self, work: Work, key: str) -> Answer:
         seen, request, model = work.seen, work.request, work.model
-        keys = _keys(work)
-        seen.enter("lookup")
-        mark = self._results.mark
-        known = await self._results.recall(keys, work.task)  # look up what is remembered
-        fresh, runs = await self._compute(work, keys, known, mark)  # run, finish and store
+        found = await self._answering.find(work)  # look up what is remembered; run, finish and store the rest
         seen.enter("finish")
-        found = {**known, **fresh}
-        results = [found[each] for each in keys]
-        self._repeat(work, results, key)
+        self._repeat(work, found.results, key)
         return Answer(
             model=model.name,
             revision=model.revision,
             task=request.task,
-            results=work.task.combine(results, request),
-            timings=_longest(runs, time.monotonic() - seen.started),
-            tokens=sum([result.tokens for result in results]),
-            cached=sum(each in known for each in keys),
+            results=work.task.combine(found.results, request),
+            timings=_longest(found.runs, time.monotonic() - seen.started),
+            tokens=sum([result.tokens for result in found.results]),
+            cached=found.cached,
+            is_remembered=found.cached == len(work.texts),
         )
 
-    def _repeat(self, work: _Work, results: Sequence[Result], key: str) -> None:
+    def _repeat(self, work: Work, results: Sequence[Result], key: str) -> None:
         """Let a shadow have what the champion has answered, if there is one."""
         deployment = self._models.deployment(work.model.name)
         shadow = deployment.shadow(key)
@@ -263,7 +230,7 @@ class Service:
         async with self._rollout.journal.noted(caller, action, f"{name}@{revision}" if revision else name):
             yield
 
-    def _prepare(self, request: Request, model: LoadedModel, seen: Watched) -> _Work:
+    def _prepare(self, request: Request, model: LoadedModel, seen: Watched) -> Work:
         """Check what every door must check alike, and settle what the caller left open."""
         task = TASKS[request.task]
         if model.manifest.task != task.model:
@@ -276,70 +243,7 @@ class Service:
         options = request.options.resolved(normalize=model.manifest.normalize)
         window = None if options.truncate == "chunk" else model.manifest.max_tokens
         bill = Bill(self._limiter, Demand(request.caller, model.name, texts, window, request.deadline))
-        return _Work(request, model, traits, task, options, texts, bill, seen)
-
-    async def _compute(
-        self, work: _Work, keys: list[bytes], known: Mapping[bytes, Result], mark: int
-    ) -> tuple[dict[bytes, Result], list[Timings]]:
-        """Run the texts that are not remembered, each different one once, also if other requests want it meanwhile.
-
-        One text that fails fails the request, but the others' results are remembered: asked again without it, they
-        cost nothing. A text that another request computes is no remembered one: it was waited for. The times are those
-        of the texts that ran for this request; waiting for another's shows in the total alone.
-        """
-        missing = {key: text for key, text in zip(keys, work.texts, strict=True) if key not in known}
-        if not missing:
-            return {}, []
-        work.seen.enter("wait")  # for the engine, or for another request
-        runs: list[Timings] = []
-
-        async def compute(led: Sequence[bytes]) -> dict[bytes, Result | HeadraceError]:
-            meanwhile = self._results.since(mark, led)  # by who led while the cache was asked
-            texts = {key: missing[key] for key in led if key not in meanwhile}
-            if not texts:
-                return {**meanwhile}
-            outcomes, timings = await self._run_texts(work, texts)
-            runs.append(timings)
-            return {**meanwhile, **outcomes}
-
-        outcomes = await self._flight.run(missing, compute, work.request.deadline)
-        values = {}
-        for key in missing:
-            outcome = outcomes[key]
-            if isinstance(outcome, HeadraceError):
-                raise outcome.at(work.task.name_text(keys.index(key), work.request)) from outcome
-            values[key] = outcome
-        return values, runs
-
-    async def _run_texts(
-        self, work: _Work, texts: Mapping[bytes, Text]
-    ) -> tuple[dict[bytes, Result | HeadraceError], Timings]:
-        """Run texts, finish their results and remember them."""
-        job = Job(
-            texts=tuple(texts.values()),
-            truncate=work.options.truncate,
-            deadline=work.request.deadline,
-            tenant=work.request.caller.tenant,
-        )
-        with work.bill.computing(job.texts):
-            result = await _run_until(work.request.deadline, work.model, job)
-        work.bill.tokens += sum([item.tokens for item in result.items if isinstance(item, Output)])
-        work.seen.ran(result.timings)
-        items = dict(zip(texts, result.items, strict=True))
-        found = {key: _finish(work, texts[key], item) for key, item in items.items()}
-        values = {key: value for key, value in found.items() if isinstance(value, Result)}
-        await self._results.remember(values, work.task)
-        return found, result.timings
-
-
-def _finish(work: _Work, text: Text, item: Output | HeadraceError) -> Result | HeadraceError:
-    """Return the result of a text, or why there is none."""
-    if isinstance(item, HeadraceError):
-        return item
-    try:
-        return work.task.finish(text, item.windows, item.truncated, work.options, work.traits)
-    except HeadraceError as error:
-        return error
+        return Work(request, model, traits, task, options, texts, bill, seen)
 
 
 def _describe(deployment: Deployment) -> list[ServedModel]:
@@ -348,31 +252,6 @@ def _describe(deployment: Deployment) -> list[ServedModel]:
     if trial is not None and candidate is not None:
         found.append(ServedModel(trial.manifest, trial.plan, candidate.kind, candidate.share))
     return found
-
-
-def _keys(work: _Work) -> list[bytes]:
-    manifest = work.model.manifest
-    # The precision: whoever asked for fp32 must not be given what another replica computed in bf16.
-    options = f"{work.options.canonical(work.task.options)},precision={work.model.plan.precision}"
-    return [
-        make_key(
-            revision=manifest.revision,
-            task=manifest.task,
-            options=options,
-            scope=work.request.caller.tenant,
-            texts=parts_of(text),
-        )
-        for text in work.texts
-    ]
-
-
-async def _run_until(deadline: float, model: LoadedModel, job: Job) -> JobResult:
-    """Run a job, and give up at the deadline also when its texts are being computed already."""
-    try:
-        async with asyncio.timeout(deadline - time.monotonic()):
-            return await model.engine.run(job)
-    except TimeoutError as error:
-        raise DeadlineExceeded("the answer was not there in time; send less at once, or ask again later") from error
 
 
 def _longest(runs: Sequence[Timings], total_s: float) -> Timings:

@@ -114,6 +114,7 @@ class Request:
         deadline: Point on the monotonic clock after which nobody waits for the answer any more.
         model: A model, or one of its versions as ``name@version``; nothing for the first that does the task.
         routing_key: Requests with the same one are answered by the same version while another is tried out.
+        may_recall: Whether what is remembered will do; else all of it is computed, and remembered.
     """
 
     task: TaskName
@@ -126,6 +127,7 @@ class Request:
     query: str | None = None
     labels: tuple[str, ...] = ()
     options: Options = field(default_factory=Options)
+    may_recall: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -349,6 +351,7 @@ class Answer:
     Attributes:
         tokens: Of all that had to be read, the query and what the cache had included.
         cached: How many texts the cache had.
+        is_remembered: Whether it had all of them.
         allowances: What the caller may still use, of the limit first that is nearest to its end; nothing where there is
             no limit.
     """
@@ -360,4 +363,5 @@ class Answer:
     timings: Timings
     tokens: int
     cached: int
+    is_remembered: bool = False
     allowances: Sequence[Allowance] = ()

@@ -1,12 +1,12 @@
 """What every cache must do."""
 
-from headrace.cache.base import Cache
+from headrace.cache.base import Cache, SharedCache
 
 
 class CacheContract:
     """Inherit, and make the cache; it must have room for a few short entries."""
 
-    def make_cache(self) -> Cache:
+    def make_cache(self) -> Cache | SharedCache:
         """Return an empty cache."""
         raise NotImplementedError
 

@@ -6,13 +6,13 @@ from collections.abc import Mapping
 
 import pytest
 import structlog
-from tests.contracts.cache import CacheContract
 from tests.contracts.limits import demand
+from tests.contracts.shared_cache import SharedCacheContract
 from tests.support.proxy import Fault, Proxy
 from tests.support.redis_server import PATIENT_S
 
 from headrace import redis as link_module
-from headrace.cache.memory import MemoryCache
+from headrace.cache.base import SharedCache
 from headrace.cache.redis import RedisCache
 from headrace.limits.memory import MemoryLimiter
 from headrace.limits.redis import RedisLimiter
@@ -22,23 +22,27 @@ from headrace.settings.rules import read_rules
 pytestmark = pytest.mark.connected
 
 
-class TestRedisCache(CacheContract):
+class TestRedisCache(SharedCacheContract):
     @pytest.fixture(autouse=True)
     def _use(self, link: RedisLink) -> None:
         self.link = link
 
-    def make_cache(self) -> RedisCache:
-        return RedisCache(self.link, MemoryCache(1 << 20), 60)
+    def make_replicas(self) -> tuple[RedisCache, RedisCache]:
+        return RedisCache(self.link, 60), RedisCache(self.link, 60)
+
+    async def settle(self, cache: SharedCache) -> None:
+        assert isinstance(cache, RedisCache)
+        await cache.aclose()
 
 
-class TestRedisCacheAlone(TestRedisCache):
-    """Nothing is remembered in the process: all comes from Redis."""
+class TestRedisCacheWritten(TestRedisCache):
+    """All comes from Redis, also what was put just now."""
 
-    def make_cache(self) -> RedisCache:
-        return FlushedCache(self.link, MemoryCache(0), 60)
+    def make_replicas(self) -> tuple[RedisCache, RedisCache]:
+        return WrittenCache(self.link, 60), WrittenCache(self.link, 60)
 
 
-class FlushedCache(RedisCache):
+class WrittenCache(RedisCache):
     """Waits for its writes."""
 
     async def put_many(self, entries: Mapping[bytes, bytes]) -> None:
@@ -46,29 +50,47 @@ class FlushedCache(RedisCache):
         await self.aclose()
 
 
-async def test_what_one_replica_remembers_another_one_has(link: RedisLink, port: int):
-    other = RedisLink(f"redis://127.0.0.1:{port}", PATIENT_S)
-    here, near = FlushedCache(link, MemoryCache(1 << 20), 60), MemoryCache(1 << 20)
-    await here.put_many({b"key": b"value"})
-    assert await RedisCache(other, near, 60).get_many([b"key", b"none"]) == [b"value", None]
-    assert await near.get_many([b"key"]) == [b"value"]
-    lives_s = await link.call(lambda redis: redis.ttl(b"headrace:cache:v1:key"))
-    assert 50 < lives_s <= 60
-    await other.aclose()
+async def test_answers_are_kept_as_long_as_is_said_and_claims_for_a_second(link: RedisLink):
+    cache = WrittenCache(link, 60)
+    await cache.put_many({b"key": b"value"})
+    await cache.get_many([b"none"])
+    assert 50 < await link.call(lambda redis: redis.ttl(b"headrace:cache:v2:key")) <= 60
+    assert 0 < await link.call(lambda redis: redis.pttl(b"headrace:cache:v2:none")) <= 1000
+
+
+class CountedCache(RedisCache):
+    """Counts what it writes at once."""
+
+    def __init__(self, link: RedisLink) -> None:
+        super().__init__(link, 60)
+        self.written: list[int] = []
+
+    async def _store(self, entries: Mapping[bytes, bytes | None], redis: object) -> None:
+        self.written.append(len(entries))
+        await super()._store(entries, redis)
+
+
+async def test_what_many_requests_write_is_one_call(link: RedisLink):
+    cache = CountedCache(link)
+    for number in range(5000):
+        await cache.put_many({b"%d" % number: b"v"})
+    await cache.aclose()
+    assert cache.written == [4096]  # more do not wait
+    assert await cache.get_many([b"0", b"4095", b"4096"]) == [b"v", b"v", None]
 
 
 @pytest.mark.parametrize("fault", ["blackhole", "refuse", "slow"])
 async def test_while_redis_is_away_requests_go_on_and_soon_nobody_asks(way: Proxy, fault: Fault):
     link = RedisLink(f"redis://127.0.0.1:{way.port}")
     rules = read_rules("1000 requests/s burst=9; 8 concurrent")
-    cache = RedisCache(link, MemoryCache(1 << 20), 60)
+    cache = RedisCache(link, 60)
     limiter = RedisLimiter(link, rules, MemoryLimiter(rules, 9))
     await _until_it_answers(link)
     way.break_with(fault)
     with structlog.testing.capture_logs() as lines:
         for number in range(20):
             await cache.put_many({b"%d" % number: b"v"})
-            assert await cache.get_many([b"%d" % number, b"absent"]) == [b"v", None]
+            assert (await cache.get_many([b"absent", b"%d" % number]))[0] is None
             await (await limiter.acquire(demand(f"ada {number}"))).settle(10)
         opened = way.connections
         for _ in range(50):

@@ -15,6 +15,7 @@ from headrace.auth.keys import KeyGuard, digest_of
 from headrace.auth.loopback import LoopbackGuard
 from headrace.auth.standing import Standing
 from headrace.cache.memory import MemoryCache
+from headrace.cache.results import Results
 from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
 from headrace.engine.plan import Plan
@@ -93,7 +94,7 @@ async def service_under_test(
         models=registry,
         rollout=Rollout(Shelf(registry), registry, lambda *_, **__: [], observer, Journal(records)),
         limiter=MemoryLimiter(read_rules(rules), 100),
-        cache=cache,
+        results=Results(cache),
         observer=observer,
         bounds=LimitSettings(max_inputs=8, max_text_chars=100),
     )

@@ -15,6 +15,7 @@ from headrace.limits.redis import RedisLimiter
 from headrace.observe.base import Observers
 from headrace.observe.traces import SampledTracer, Untraced
 from headrace.settings import AuthSettings, Settings, TraceSettings, load_settings
+from headrace.tasks import TASKS
 from headrace.types import Scope
 from headrace.users import WantedUser
 
@@ -44,8 +45,8 @@ async def test_with_redis_all_replicas_count_and_remember_together(monkeypatch: 
         async with adapters.open_shared(load_settings().settings) as shared:
             assert isinstance(shared.limiter, kind)
             await (await shared.limiter.acquire(demand())).settle(10)
-            await shared.cache.put_many({b"a": b"1"})
-            assert await shared.cache.get_many([b"a", b"b"]) == [b"1", None]
+            assert shared.results.is_shared
+            assert await shared.results.fetch([b"a"], TASKS["embed"]) == ({}, set())
 
 
 async def test_tokens_without_what_reads_them_are_told(monkeypatch: pytest.MonkeyPatch):

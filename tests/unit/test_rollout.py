@@ -20,6 +20,7 @@ from tests.support.shelf import Shelf
 
 from headrace import rollout, shadow
 from headrace.cache.memory import MemoryCache
+from headrace.cache.results import Results
 from headrace.engine.fake import FakeBackend, FakeTokenizer
 from headrace.engine.loaded import LoadedEngine
 from headrace.engine.registry import LoadedModel, Registry
@@ -101,7 +102,7 @@ class World:
             models=self.registry,
             rollout=self.rollout,
             limiter=MemoryLimiter((), 100),
-            cache=MemoryCache(1 << 20),
+            results=Results(MemoryCache(1 << 20)),
             observer=self.recorder,
             bounds=LimitSettings(max_inputs=8),
         )

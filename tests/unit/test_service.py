@@ -1,4 +1,5 @@
 import asyncio
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -91,6 +92,24 @@ async def test_without_a_choice_the_model_decides_whether_to_normalize():
         raw = values((await it.service.run(ask("a"))).results[0])
         assert np.linalg.norm(raw) != pytest.approx(1, abs=1e-3)
         assert (await it.service.run(ask("a", options=Options(normalize=False)))).cached == 1
+
+
+async def test_who_wants_no_remembered_answer_has_it_computed_and_it_is_remembered():
+    async with service_under_test() as it:
+        await it.service.run(ask("a"))
+        anew = await it.service.run(replace(ask("a", "b", "a"), may_recall=False))
+        assert (anew.cached, anew.is_remembered) == (0, False)
+        assert sum(texts for texts, _ in it.backend.batches) == 3
+        again = await it.service.run(ask("a", "b"))
+        assert (again.cached, again.is_remembered) == (2, True)
+
+
+async def test_an_answer_is_remembered_if_all_that_was_read_for_it_was():
+    async with service_under_test() as it:
+        await it.service.run(ask("a", "b"))
+        compare = replace(ask("a", "b"), task="similarity", query="q")
+        answers = [await it.service.run(each) for each in (ask("a", "c"), compare, compare)]
+        assert [(answer.cached, answer.is_remembered) for answer in answers] == [(1, False), (2, False), (3, True)]
 
 
 async def test_an_entry_of_another_key_is_not_an_answer():

@@ -1,11 +1,12 @@
 """Texts that several requests want at the same time."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 
 import numpy as np
 import pytest
 from tests.support.services import ServiceUnderTest, ask, service_under_test, values
+from tests.support.shared_cache import FakeSharedCache
 
 from headrace.cache.memory import MemoryCache
 from headrace.cache.results import Results
@@ -18,7 +19,7 @@ from headrace.types import Answer, Request
 async def it() -> AsyncIterator[ServiceUnderTest]:
     """A service that remembers nothing, busy with a text of its own until its gate opens."""
     async with service_under_test() as it:
-        it.service._results = Results(MemoryCache(0))
+        remember(it, Results(MemoryCache(0)))
         it.backend.gate.clear()
         busy = await begin(it, ask("busy"))
         while not it.backend.batches:
@@ -26,6 +27,10 @@ async def it() -> AsyncIterator[ServiceUnderTest]:
         yield it
         it.backend.gate.set()
         await busy
+
+
+def remember(it: ServiceUnderTest, results: Results) -> None:
+    it.service._answering._results = results
 
 
 async def begin(it: ServiceUnderTest, request: Request) -> "asyncio.Task[Answer]":
@@ -46,7 +51,7 @@ async def test_a_text_that_many_want_is_computed_once_also_without_a_cache(it: S
     assert computed(it) == 3
     np.testing.assert_array_equal(values(first.results[0]), values(second.results[1]))
     np.testing.assert_array_equal(values(first.results[1]), values(third.results[0]))
-    assert len(it.service._flight) == 0
+    assert len(it.service._answering._flight) == 0
 
 
 async def test_a_text_that_another_request_computed_counts_as_not_cached(it: ServiceUnderTest):
@@ -126,30 +131,17 @@ async def test_two_requests_that_wait_for_each_other_are_both_answered(it: Servi
     it.backend.gate.set()
     answers = await asyncio.gather(*tasks)
     assert [len(answer.results) for answer in answers] == [3, 4]
-    assert len(it.service._flight) == 0
+    assert len(it.service._answering._flight) == 0
 
 
-class FarCache(MemoryCache):
-    """Remembers nothing, and takes its time to say so."""
-
-    def __init__(self) -> None:
-        super().__init__(0)
-        self.says = asyncio.Event()
-
-    async def get_many(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        await self.says.wait()
-        return await super().get_many(keys)
-
-
-async def test_a_text_that_was_computed_while_a_cache_was_asked_is_not_computed_again(it: ServiceUnderTest):
-    far = FarCache()
-    it.service._results = Results(far)
-    far.says.set()
-    first = await begin(it, ask("a", "b"))  # has been told that nothing is there, and waits for the engine
-    far.says.clear()
-    second = await begin(it, ask("b", "c"))
+async def test_what_all_replicas_remember_is_asked_once_by_all_that_want_it(it: ServiceUnderTest):
+    says = asyncio.Event()
+    far = FakeSharedCache({}, says)
+    remember(it, Results(MemoryCache(0), far))
+    tasks = [await begin(it, ask("a", "b")), await begin(it, ask("b", "a")), await begin(it, ask("b", "c"))]
+    says.set()
     it.backend.gate.set()
-    await first
-    far.says.set()
-    assert (await second).cached == 0
-    assert computed(it) == 3
+    assert [answer.cached for answer in await asyncio.gather(*tasks)] == [0, 0, 0]
+    assert (computed(it), far.asked) == (3, 2)
+    again = await it.service.run(ask("c", "d", "a"))
+    assert (again.cached, computed(it)) == (2, 4)

@@ -24,3 +24,4 @@ class Circumstances(TypedDict):
     request_id: str
     routing_key: str | None
     deadline: float
+    may_recall: bool

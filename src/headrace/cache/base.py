@@ -1,7 +1,8 @@
-"""The port of the cache, and what an entry is made of."""
+"""The ports of what remembers, and what an entry is made of."""
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from enum import Enum
 from typing import Final, Protocol
 
 KEY_BYTES: Final = 32
@@ -20,6 +21,35 @@ class Cache(Protocol):
 
     async def put_many(self, entries: Mapping[bytes, bytes]) -> None:
         """Remember values."""
+        ...
+
+
+class Coming(Enum):
+    """What is found for a key whose value another replica computes at present."""
+
+    ELSEWHERE = "elsewhere"
+
+
+class SharedCache(Protocol):
+    """Remembers bytes by key for all replicas, and knows which of them computes what at present.
+
+    Best effort, as a ``Cache``.
+    """
+
+    async def get_many(self, keys: Sequence[bytes]) -> Sequence[bytes | Coming | None]:
+        """Return what there is for each key, in the order of the keys.
+
+        Where there is nothing, the others are told for a short while that this replica computes it: it should put the
+        value, or give the key up.
+        """
+        ...
+
+    async def put_many(self, entries: Mapping[bytes, bytes]) -> None:
+        """Remember values."""
+        ...
+
+    def give_up(self, keys: Collection[bytes]) -> None:
+        """Tell the others that this replica does not compute the values of some keys after all."""
         ...
 
 

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from unittest.mock import Mock
 
 import pytest
+from tests.support.shared_cache import FakeSharedCache, Store
 
 from headrace.cache.base import KEY_BYTES, seal
 from headrace.cache.memory import MemoryCache
@@ -88,13 +89,28 @@ async def test_few_are_kept_and_none_that_is_large():
     assert large.read == 2
 
 
-async def test_what_was_remembered_after_a_mark_is_found_by_it():
-    results, codec = Results(MemoryCache(0)), Codec()
-    await results.remember({key(1): number(1.0)}, codec)
-    mark = results.mark
-    assert results.since(mark, [key(1)]) == {}
-    await results.remember({key(2): number(2.0)}, codec)
-    assert results.since(mark, [key(1), key(2), key(3)]) == {key(2): number(2.0)}
-    assert results.since(results.mark, [key(1), key(2)]) == {}
-    await results.remember({key(each): number(each) for each in range(10, 300)}, codec)
-    assert len(results._new) == 256
+async def test_what_others_remember_is_fetched_once_and_then_remembered_here():
+    store: Store = {}
+    here, there = (Results(MemoryCache(1 << 20), FakeSharedCache(store)) for _ in range(2))
+    codec = Codec()
+    await here.remember({key(1): number(1.5)}, codec)
+    assert await here.fetch([key(2)], codec) == ({}, set())
+    assert await there.recall([key(1)], codec) == {}
+    assert await there.fetch([key(1), key(2), key(3)], codec) == ({key(1): number(1.5)}, {key(2)})
+    store.clear()
+    assert await there.recall([key(1), key(2)], codec) == {key(1): number(1.5)}
+
+
+async def test_what_one_has_given_up_is_for_others():
+    store: Store = {}
+    here, there = (Results(MemoryCache(0), FakeSharedCache(store)) for _ in range(2))
+    await here.fetch([key(1), key(2)], Codec())
+    here.give_up([key(1)])
+    assert await there.fetch([key(1), key(2)], Codec()) == ({}, {key(2)})
+
+
+async def test_alone_there_is_nothing_to_fetch():
+    results = Results(MemoryCache(1 << 20))
+    results.give_up([key(1)])
+    assert not results.is_shared
+    assert await results.fetch([key(1)], Codec()) == ({}, set())

@@ -17,6 +17,9 @@ from headrace.api.asked import Asked, Circumstances
 from headrace.api.context import Context
 from headrace.api.credentials import shown_key
 from headrace.api.grpc.refusals import Refusal, refuse, refuse_unforeseen
+from headrace.api.remembered import HEADER as ANEW
+from headrace.api.remembered import TOLD as REMEMBERED
+from headrace.api.remembered import may_recall, tell
 from headrace.api.request_ids import choose_request_id
 from headrace.api.routing import HEADER as ROUTING_KEY
 from headrace.api.routing import check_routing_key
@@ -97,6 +100,7 @@ class Exchange:
         """
         answer = await self.context.service.run(Request(**asked, **self._circumstances()))
         self._tell(answer.allowances)
+        self._trailing.append((REMEMBERED, tell(answer)))
         return answer
 
     def _tell(self, allowances: Sequence[Allowance]) -> None:
@@ -109,6 +113,7 @@ class Exchange:
             "caller": self.caller,
             "request_id": self.request_id,
             "routing_key": check_routing_key(self.header(ROUTING_KEY)),
+            "may_recall": may_recall(self._values(ANEW)),
             "deadline": time.monotonic() + (limit_s if left_s is None else min(limit_s, left_s)),
         }
 

@@ -24,13 +24,12 @@ from headrace.api.responses import (
 )
 from headrace.api.rest.compression import choose_coding
 from headrace.api.rest.context import context_of, identify
-from headrace.api.rest.inference import ask, circumstances
+from headrace.api.rest.inference import PARAMETERS, ask, circumstances
 from headrace.api.rest.openapi import PROBLEMS
 from headrace.api.rest.query import read_query
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.route import DirectRoute
-from headrace.api.rest.timeouts import PARAMETER, within_timeout
-from headrace.api.routing import ROUTING_PARAMETER
+from headrace.api.rest.timeouts import within_timeout
 from headrace.errors import RequestInvalid, RequestTooLarge
 from headrace.settings import CacheSettings
 from headrace.tasks import spell
@@ -84,8 +83,7 @@ _PARAMETERS: Final[list[dict[str, Any]]] = [
         "description": "ETags of answers that are there already: if it is one of them, nothing but 304 comes back.",
         "schema": {"type": "string"},
     },
-    PARAMETER,
-    ROUTING_PARAMETER,
+    *PARAMETERS,
 ]
 _HEADERS: Final = {
     name: {"schema": {"type": "string"}, "description": told}

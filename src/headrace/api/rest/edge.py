@@ -22,6 +22,7 @@ from starlette.types import Message, Receive, Scope, Send
 from headrace.api.allowance import KEY as ALLOWANCES
 from headrace.api.allowance import allowance_headers
 from headrace.api.context import Context
+from headrace.api.remembered import TOLD as REMEMBERED
 from headrace.api.request_ids import choose_request_id
 from headrace.api.rest.compression import pack
 from headrace.api.rest.disconnect import ClientLeft
@@ -129,14 +130,16 @@ class _Exchange:
         """Pass a part of the response on; the first part gets the headers that every response has."""
         if message["type"] == "http.response.start":
             self._answered = time.monotonic()
-            self.status = message["status"]
+            self.status, state = message["status"], self._scope["state"]
             headers = [header for header in message["headers"] if header[0] != b"x-request-id"]
             headers.append((b"x-request-id", self.request_id.encode()))
             if self._trace is not None:
                 headers.append((PARENT.encode(), self._trace.traceparent.encode()))
             if self._context.is_draining:
                 headers.append((b"connection", b"close"))
-            headers += allowance_headers(self._scope["state"].get(ALLOWANCES, ()))
+            headers += allowance_headers(state.get(ALLOWANCES, ()))
+            if REMEMBERED in state:
+                headers.append((REMEMBERED.encode(), state[REMEMBERED].encode()))
             message["headers"] = headers
         await self._send(message)
 

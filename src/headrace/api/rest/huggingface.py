@@ -15,13 +15,11 @@ from starlette.responses import Response
 
 from headrace.api.asked import Asked
 from headrace.api.rest.context import caller_of, context_of, identify
-from headrace.api.rest.inference import Question, answer_as
+from headrace.api.rest.inference import PARAMETERS, Question, answer_as
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.rerank import RankRequest
 from headrace.api.rest.shed import Sheddable
 from headrace.api.rest.tei import BY_NAME, ERRORS, TEI_ERRORS, CompareRequest, TeiEmbedRequest, TeiRoute, Texts
-from headrace.api.rest.timeouts import PARAMETER
-from headrace.api.routing import ROUTING_PARAMETER
 from headrace.api.schemas import Lenient
 from headrace.errors import TaskUnsupported
 from headrace.options import Aggregation, Options
@@ -212,9 +210,7 @@ _BODY: Final = {
 }
 
 
-@router.post(
-    BY_NAME, summary="Ask a model", openapi_extra={"requestBody": _BODY, "parameters": [PARAMETER, ROUTING_PARAMETER]}
-)
+@router.post(BY_NAME, summary="Ask a model", openapi_extra={"requestBody": _BODY, "parameters": [*PARAMETERS]})
 async def ask_model(request: Request, name: str) -> Response:
     """Let a model do what it does."""
     task = context_of(request).service.task_of(caller_of(request), name)

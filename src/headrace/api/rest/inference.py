@@ -1,23 +1,31 @@
 """Asking the service: what a body says, and what is known of a request beside its body."""
 
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Final
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from headrace.api.allowance import KEY as ALLOWANCES
 from headrace.api.asked import Asked, Circumstances
+from headrace.api.remembered import ANEW_PARAMETER, may_recall, tell
+from headrace.api.remembered import HEADER as ANEW
+from headrace.api.remembered import TOLD as REMEMBERED
 from headrace.api.rest.body import read_json
 from headrace.api.rest.context import caller_of, context_of
 from headrace.api.rest.disconnect import while_connected
+from headrace.api.rest.headers import headers_of
+from headrace.api.rest.timeouts import PARAMETER as TIMEOUT_PARAMETER
 from headrace.api.rest.timeouts import within_timeout
 from headrace.api.routing import HEADER as ROUTING_KEY
-from headrace.api.routing import check_routing_key
+from headrace.api.routing import ROUTING_PARAMETER, check_routing_key
 from headrace.api.schemas import Lenient
 from headrace.api.validation import validate
 from headrace.types import Answer
 from headrace.types import Request as ServiceRequest
+
+PARAMETERS: Final = (TIMEOUT_PARAMETER, ROUTING_PARAMETER, ANEW_PARAMETER)
+"""What may be said of any request beside its body, for the OpenAPI document."""
 
 
 class Question(Lenient):
@@ -53,13 +61,14 @@ def circumstances(request: Request, deadline: float) -> Circumstances:
         "request_id": request.scope["state"]["request_id"],
         "routing_key": check_routing_key(request.headers.get(ROUTING_KEY)),
         "deadline": deadline,
+        "may_recall": may_recall(headers_of(request.scope).getlist(ANEW)),
     }
 
 
 async def ask(request: Request, asked: ServiceRequest) -> Answer:
     """Let the service answer, for as long as the client is there."""
     answer = await while_connected(request, context_of(request).service.run(asked))
-    request.scope["state"][ALLOWANCES] = answer.allowances
+    request.scope["state"].update({ALLOWANCES: answer.allowances, REMEMBERED: tell(answer)})
     return answer
 
 

@@ -11,14 +11,12 @@ from starlette.responses import Response
 
 from headrace.api.asked import Asked
 from headrace.api.rest.context import caller_of, context_of, identify, open_to_all
-from headrace.api.rest.inference import Question, answering
+from headrace.api.rest.inference import PARAMETERS, Question, answering
 from headrace.api.rest.openai import ERRORS, EmbeddingsRequest, ErrorResponse, OpenAIRoute, describe_model
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.reply import json_response, spell_usage
 from headrace.api.rest.rerank import RankRequest
 from headrace.api.rest.shed import Sheddable
-from headrace.api.rest.timeouts import PARAMETER
-from headrace.api.routing import ROUTING_PARAMETER
 from headrace.options import Options, Truncate
 from headrace.service import ServedModel
 from headrace.tasks import spell
@@ -121,7 +119,7 @@ SHAPES: Final[tuple[type[BaseModel], ...]] = tuple(shape for _, shape, _ in _QUE
 """What its routes refer to in the OpenAPI document."""
 
 for _path, (_, _shape, _summary) in _QUESTIONS.items():
-    _extra = {**json_body(_shape), "parameters": [PARAMETER, ROUTING_PARAMETER]}
+    _extra = {**json_body(_shape), "parameters": [*PARAMETERS]}
     router.add_api_route(_path, answering(_shape), methods=["POST"], summary=_summary, openapi_extra=_extra)
 
 

@@ -21,13 +21,11 @@ from starlette.responses import Response
 
 from headrace.api.asked import Asked
 from headrace.api.rest.context import identify
-from headrace.api.rest.inference import Question, answering
+from headrace.api.rest.inference import PARAMETERS, Question, answering
 from headrace.api.rest.openai import ERRORS, ErrorResponse, OpenAIRoute
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.shed import Sheddable
-from headrace.api.rest.timeouts import PARAMETER
-from headrace.api.routing import ROUTING_PARAMETER
 from headrace.api.schemas import Lenient
 from headrace.errors import RequestInvalid
 from headrace.options import Options, Truncate
@@ -165,5 +163,5 @@ router.add_api_route(
     summary="Moderate texts",
     description="Say of texts what a classifier finds in them, and whether that is to be flagged.",
     responses={200: {"model": ModerationList}},
-    openapi_extra={**json_body(ModerationsRequest), "parameters": [PARAMETER, ROUTING_PARAMETER]},
+    openapi_extra={**json_body(ModerationsRequest), "parameters": [*PARAMETERS]},
 )

@@ -27,15 +27,14 @@ from headrace.api.responses import (
 )
 from headrace.api.rest.body import read_model
 from headrace.api.rest.context import caller_of, context_of, identify
-from headrace.api.rest.inference import ask, circumstances
+from headrace.api.rest.inference import PARAMETERS, ask, circumstances
 from headrace.api.rest.media import FLOATS, FLOATS_DESCRIBED, JSON, choose_media, write_floats
 from headrace.api.rest.openapi import PROBLEMS, json_body
 from headrace.api.rest.problems import PROBLEM
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.shed import Sheddable
-from headrace.api.rest.timeouts import PARAMETER, within_timeout
-from headrace.api.routing import ROUTING_PARAMETER
+from headrace.api.rest.timeouts import within_timeout
 from headrace.api.schemas import (
     INPUTS,
     Inputs,
@@ -91,8 +90,7 @@ _ENDPOINTS: Final[Mapping[TaskName, _Endpoint]] = {
 
 def _write(answer: Answer, fragments: Fragments) -> Response:
     """Return an answer in JSON; what is remembered may come again, and is written once."""
-    is_known = answer.cached == len(answer.results)
-    return json_response(spell_answer(answer, fragments.spell if is_known else spell))
+    return json_response(spell_answer(answer, fragments.spell if answer.is_remembered else spell))
 
 
 def _answering(task: TaskName, shape: type[Inputs], media: tuple[str, ...]) -> Callable[[Request], Awaitable[Response]]:
@@ -118,7 +116,7 @@ for _task, _endpoint in _ENDPOINTS.items():
         summary=_endpoint.summary,
         description=f"{_endpoint.description}: {_endpoint.order}.",
         responses={200: {"model": _endpoint.response, **(FLOATS_DESCRIBED if FLOATS in _endpoint.media else {})}},
-        openapi_extra={**json_body(INPUTS[_task]), "parameters": [PARAMETER, ROUTING_PARAMETER]},
+        openapi_extra={**json_body(INPUTS[_task]), "parameters": [*PARAMETERS]},
     )
 
 

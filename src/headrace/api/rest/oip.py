@@ -12,14 +12,13 @@ from starlette.responses import Response
 from headrace.api.open_inference import EXTENSIONS, InferParameters, ask_model, choose_outputs, describe, make_tensors
 from headrace.api.rest.body import read_bytes, refuse_forms
 from headrace.api.rest.context import caller_of, context_of, identify, open_to_all
-from headrace.api.rest.inference import ask, circumstances
+from headrace.api.rest.inference import PARAMETERS, ask, circumstances
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.refusals import ErrorShape, Refusal
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.shed import Sheddable
-from headrace.api.rest.timeouts import PARAMETER, within_timeout
-from headrace.api.routing import ROUTING_PARAMETER
+from headrace.api.rest.timeouts import within_timeout
 from headrace.api.schemas import Lenient
 from headrace.api.tensors import InputTensor, OutputTensor, read_texts, split
 from headrace.api.validation import validate
@@ -146,7 +145,7 @@ def _find(request: Request, name: str) -> ServedModel:
     return context_of(request).service.show_model(caller_of(request), name)
 
 
-_INFER: Final = {**json_body(InferRequest), "parameters": [PARAMETER, ROUTING_PARAMETER]}
+_INFER: Final = {**json_body(InferRequest), "parameters": [*PARAMETERS]}
 _INFERRED: Final[dict[int | str, dict[str, Any]]] = {
     200: {"content": {_BINARY: {"schema": {"type": "string", "format": "binary"}}, "application/json": {}}}
 }

@@ -17,14 +17,12 @@ from starlette.responses import Response
 from headrace import errors
 from headrace.api.asked import Asked
 from headrace.api.rest.context import caller_of, context_of, identify
-from headrace.api.rest.inference import Question, answering, holds_ids
+from headrace.api.rest.inference import PARAMETERS, Question, answering, holds_ids
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.refusals import ErrorShape, Refusal
 from headrace.api.rest.reply import json_response, spell_usage, write_base64
 from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.shed import Sheddable
-from headrace.api.rest.timeouts import PARAMETER
-from headrace.api.routing import ROUTING_PARAMETER
 from headrace.models.manifest import Manifest
 from headrace.options import Options, Truncate
 from headrace.types import Answer, Embedding
@@ -196,7 +194,7 @@ router.add_api_route(
     summary="Embed texts",
     description="Turn texts into vectors: one for each input, in their order.",
     responses={200: {"model": EmbeddingList}},
-    openapi_extra={**json_body(EmbeddingsRequest), "parameters": [PARAMETER, ROUTING_PARAMETER]},
+    openapi_extra={**json_body(EmbeddingsRequest), "parameters": [*PARAMETERS]},
 )
 
 

@@ -19,14 +19,12 @@ from starlette.responses import Response
 from headrace import errors
 from headrace.api.asked import Asked
 from headrace.api.rest.context import caller_of, context_of, identify, open_to_all
-from headrace.api.rest.inference import Question, answering, answering_by_name, holds_ids
+from headrace.api.rest.inference import PARAMETERS, Question, answering, answering_by_name, holds_ids
 from headrace.api.rest.openapi import error_responses, json_body
 from headrace.api.rest.refusals import INTERNAL_CODE, ErrorShape, Refusal
 from headrace.api.rest.reply import json_response
 from headrace.api.rest.route import DirectRoute
 from headrace.api.rest.shed import Sheddable
-from headrace.api.rest.timeouts import PARAMETER
-from headrace.api.routing import ROUTING_PARAMETER
 from headrace.api.tei import describe_server
 from headrace.errors import RequestInvalid, TaskUnsupported
 from headrace.models.manifest import Manifest
@@ -244,7 +242,7 @@ SHEDDABLE: Final = {
 
 def add_question(to: APIRouter, path: str, shape: type[Question], summary: str) -> None:
     """Add the routes of a question: for the first model that does it, and for each by name."""
-    extra = {**json_body(shape), "parameters": [PARAMETER, ROUTING_PARAMETER]}
+    extra = {**json_body(shape), "parameters": [*PARAMETERS]}
     endpoints: Mapping[str, Callable[..., Any]] = {path: answering(shape), BY_NAME + path: answering_by_name(shape)}
     for where, endpoint in endpoints.items():
         to.add_api_route(where, endpoint, methods=["POST"], name=where, summary=summary, openapi_extra=extra)
