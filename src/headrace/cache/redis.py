@@ -16,8 +16,8 @@ _VALUE: Final = b"="  # before what was put
 _CLAIM: Final = b"?"  # before the name of who computes it
 # For so long the others wait for who claimed it; most answers take less, and one that crashed costs them no more.
 _CLAIM_S: Final = 1.0
-# Writing is not waited for, and what many requests write in this time is one call: each takes some 0.3 ms of the
-# event loop, as much as all else that is done for a short text.
+# Writing is not waited for, and what many requests write in this time is one call: that takes 0.2 ms of CPU, and
+# 0.03 for each value (redis-py with hiredis).
 _GATHER_S: Final = 0.01
 _WRITE_S: Final = 0.5  # nobody waits
 _MOST_UNWRITTEN: Final = 4096  # more are forgotten, which costs an answer that is computed again
