@@ -1,8 +1,7 @@
 """What one request uses of its caller's limits, from when it is let in until it has ended, however it ends."""
 
 import asyncio
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Self
 
 from headrace.allowance import Allowance
@@ -37,15 +36,31 @@ class Bill:
     async def __aexit__(self, *_: object) -> None:
         self.allowances = await self._reservation.settle(self.tokens)
 
-    @contextlib.contextmanager
-    def computing(self, texts: Sequence[Text]) -> Iterator[None]:
-        """Let texts be computed; whoever does adds their tokens.
+    def computing(self, texts: Sequence[Text]) -> "_Computing":
+        """Return a context in which texts are computed; whoever does adds their tokens.
 
         If nobody waits for them any more it is not known whether they were computed. They count as estimated: else a
         caller who always leaves too early would use the engine for nothing.
         """
-        try:
-            yield
-        except (asyncio.CancelledError, DeadlineExceeded):
-            self.tokens += estimate_tokens(texts, self._demand.window)
-            raise
+        return _Computing(self, texts)
+
+    def add_estimated(self, texts: Sequence[Text]) -> None:
+        """Count texts of which it is not known whether they were computed."""
+        self.tokens += estimate_tokens(texts, self._demand.window)
+
+
+class _Computing:
+    """Texts that are computed; entered once."""
+
+    __slots__ = ("_bill", "_texts")
+
+    def __init__(self, bill: Bill, texts: Sequence[Text]) -> None:
+        self._bill = bill
+        self._texts = texts
+
+    def __enter__(self) -> None:
+        return
+
+    def __exit__(self, kind: type[BaseException] | None, _error: object, _trace: object) -> None:
+        if kind is not None and issubclass(kind, asyncio.CancelledError | DeadlineExceeded):
+            self._bill.add_estimated(self._texts)

@@ -43,6 +43,9 @@ class _Wanted:
     must: bool = False
 
 
+_NOTHING: Final = _Wanted(None)
+
+
 async def pack(scope: Scope, response: Response) -> None:
     """Compress an answer, if it is whole, if its client reads it and if it pays; its headers say so.
 
@@ -70,7 +73,8 @@ def choose_coding(scope: Scope, response: Response) -> Coding | None:
     """Return what ``pack`` compresses an answer with: who gives it a strong ETag must have one for each coding."""
     if not getattr(response, "body", b""):
         return None
-    wanted = _read(",".join(headers_of(scope).getlist(_NAME)))
+    values = headers_of(scope).getlist(_NAME)
+    wanted = _read(",".join(values)) if values else _NOTHING  # as few clients expect it without
     if wanted.coding is None:
         return None
     return wanted.coding if (wanted.must or _pays(response)) and _is_on(scope) else None
@@ -89,12 +93,12 @@ def _is_on(scope: Scope) -> bool:
 
 @functools.lru_cache(maxsize=64)  # a client sends the same each time
 def _read(header: str) -> _Wanted:
-    """Read the header as RFC 9110, 12.5.3 has it; without one nothing is compressed, as few clients expect it."""
+    """Read the header as RFC 9110, 12.5.3 has it."""
     wanted = read_weights(header)
     otherwise = wanted.get("*")
     weights = {name: wanted.get(name, otherwise or 0.0) for name in CODINGS}
     best = max(weights, key=weights.__getitem__)  # the first of those that are wanted alike
     plain = wanted.get(_IDENTITY, otherwise)
     if not weights[best] or (plain is not None and plain > weights[best]):
-        return _Wanted(None)
+        return _NOTHING
     return _Wanted(best, must=plain == 0)
