@@ -116,7 +116,7 @@ async def test_an_entry_of_another_key_is_not_an_answer():
     async with service_under_test() as it:
         await it.service.run(ask("a"))
         await it.service.run(ask("b"))
-        keys = list(it.cache._entries)
+        keys = [*it.cache._once.entries]
         entries = dict(zip(keys, reversed(await it.cache.get_many(keys)), strict=True))
         await it.cache.put_many({key: entry for key, entry in entries.items() if entry is not None})
         assert (await it.service.run(ask("a"))).cached == 0

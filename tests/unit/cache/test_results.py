@@ -49,7 +49,7 @@ async def test_what_the_cache_has_no_more_is_not_there():
     results = Results(cache)
     await results.remember({key(1): number(1.5)}, codec)
     await results.recall([key(1)], codec)
-    cache._entries.clear()
+    cache._again.entries.clear()
     assert await results.recall([key(1)], codec) == {}
 
 
