@@ -20,7 +20,7 @@ from headrace.types import Answer, Caller, Request, Scope
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real")]
 
-TEXTS = 400
+TEXTS = 200
 CALLER = Caller("tester", frozenset(Scope))
 
 

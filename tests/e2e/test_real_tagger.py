@@ -10,7 +10,7 @@ import onnxruntime
 import pytest
 import torch
 import transformers
-from tests.support.headed import NAME, ask, import_source
+from tests.support.headed import NAME, ask, ask_all, import_source
 from tests.support.real import RAMPART, RAMPART_FOLDER, real_texts, unpack_checkpoint
 
 from headrace.export.quiet import quiet_libraries
@@ -74,11 +74,9 @@ async def test_spans_are_those_of_the_shipped_graph(home: Path, tmp_path: Path, 
     folder = unpack_checkpoint(tmp_path, RAMPART, RAMPART_FOLDER)
     expected = await asyncio.to_thread(original, folder, texts, aggregation)
     found = 0
-    results = [
-        result
-        for start in range(0, len(texts), 20)
-        for result in (await ask(home, texts[start : start + 20], "extract", aggregation=aggregation)).results
-    ]
+    parts = [texts[start : start + 20] for start in range(0, len(texts), 20)]
+    answers = await ask_all(home, parts, "extract", aggregation=aggregation)
+    results = [result for answer in answers for result in answer.results]
     for text, result, wanted in zip(texts, results, expected, strict=True):
         assert isinstance(result, Extraction)
         assert all(each.text == text[each.start : each.end] for each in result.entities)

@@ -3,7 +3,7 @@
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,17 +92,26 @@ def import_source(home: Path, source: str, sha256: str | None = None) -> None:
 
 async def ask(home: Path, texts: tuple[str, ...], task: TaskName, **options: Any) -> Answer:
     """Return what the service answers with the model of a store."""
+    (answer,) = await ask_all(home, [texts], task, **options)
+    return answer
+
+
+async def ask_all(home: Path, asked: Sequence[tuple[str, ...]], task: TaskName, **options: Any) -> list[Answer]:
+    """Return what it answers to several requests, one after the other."""
     async with open_service(_settings(home), [NAME]) as service:
-        return await service.run(
-            Request(
-                task=task,
-                inputs=texts,
-                caller=_CALLER,
-                request_id="test",
-                deadline=time.monotonic() + 60,
-                options=Options(**options),
+        return [
+            await service.run(
+                Request(
+                    task=task,
+                    inputs=texts,
+                    caller=_CALLER,
+                    request_id="test",
+                    deadline=time.monotonic() + 60,
+                    options=Options(**options),
+                )
             )
-        )
+            for texts in asked
+        ]
 
 
 @contextlib.asynccontextmanager

@@ -18,6 +18,8 @@ from headrace.export.graph import OPSET, Graph, write_graph
 from headrace.export.pytorch import TextEncoder
 from headrace.export.trace import trace_graph
 
+pytestmark = pytest.mark.xdist_group("trace")  # on one worker, so that each graph is traced once
+
 Exported = tuple[Graph, Path]
 Make = Callable[[TextEncoder, int], onnx.ModelProto]
 
