@@ -29,9 +29,9 @@ serve: $(VENV)/serve.stamp ## import the default model if it is not here yet, an
 	@exec $(BIN)/headrace serve $(MODEL) $(ARGS)
 
 .PHONY: test
-test: $(VENV)/dev.stamp ## run every check: format, lint, types, then all tests with coverage
+test: $(VENV)/dev.stamp ## run every check: format, lint, types, then all tests; COVERAGE=1 measures branch coverage too
 	@$(MAKE) --no-print-directory check
-	@$(BIN)/python scripts/test.py
+	@$(BIN)/python scripts/test.py $(if $(COVERAGE),--coverage)
 
 .PHONY: test-clients
 test-clients: $(VENV)/dev.stamp ## ask a server with the clients of others, unmodified, each in an environment of its own
