@@ -101,10 +101,11 @@ class Answering:
         work.seen.enter("lookup")
         known = await self._results.recall(keys, work.task) if work.request.may_recall else {}
         missing = {key: text for key, text in zip(keys, work.texts, strict=True) if key not in known}
+        if not missing:
+            return Found([known[each] for each in keys], len(keys), [])
         search = _Search(work, missing, known)
-        fresh = await self._get(search, keys) if missing else {}
-        found = known | fresh
-        return Found([found[each] for each in keys], sum(each in known for each in keys), search.runs)
+        found = await self._get(search, keys) | known
+        return Found([found[each] for each in keys], sum([each in known for each in keys]), search.runs)
 
     async def _get(self, search: _Search, keys: list[bytes]) -> dict[bytes, Result]:
         work = search.work
