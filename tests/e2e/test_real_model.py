@@ -20,7 +20,7 @@ from headrace.types import Answer, Caller, Request, Scope
 
 pytestmark = [pytest.mark.real, pytest.mark.xdist_group("real")]
 
-TEXTS = 200
+TEXTS = 400
 CALLER = Caller("tester", frozenset(Scope))
 
 

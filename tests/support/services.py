@@ -1,5 +1,6 @@
 """A service on the fake engine."""
 
+import asyncio
 import contextlib
 import time
 from collections.abc import AsyncIterator, Sequence
@@ -35,7 +36,7 @@ from headrace.service import Service
 from headrace.settings import EngineSettings, LimitSettings, Settings
 from headrace.settings.rules import read_rules
 from headrace.tokens import Tokens
-from headrace.types import Caller, Embedding, FloatArray, Request, Result, Scope, TaskName
+from headrace.types import Answer, Caller, Embedding, FloatArray, Request, Result, Scope, TaskName
 from headrace.users import Users, UsersOff
 
 PLAN = Plan(runtime="onnxruntime", precision="fp32", threads=1, sessions=1, token_budget=1024)
@@ -56,6 +57,21 @@ class ServiceUnderTest:
     records: MemoryRecords = field(default_factory=MemoryRecords)
     counts: VersionCounts = field(default_factory=VersionCounts)
     events: MemoryEvents = field(default_factory=lambda: MemoryEvents(KEPT_EVENTS))
+
+    @property
+    def computed(self) -> int:
+        """How many texts the engine has computed."""
+        return sum(texts for texts, _ in self.backend.batches)
+
+    async def begin(self, request: Request) -> "asyncio.Task[Answer]":
+        """Send a request, and let it come as far as it can."""
+        task = asyncio.create_task(self.service.run(request))
+        await asyncio.sleep(0.02)
+        return task
+
+    def remember(self, results: Results) -> None:
+        """Let other results be remembered than those of its cache alone."""
+        self.service._answering._results = results
 
     def context(self, keys: Sequence[str] = (), settings: Settings | None = None) -> Context:
         """Return what the routes share; without keys only this machine may call."""

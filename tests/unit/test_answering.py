@@ -14,7 +14,6 @@ from tests.support.shared_cache import FakeSharedCache, Store
 from headrace.cache.memory import MemoryCache
 from headrace.cache.results import Results
 from headrace.errors import DeadlineExceeded
-from headrace.types import Answer, Request
 
 Replicas = tuple[ServiceUnderTest, ServiceUnderTest]
 
@@ -26,67 +25,56 @@ async def replicas() -> AsyncIterator[Replicas]:
     async with contextlib.AsyncExitStack() as stack:
         first, second = [await stack.enter_async_context(service_under_test()) for _ in range(2)]
         for each in (first, second):
-            each.service._answering._results = Results(MemoryCache(1 << 20), FakeSharedCache(store))
+            each.remember(Results(MemoryCache(1 << 20), FakeSharedCache(store)))
             each.backend.gate.clear()
         yield first, second
 
 
-async def begin(it: ServiceUnderTest, request: Request) -> "asyncio.Task[Answer]":
-    """Send a request, and let it come as far as it can."""
-    task = asyncio.create_task(it.service.run(request))
-    await asyncio.sleep(0.02)
-    return task
-
-
-def computed(it: ServiceUnderTest) -> int:
-    return sum(texts for texts, _ in it.backend.batches)
-
-
 async def test_what_another_replica_computes_is_waited_for(replicas: Replicas):
     here, there = replicas
-    first, second = await begin(here, ask("a")), await begin(there, ask("a"))
+    first, second = await here.begin(ask("a")), await there.begin(ask("a"))
     there.backend.gate.set()
     here.backend.gate.set()
     led, waited = await asyncio.gather(first, second)
     np.testing.assert_array_equal(values(led.results[0]), values(waited.results[0]))
-    assert (computed(here), computed(there)) == (1, 0)
+    assert (here.computed, there.computed) == (1, 0)
     assert (await there.service.run(ask("a"))).cached == 1
     assert [len(each.service._answering._flight) for each in replicas] == [0, 0]
 
 
 async def test_two_that_want_what_the_other_computes_are_both_answered(replicas: Replicas):
     here, there = replicas
-    tasks = [await begin(here, ask("a")), await begin(there, ask("b"))]
-    tasks += [await begin(here, ask("c", "b", "a")), await begin(there, ask("d", "a", "b", "c"))]
+    tasks = [await here.begin(ask("a")), await there.begin(ask("b"))]
+    tasks += [await here.begin(ask("c", "b", "a")), await there.begin(ask("d", "a", "b", "c"))]
     for each in replicas:
         each.backend.gate.set()
     answers = await asyncio.gather(*tasks)
     assert [len(answer.results) for answer in answers] == [1, 1, 3, 4]
-    assert computed(here) + computed(there) == len("abcd")
+    assert here.computed + there.computed == len("abcd")
 
 
 @pytest.mark.parametrize("how", ["cancelled", "late"])
 async def test_what_another_replica_gave_up_is_computed_here(replicas: Replicas, how: str):
     here, there = replicas
     limit_s = 3600.0 if how == "cancelled" else 0.1
-    doomed = await begin(here, replace(ask("a"), deadline=time.monotonic() + limit_s))
-    waiting = await begin(there, ask("a", "b"))
+    doomed = await here.begin(replace(ask("a"), deadline=time.monotonic() + limit_s))
+    waiting = await there.begin(ask("a", "b"))
     if how == "cancelled":
         doomed.cancel()
     (ended,) = await asyncio.gather(doomed, return_exceptions=True)
     assert isinstance(ended, asyncio.CancelledError if how == "cancelled" else DeadlineExceeded)
     there.backend.gate.set()
     answer = await waiting
-    assert (len(answer.results), answer.cached, computed(there)) == (2, 0, 2)
+    assert (len(answer.results), answer.cached, there.computed) == (2, 0, 2)
 
 
 async def test_a_request_that_is_cancelled_while_it_asks_leaves_nobody_waiting(replicas: Replicas):
     store: Store = {}
     here, there = replicas
     says = asyncio.Event()
-    here.service._answering._results = Results(MemoryCache(0), FakeSharedCache(store, says))
-    there.service._answering._results = Results(MemoryCache(0), FakeSharedCache(store))
-    doomed = await begin(here, ask("a"))
+    here.remember(Results(MemoryCache(0), FakeSharedCache(store, says)))
+    there.remember(Results(MemoryCache(0), FakeSharedCache(store)))
+    doomed = await here.begin(ask("a"))
     doomed.cancel()
     says.set()
     await asyncio.gather(doomed, return_exceptions=True)
@@ -96,7 +84,7 @@ async def test_a_request_that_is_cancelled_while_it_asks_leaves_nobody_waiting(r
 
 async def test_nobody_waits_for_another_replica_beyond_its_deadline(replicas: Replicas):
     here, there = replicas
-    first = await begin(here, ask("a"))
+    first = await here.begin(ask("a"))
     with pytest.raises(DeadlineExceeded, match="another replica"):
         await there.service.run(replace(ask("a"), deadline=time.monotonic() + 0.05))
     here.backend.gate.set()

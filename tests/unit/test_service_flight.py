@@ -12,16 +12,15 @@ from headrace.cache.memory import MemoryCache
 from headrace.cache.results import Results
 from headrace.errors import DeadlineExceeded, OutputInvalid
 from headrace.options import Options
-from headrace.types import Answer, Request
 
 
 @pytest.fixture
 async def it() -> AsyncIterator[ServiceUnderTest]:
     """A service that remembers nothing, busy with a text of its own until its gate opens."""
     async with service_under_test() as it:
-        remember(it, Results(MemoryCache(0)))
+        it.remember(Results(MemoryCache(0)))
         it.backend.gate.clear()
-        busy = await begin(it, ask("busy"))
+        busy = await it.begin(ask("busy"))
         while not it.backend.batches:
             await asyncio.sleep(0.001)
         yield it
@@ -29,23 +28,12 @@ async def it() -> AsyncIterator[ServiceUnderTest]:
         await busy
 
 
-def remember(it: ServiceUnderTest, results: Results) -> None:
-    it.service._answering._results = results
-
-
-async def begin(it: ServiceUnderTest, request: Request) -> "asyncio.Task[Answer]":
-    """Send a request, and let it come as far as it can."""
-    task = asyncio.create_task(it.service.run(request))
-    await asyncio.sleep(0.02)
-    return task
-
-
 def computed(it: ServiceUnderTest) -> int:
-    return sum(texts for texts, _ in it.backend.batches) - len(["busy"])
+    return it.computed - len(["busy"])
 
 
 async def test_a_text_that_many_want_is_computed_once_also_without_a_cache(it: ServiceUnderTest):
-    tasks = [await begin(it, ask("a", "b")), await begin(it, ask("c", "a")), await begin(it, ask("b"))]
+    tasks = [await it.begin(ask("a", "b")), await it.begin(ask("c", "a")), await it.begin(ask("b"))]
     it.backend.gate.set()
     first, second, third = await asyncio.gather(*tasks)
     assert computed(it) == 3
@@ -55,7 +43,7 @@ async def test_a_text_that_many_want_is_computed_once_also_without_a_cache(it: S
 
 
 async def test_a_text_that_another_request_computed_counts_as_not_cached(it: ServiceUnderTest):
-    tasks = [await begin(it, ask("a")), await begin(it, ask("a"))]
+    tasks = [await it.begin(ask("a")), await it.begin(ask("a"))]
     it.backend.gate.set()
     assert [answer.cached for answer in await asyncio.gather(*tasks)] == [0, 0]
 
@@ -68,7 +56,7 @@ async def test_without_a_cache_a_text_is_computed_again_later(it: ServiceUnderTe
 
 
 async def test_other_options_are_another_computation(it: ServiceUnderTest):
-    tasks = [await begin(it, ask("a", options=Options(normalize=choice))) for choice in (True, False)]
+    tasks = [await it.begin(ask("a", options=Options(normalize=choice))) for choice in (True, False)]
     it.backend.gate.set()
     unit, raw = await asyncio.gather(*tasks)
     assert np.linalg.norm(values(unit.results[0])) == pytest.approx(1, abs=1e-6)
@@ -76,7 +64,7 @@ async def test_other_options_are_another_computation(it: ServiceUnderTest):
 
 
 async def test_when_the_first_to_ask_leaves_another_takes_over(it: ServiceUnderTest):
-    first, *others = [await begin(it, ask("a")) for _ in range(4)]
+    first, *others = [await it.begin(ask("a")) for _ in range(4)]
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
@@ -86,7 +74,7 @@ async def test_when_the_first_to_ask_leaves_another_takes_over(it: ServiceUnderT
 
 
 async def test_one_that_waits_may_leave(it: ServiceUnderTest):
-    first, second, third = [await begin(it, ask("a")) for _ in range(3)]
+    first, second, third = [await it.begin(ask("a")) for _ in range(3)]
     second.cancel()
     with pytest.raises(asyncio.CancelledError):
         await second
@@ -96,7 +84,7 @@ async def test_one_that_waits_may_leave(it: ServiceUnderTest):
 
 
 async def test_the_deadline_of_the_first_is_not_that_of_the_others(it: ServiceUnderTest):
-    hasty, patient = await begin(it, ask("a", seconds=0.05)), await begin(it, ask("a"))
+    hasty, patient = await it.begin(ask("a", seconds=0.05)), await it.begin(ask("a"))
     with pytest.raises(DeadlineExceeded):
         await hasty
     it.backend.gate.set()
@@ -104,7 +92,7 @@ async def test_the_deadline_of_the_first_is_not_that_of_the_others(it: ServiceUn
 
 
 async def test_one_that_waits_does_so_until_its_own_deadline(it: ServiceUnderTest):
-    patient, hasty = await begin(it, ask("a")), await begin(it, ask("a", seconds=0.05))
+    patient, hasty = await it.begin(ask("a")), await it.begin(ask("a", seconds=0.05))
     with pytest.raises(DeadlineExceeded, match="another request computed the same text"):
         await hasty
     it.backend.gate.set()
@@ -113,7 +101,7 @@ async def test_one_that_waits_does_so_until_its_own_deadline(it: ServiceUnderTes
 
 async def test_the_error_of_a_text_is_that_of_all_who_want_it_each_with_its_place(it: ServiceUnderTest):
     it.backend.nan = frozenset({"nan"})
-    tasks = [await begin(it, ask("nan")), await begin(it, ask("a", "nan"))]
+    tasks = [await it.begin(ask("nan")), await it.begin(ask("a", "nan"))]
     it.backend.gate.set()
     errors = await asyncio.gather(*tasks, return_exceptions=True)
     assert [(type(error), getattr(error, "field", "")) for error in errors] == [
@@ -124,8 +112,8 @@ async def test_the_error_of_a_text_is_that_of_all_who_want_it_each_with_its_plac
 
 
 async def test_two_requests_that_wait_for_each_other_are_both_answered(it: ServiceUnderTest):
-    doomed, third = await begin(it, ask("a", "b")), await begin(it, ask("c", "d"))
-    tasks = [await begin(it, ask("e", "a", "c")), await begin(it, ask("f", "c", "a", "e"))]
+    doomed, third = await it.begin(ask("a", "b")), await it.begin(ask("c", "d"))
+    tasks = [await it.begin(ask("e", "a", "c")), await it.begin(ask("f", "c", "a", "e"))]
     for one in (doomed, third):  # what they computed goes to the other two, crosswise
         one.cancel()
     it.backend.gate.set()
@@ -137,8 +125,8 @@ async def test_two_requests_that_wait_for_each_other_are_both_answered(it: Servi
 async def test_what_all_replicas_remember_is_asked_once_by_all_that_want_it(it: ServiceUnderTest):
     says = asyncio.Event()
     far = FakeSharedCache({}, says)
-    remember(it, Results(MemoryCache(0), far))
-    tasks = [await begin(it, ask("a", "b")), await begin(it, ask("b", "a")), await begin(it, ask("b", "c"))]
+    it.remember(Results(MemoryCache(0), far))
+    tasks = [await it.begin(ask("a", "b")), await it.begin(ask("b", "a")), await it.begin(ask("b", "c"))]
     says.set()
     it.backend.gate.set()
     assert [answer.cached for answer in await asyncio.gather(*tasks)] == [0, 0, 0]

@@ -29,32 +29,31 @@ async def it() -> AsyncIterator[ServiceUnderTest]:
         yield it
 
 
-def computed(it: ServiceUnderTest) -> int:
-    return sum(texts for texts, _ in it.backend.batches)
+@pytest.fixture
+async def client(it: ServiceUnderTest) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(build_app(it.context()), raise_app_exceptions=False)
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
+        yield client
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-async def test_an_answer_says_whether_it_was_remembered(it: ServiceUnderTest, dialect: str):
+async def test_an_answer_says_whether_it_was_remembered(it: ServiceUnderTest, client: httpx.AsyncClient, dialect: str):
     path, body = DIALECTS[dialect]
-    transport = httpx.ASGITransport(build_app(it.context()), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        told = []
-        for asked in ({}, {}, {"cache-control": "no-cache"}, {"cache-control": "no-store"}):
-            reply = await client.post(path, json=body, headers=asked)
-            assert reply.status_code == 200
-            told.append(reply.headers["x-cache"])
-    assert (told, computed(it)) == (["MISS", "HIT", "MISS", "HIT"], 2)
+    told = []
+    for asked in ({}, {}, {"cache-control": "no-cache"}, {"cache-control": "no-store"}):
+        reply = await client.post(path, json=body, headers=asked)
+        assert reply.status_code == 200
+        told.append(reply.headers["x-cache"])
+    assert (told, it.computed) == (["MISS", "HIT", "MISS", "HIT"], 2)
 
 
-async def test_so_does_one_that_others_may_keep_and_no_error_does(it: ServiceUnderTest):
-    transport = httpx.ASGITransport(build_app(it.context()), raise_app_exceptions=False)
-    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1") as client:
-        replies = [await client.get("/api/v1/embed?text=a") for _ in range(2)]
-        replies.append(await client.get("/api/v1/embed?text=a", headers={"cache-control": "no-cache"}))
-        assert [reply.headers["x-cache"] for reply in replies] == ["MISS", "HIT", "MISS"]
-        assert len({reply.headers["etag"] for reply in replies}) == 1
-        for path in ("/api/v1/embed?text=a&model=other", "/api/v1/models"):
-            assert "x-cache" not in (await client.get(path)).headers
+async def test_so_does_one_that_others_may_keep_and_no_error_does(client: httpx.AsyncClient):
+    replies = [await client.get("/api/v1/embed?text=a") for _ in range(2)]
+    replies.append(await client.get("/api/v1/embed?text=a", headers={"cache-control": "no-cache"}))
+    assert [reply.headers["x-cache"] for reply in replies] == ["MISS", "HIT", "MISS"]
+    assert len({reply.headers["etag"] for reply in replies}) == 1
+    for path in ("/api/v1/embed?text=a&model=other", "/api/v1/models"):
+        assert "x-cache" not in (await client.get(path)).headers
 
 
 async def test_over_grpc_the_metadata_say_so(it: ServiceUnderTest):
@@ -65,7 +64,7 @@ async def test_over_grpc_the_metadata_say_so(it: ServiceUnderTest):
             asked = call(pb.EmbedRequest(inputs=["a"]).SerializeToString(), metadata=metadata, timeout=20)
             await asked
             told.append(dict(await asked.trailing_metadata())["x-cache"])
-    assert (told, computed(it)) == (["MISS", "HIT", "MISS"], 2)
+    assert (told, it.computed) == (["MISS", "HIT", "MISS"], 2)
 
 
 @pytest.mark.parametrize("values", [["no-cache"], ["No-Cache"], ["max-age=0, no-cache"], ["no-store", " no-cache ,"]])

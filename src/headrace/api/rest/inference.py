@@ -14,7 +14,6 @@ from headrace.api.remembered import TOLD as REMEMBERED
 from headrace.api.rest.body import read_json
 from headrace.api.rest.context import caller_of, context_of
 from headrace.api.rest.disconnect import while_connected
-from headrace.api.rest.headers import headers_of
 from headrace.api.rest.timeouts import PARAMETER as TIMEOUT_PARAMETER
 from headrace.api.rest.timeouts import within_timeout
 from headrace.api.routing import HEADER as ROUTING_KEY
@@ -61,7 +60,7 @@ def circumstances(request: Request, deadline: float) -> Circumstances:
         "request_id": request.scope["state"]["request_id"],
         "routing_key": check_routing_key(request.headers.get(ROUTING_KEY)),
         "deadline": deadline,
-        "may_recall": may_recall(headers_of(request.scope).getlist(ANEW)),
+        "may_recall": may_recall(request.headers.getlist(ANEW)),
     }
 
 
